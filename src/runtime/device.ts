@@ -1,0 +1,95 @@
+/**
+ * The interface through which everything computes: compile a graph to a program, keep tensors
+ * resident next to it, and submit commands.
+ *
+ * A device owns its memory. Tensors cross the interface as `HostTensor` (typed arrays, moved once
+ * each way); tensors that live on between commands are `DeviceBuffer`s and never cross it. One
+ * `submit` is one round trip to the device's thread, however many commands it holds, so a whole
+ * loop of a model (run a program, write the new cache rows) costs one.
+ * It knows nothing of models. Only the executor behind it names ONNX Runtime.
+ */
+import type { DType, Graph } from '../graph/index.js';
+
+export type TensorArray = Float32Array | Int32Array | BigInt64Array | Uint8Array;
+
+/** A tensor on the caller's side. `data` is row-major and has exactly the product of `dims` elements. */
+export interface HostTensor {
+  readonly dtype: DType;
+  readonly dims: readonly number[];
+  readonly data: TensorArray;
+}
+
+/** A tensor that lives on the device until `device.free`. `capacity` of a growing axis is the caller's business. */
+export interface DeviceBuffer {
+  readonly id: number;
+  readonly dtype: DType;
+  readonly dims: readonly number[];
+}
+
+/** A compiled graph with its weights. */
+export interface Program {
+  readonly id: number;
+  readonly inputNames: readonly string[];
+  readonly outputNames: readonly string[];
+}
+
+/** One command of a `submit`, executed in order. */
+export type Command =
+  | {
+      /** Runs a program. Every input of the program must be fed. */
+      readonly kind: 'run';
+      readonly program: Program;
+      readonly feeds: Readonly<Record<string, HostTensor | DeviceBuffer>>;
+      /** Outputs to return to the caller, in the result of this command. */
+      readonly fetch?: readonly string[];
+      /**
+       * Outputs that become the new content of a buffer (same dtype and dims), without leaving the device.
+       */
+      readonly store?: Readonly<Record<string, DeviceBuffer>>;
+      /**
+       * Outputs whose rows along `axis` are written into a buffer: row `i` of the output becomes row
+       * `rows[i]` of the buffer along that axis. All other axes must agree.
+       */
+      readonly scatter?: Readonly<
+        Record<string, { readonly to: DeviceBuffer; readonly axis: number; readonly rows: readonly number[] }>
+      >;
+    }
+  | {
+      /** Copies rows of one buffer into another (or itself): `from[fromRows[i]]` to `to[toRows[i]]` along `axis`. */
+      readonly kind: 'copyRows';
+      readonly from: DeviceBuffer;
+      readonly to: DeviceBuffer;
+      readonly axis: number;
+      readonly fromRows: readonly number[];
+      readonly toRows: readonly number[];
+    };
+
+/** What a `run` command fetched, by output name; `copyRows` gives an empty record. */
+export type CommandResult = Readonly<Record<string, HostTensor>>;
+
+export interface DeviceOptions {
+  /** `cpu` (default) or `webgpu`. */
+  readonly device?: 'cpu' | 'webgpu';
+  /** Threads inside one operator. Default: the machine's core count. */
+  readonly numThreads?: number;
+}
+
+export interface Device {
+  readonly kind: 'cpu' | 'webgpu';
+  /**
+   * Compiles a graph. Parameters of the graph become constants of the program; their arrays are
+   * copied during the call and may be dropped by the caller afterwards.
+   */
+  compile(graph: Graph): Promise<Program>;
+  /** A zero-filled buffer. */
+  allocate(dtype: DType, dims: readonly number[]): Promise<DeviceBuffer>;
+  upload(tensor: HostTensor): Promise<DeviceBuffer>;
+  download(buffer: DeviceBuffer): Promise<HostTensor>;
+  free(target: DeviceBuffer | Program): Promise<void>;
+  submit(commands: readonly Command[]): Promise<readonly CommandResult[]>;
+  /** Bytes of live buffers and number of live programs and buffers, for leak tests. */
+  stats(): Promise<{ readonly buffers: number; readonly bytes: number; readonly programs: number }>;
+  /** Frees everything. Later calls throw `DisposedError`. */
+  dispose(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}

@@ -1,0 +1,20 @@
+import { fileURLToPath } from 'node:url';
+import { defineConfig } from 'vitest/config';
+
+const source = (path: string) => fileURLToPath(new URL(`./src/${path}`, import.meta.url));
+
+export default defineConfig({
+  resolve: {
+    alias: [
+      { find: /^looplm$/, replacement: source('index.ts') },
+      { find: /^looplm\/errors$/, replacement: source('errors.ts') },
+      { find: /^looplm\/node$/, replacement: source('platform/node/index.ts') },
+      { find: /^looplm\/(.+)$/, replacement: `${source('')}$1/index.ts` },
+    ],
+  },
+  test: {
+    include: ['src/**/*.test.ts', 'test/**/*.test.ts', 'recipes/**/*.test.ts'],
+    pool: 'forks',
+    testTimeout: 60_000,
+  },
+});
