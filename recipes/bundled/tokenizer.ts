@@ -1,0 +1,109 @@
+/**
+ * The tokenizer of the bundled model: one token for each word of its tiny language.
+ *
+ * A word is a name, a verb or a digit together with a leading space and a directly following
+ * semicolon, so `cup 3; swap 1 3;` is five tokens. It is a byte-level BPE without merges: a word of
+ * the list is taken whole (`ignore_merges`), any other text falls back to its bytes. Pure data: no
+ * file is read or written here.
+ */
+
+import { BYTE_ALPHABET, toByteAlphabet } from 'looplm/tokenizer';
+
+/** Special tokens of the bundled model; the index is the id. The first one ends an answer. */
+export const BUNDLED_SPECIAL_TOKENS = ['<|endoftext|>', '<|im_start|>', '<|im_end|>'] as const;
+
+/** Names that the relation problems speak of. */
+export const BUNDLED_NAMES = [
+  'ann',
+  'bob',
+  'cat',
+  'dan',
+  'eve',
+  'fay',
+  'gus',
+  'hal',
+  'ivy',
+  'jon',
+] as const;
+
+/** Words of the three kinds of problems: shell game, arithmetic, relations. */
+export const BUNDLED_WORDS = [
+  'cup',
+  'swap',
+  'take',
+  'plus',
+  'minus',
+  'times',
+  'likes',
+  'from',
+  'next',
+] as const;
+
+const DIGITS = Array.from('0123456789');
+
+/** A word or one digit, with the space before it and the semicolon after it. */
+const WORD_PATTERN = ' ?(?:[a-z]+|[0-9]);?';
+
+/** All tokens in order of their ids: special tokens, the 256 bytes, then words in four forms. */
+function tokensInOrder(): string[] {
+  const forms = [...DIGITS, ...BUNDLED_WORDS, ...BUNDLED_NAMES].flatMap((word) =>
+    [word, ` ${word}`, `${word};`, ` ${word};`].map(toByteAlphabet),
+  );
+  return [...new Set([...BUNDLED_SPECIAL_TOKENS, ...BYTE_ALPHABET, ...forms])];
+}
+
+/** The tokenizer.json of the bundled model, the same value at every call. */
+export function bundledTokenizerJson(): object {
+  return {
+    version: '1.0',
+    truncation: null,
+    padding: null,
+    added_tokens: BUNDLED_SPECIAL_TOKENS.map((content, id) => ({
+      id,
+      content,
+      single_word: false,
+      lstrip: false,
+      rstrip: false,
+      normalized: false,
+      special: true,
+    })),
+    normalizer: null,
+    pre_tokenizer: {
+      type: 'Sequence',
+      pretokenizers: [
+        { type: 'Split', pattern: { Regex: WORD_PATTERN }, behavior: 'Isolated', invert: false },
+        { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: false },
+      ],
+    },
+    post_processor: null,
+    decoder: { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: false },
+    model: {
+      type: 'BPE',
+      dropout: null,
+      unk_token: null,
+      continuing_subword_prefix: null,
+      end_of_word_suffix: null,
+      fuse_unk: false,
+      byte_fallback: false,
+      ignore_merges: true,
+      vocab: Object.fromEntries(tokensInOrder().map((token, id) => [token, id])),
+      merges: [],
+    },
+  };
+}
+
+/** The tokenizer_config.json of the bundled model: nothing is prepended, `<|endoftext|>` stops. */
+export function bundledTokenizerConfig(): object {
+  const [endOfText] = BUNDLED_SPECIAL_TOKENS;
+  return {
+    tokenizer_class: 'PreTrainedTokenizerFast',
+    bos_token: null,
+    eos_token: endOfText,
+    pad_token: endOfText,
+    unk_token: null,
+    add_bos_token: false,
+    add_eos_token: false,
+    add_prefix_space: false,
+    clean_up_tokenization_spaces: false,
+  };
+}
