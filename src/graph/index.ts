@@ -1,0 +1,47 @@
+/** Symbolic tensors, the op table, differentiation, and the ONNX writer. */
+export type { Attributes, Dim, DType, Shape, Tensor, TensorData } from './tensor.js';
+export {
+  constant,
+  input,
+  intScalar,
+  parameter,
+  scalar,
+  showShape,
+  staticShape,
+} from './tensor.js';
+export type { OpDefinition } from './op.js';
+export { findOp, opNames } from './op.js';
+export { concat, expand, pad, reduceSum, reshape, slice, transpose } from './ops/layout.js';
+export {
+  add,
+  and,
+  barrier,
+  cast,
+  div,
+  equal,
+  exp,
+  greaterOrEqual,
+  less,
+  log,
+  logSigmoid,
+  mul,
+  neg,
+  sigmoid,
+  silu,
+  softplus,
+  sqrt,
+  stopGradient,
+  sub,
+  where,
+} from './ops/elementwise.js';
+export type { MatmulOptions } from './ops/linear.js';
+export { linear, matmul } from './ops/linear.js';
+export { addAt, addRows, argmax, gatherRows, pick } from './ops/lookup.js';
+export { crossEntropy, logSoftmax, rmsNorm, softmax } from './ops/normalize.js';
+export { rope } from './ops/position.js';
+export { gradients } from './gradient.js';
+export { recompute } from './recompute.js';
+export type { Graph } from './graph.js';
+export { buildGraph } from './graph.js';
+export type { ExternalTensor, OnnxModel, OnnxOptions } from './onnx/model.js';
+export { writeOnnx } from './onnx/model.js';

@@ -1,0 +1,110 @@
+/**
+ * Matrix products. Weights keep the layout [out, in] of checkpoints, so `linear` multiplies by the
+ * transpose without moving anything.
+ */
+import { ShapeError } from '../../errors.js';
+import { attribute, defineOp } from '../op.js';
+import type { Dim, Shape, Tensor } from '../tensor.js';
+import { broadcastShapes, showShape } from '../tensor.js';
+import { reshape, sumTo } from './layout.js';
+
+export interface MatmulOptions {
+  readonly transposeA?: boolean;
+  readonly transposeB?: boolean;
+  /** Factor on the result. */
+  readonly alpha?: number;
+}
+
+const matmulOp = defineOp({
+  name: 'matmul',
+  infer(inputs, { transposeA, transposeB }) {
+    const [a, b] = inputs as [Tensor, Tensor];
+    if (a.shape.length < 2 || b.shape.length < 2) {
+      throw new ShapeError(
+        `matmul: got ${showShape(a.shape)} and ${showShape(b.shape)}; both need at least two axes.`,
+      );
+    }
+    const [rows, inner] = matrixDims(a.shape, transposeA as boolean);
+    const [innerB, columns] = matrixDims(b.shape, transposeB as boolean);
+    if (inner !== innerB || a.dtype !== b.dtype) {
+      throw new ShapeError(
+        `matmul: ${a.dtype} ${showShape(a.shape)}${transposeA ? '^T' : ''} and ${b.dtype} ${showShape(b.shape)}${transposeB ? '^T' : ''} do not fit.`,
+      );
+    }
+    const batch = broadcastShapes(a.shape.slice(0, -2), b.shape.slice(0, -2), 'matmul');
+    return { dtype: a.dtype, shape: [...batch, rows, columns] };
+  },
+  gradient(node, grad) {
+    const [a, b] = node.inputs as [Tensor, Tensor];
+    const transposeA = attribute<boolean>(node, 'transposeA');
+    const transposeB = attribute<boolean>(node, 'transposeB');
+    const alpha = attribute<number>(node, 'alpha');
+    const gradA = transposeA
+      ? matmul(b, grad, { transposeA: transposeB, transposeB: true, alpha })
+      : matmul(grad, b, { transposeB: !transposeB, alpha });
+    if (b.shape.length === 2 && !transposeA) {
+      // One weight for all rows: a single product over the flattened rows, not a sum of products.
+      const [flatA, flatGrad] = [flattenRows(a), flattenRows(grad)];
+      const gradB = transposeB
+        ? matmul(flatGrad, flatA, { transposeA: true, alpha })
+        : matmul(flatA, flatGrad, { transposeA: true, alpha });
+      return [sumTo(gradA, a.shape), gradB];
+    }
+    const gradB = transposeB
+      ? matmul(grad, a, { transposeA: true, transposeB: transposeA, alpha })
+      : matmul(a, grad, { transposeA: !transposeA, alpha });
+    return [sumTo(gradA, a.shape), sumTo(gradB, b.shape)];
+  },
+  lower(node, [a, b], context) {
+    const transposeA = attribute<boolean>(node, 'transposeA');
+    const transposeB = attribute<boolean>(node, 'transposeB');
+    const alpha = attribute<number>(node, 'alpha');
+    if (!transposeA && !transposeB && alpha === 1) return context.emit('MatMul', [a!, b!]);
+    if (context.target === 'webgpu') {
+      // FusedMatMul has no WebGPU kernel.
+      const flip = (name: string, rank: number) => context.emit('Transpose', [name], { perm: swapLast(rank) });
+      const left = transposeA ? flip(a!, node.inputs[0]!.shape.length) : a!;
+      const right = transposeB ? flip(b!, node.inputs[1]!.shape.length) : b!;
+      const product = context.emit('MatMul', [left, right]);
+      return alpha === 1 ? product : context.emit('Mul', [product, context.float(alpha)]);
+    }
+    return context.emit(
+      'FusedMatMul',
+      [a!, b!],
+      { transA: transposeA ? 1 : 0, transB: transposeB ? 1 : 0, alpha: { float: alpha } },
+      'com.microsoft',
+    );
+  },
+});
+
+/** `alpha * a @ b` over the last two axes, leading axes broadcast. */
+export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tensor {
+  const { transposeA = false, transposeB = false, alpha = 1 } = options;
+  return matmulOp([a, b], { transposeA, transposeB, alpha });
+}
+
+/** `x @ weight^T`. @param weight - `[out, in]` */
+export function linear(x: Tensor, weight: Tensor): Tensor {
+  return matmul(x, weight, { transposeB: true });
+}
+
+function matrixDims(shape: Shape, transposed: boolean): readonly [Dim, Dim] {
+  const [rows, columns] = shape.slice(-2) as [Dim, Dim];
+  return transposed ? [columns, rows] : [rows, columns];
+}
+
+function swapLast(rank: number): readonly number[] {
+  const order = Array.from({ length: rank }, (_, axis) => axis);
+  return [...order.slice(0, -2), rank - 1, rank - 2];
+}
+
+function flattenRows(x: Tensor): Tensor {
+  if (x.shape.length === 2) return x;
+  const leading = x.shape.slice(0, -1);
+  const named = leading.filter((dim) => typeof dim === 'string');
+  const count = leading.reduce<number>((product, dim) => (typeof dim === 'number' ? product * dim : product), 1);
+  if (named.length > 1 || (named.length === 1 && count !== 1)) {
+    throw new ShapeError(`matmul: the gradient of ${showShape(x.shape)} needs fixed sizes.`);
+  }
+  return reshape(x, [named[0] ?? count, x.shape.at(-1)!]);
+}

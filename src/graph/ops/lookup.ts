@@ -1,0 +1,125 @@
+/**
+ * Operations that read or write by index: rows of a table (embeddings) and one element per row
+ * (labels).
+ */
+import { ShapeError } from '../../errors.js';
+import { defineOp } from '../op.js';
+import type { Tensor } from '../tensor.js';
+import { constant, sameShape, showShape, staticShape } from '../tensor.js';
+
+function checkIndices(name: string, indices: Tensor): void {
+  if (indices.dtype !== 'i32') {
+    throw new ShapeError(`${name}: indices are ${indices.dtype}; they must be i32.`);
+  }
+}
+
+const gatherRowsOp = defineOp({
+  name: 'gatherRows',
+  infer(inputs) {
+    const [table, indices] = inputs as [Tensor, Tensor];
+    checkIndices('gatherRows', indices);
+    return { dtype: table.dtype, shape: [...indices.shape, ...table.shape.slice(1)] };
+  },
+  gradient(node, grad) {
+    const [table, indices] = node.inputs as [Tensor, Tensor];
+    return [addRows(staticShape(table), indices, grad), undefined];
+  },
+  lower: (_, inputs, context) => context.emit('Gather', inputs, { axis: 0 }),
+});
+
+/** Rows of a table. @param table - `[V, ...]` @param indices - i32 `[...]`, each in 0..V-1 */
+export function gatherRows(table: Tensor, indices: Tensor): Tensor {
+  return gatherRowsOp([table, indices]);
+}
+
+const addRowsOp = defineOp({
+  name: 'addRows',
+  infer(inputs, { shape }) {
+    const [indices, rows] = inputs as [Tensor, Tensor];
+    checkIndices('addRows', indices);
+    return { dtype: rows.dtype, shape: shape as readonly number[] };
+  },
+  gradient: (node, grad) => [undefined, gatherRows(grad, node.inputs[0]!)],
+  lower(node, [indices, rows], context) {
+    const rank = node.inputs[0]!.shape.length;
+    const last = context.emit('Unsqueeze', [indices!, context.int64([rank])]);
+    const zeros = context.emit('Expand', [context.float(0), context.int64(staticShape(node))]);
+    return context.emit(
+      'ScatterND',
+      [zeros, context.emit('Cast', [last], { to: 7 }), rows!],
+      { reduction: 'add' },
+    );
+  },
+});
+
+/** A zero table of `shape` to which each row is added at its index; rows of equal index add up. */
+export function addRows(shape: readonly number[], indices: Tensor, rows: Tensor): Tensor {
+  return addRowsOp([indices, rows], { shape });
+}
+
+const pickOp = defineOp({
+  name: 'pick',
+  infer(inputs) {
+    const [x, indices] = inputs as [Tensor, Tensor];
+    checkIndices('pick', indices);
+    if (!sameShape(x.shape.slice(0, -1), indices.shape)) {
+      throw new ShapeError(
+        `pick: ${showShape(x.shape)} needs indices of shape ${showShape(x.shape.slice(0, -1))}, got ${showShape(indices.shape)}.`,
+      );
+    }
+    return { dtype: x.dtype, shape: indices.shape };
+  },
+  gradient(node, grad) {
+    const [x, indices] = node.inputs as [Tensor, Tensor];
+    const shape = staticShape(x);
+    const count = shape.reduce((product, dim) => product * dim, 1);
+    return [addAt(constant(new Float32Array(count), shape), indices, grad), undefined];
+  },
+  lower(node, [x, indices], context) {
+    const axis = context.int64([node.shape.length]);
+    const column = context.emit('Unsqueeze', [indices!, axis]);
+    const picked = context.emit('GatherElements', [x!, column], { axis: node.shape.length });
+    return context.emit('Squeeze', [picked, axis]);
+  },
+});
+
+/** One element of each row. @param x - `[..., V]` @param indices - i32 `[...]` */
+export function pick(x: Tensor, indices: Tensor): Tensor {
+  return pickOp([x, indices]);
+}
+
+const addAtOp = defineOp({
+  name: 'addAt',
+  infer(inputs) {
+    const [x, indices] = inputs as [Tensor, Tensor, Tensor];
+    checkIndices('addAt', indices);
+    return { dtype: x.dtype, shape: x.shape };
+  },
+  gradient: (node, grad) => [grad, undefined, pick(grad, node.inputs[1]!)],
+  lower(node, [x, indices, values], context) {
+    const last = node.shape.length - 1;
+    const axis = context.int64([last]);
+    return context.emit(
+      'ScatterElements',
+      [x!, context.emit('Unsqueeze', [indices!, axis]), context.emit('Unsqueeze', [values!, axis])],
+      { axis: last, reduction: 'add' },
+    );
+  },
+});
+
+/** `x` with a value added to one element of each row. @param values - shape of `indices` */
+export function addAt(x: Tensor, indices: Tensor, values: Tensor): Tensor {
+  return addAtOp([x, indices, values]);
+}
+
+const argmaxOp = defineOp({
+  name: 'argmax',
+  infer: ([x]) => ({ dtype: 'i32', shape: x!.shape.slice(0, -1) }),
+  lower(node, inputs, context) {
+    const index = context.emit('ArgMax', inputs, { axis: node.shape.length, keepdims: 0 });
+    return context.emit('Cast', [index], { to: 6 });
+  },
+});
+
+/** Index of the largest element of each row, the lowest one on ties. */
+export const argmax = (x: Tensor): Tensor => argmaxOp([x]);
