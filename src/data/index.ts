@@ -1,0 +1,13 @@
+/**
+ * Training data: documents, packed batches and the sources that a trainer reads.
+ *
+ * The one idea: a batch is a pure function of a seed and two indices, so nothing about reading has
+ * to be saved to resume a run. Does not know models, losses or files.
+ */
+export { IGNORED_TARGET } from './batch.js';
+export type { BatchSource, TrainingBatch, TrainingDocument } from './batch.js';
+export { generatedSource } from './generated-source.js';
+export type { GeneratedSourceOptions } from './generated-source.js';
+export { packDocuments } from './packing.js';
+export type { LeftOver, PackedDocuments, PackingOptions } from './packing.js';
+export { generatorFor } from './random.js';

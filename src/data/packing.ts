@@ -1,0 +1,143 @@
+/**
+ * Packing of documents into the rows of a batch.
+ *
+ * The one idea: first fit. A document goes to the first row that still has room for all of it, so
+ * little is padding and the result depends on the order of the documents alone.
+ * Does not know how documents are made, nor what a loss does with them.
+ */
+import { ConfigError, ShapeError } from '../errors.js';
+import type { TrainingBatch, TrainingDocument } from './batch.js';
+import { IGNORED_TARGET } from './batch.js';
+
+/** Size and padding of the batch to fill. */
+export interface PackingOptions {
+  /** Number of rows, B. */
+  readonly rows: number;
+  /** Positions of a row, T. */
+  readonly length: number;
+  /** Token id written where no document is. */
+  readonly padId: number;
+  /**
+   * Cut documents where a row ends and go on in the next row with room, as a new segment whose
+   * positions start at 0. For long streams of text. Default false: every document stays whole.
+   */
+  readonly split?: boolean;
+}
+
+/** A document, or the rest of one, that found no room. */
+export interface LeftOver {
+  readonly documentIndex: number;
+  /** First position that was not placed: 0 unless the document was split. */
+  readonly start: number;
+}
+
+/** A filled batch and what is missing from it. */
+export interface PackedDocuments {
+  readonly batch: TrainingBatch;
+  /** In the order of the documents; empty when everything fits. */
+  readonly leftOver: readonly LeftOver[];
+}
+
+/**
+ * Packs documents into one batch, first fit, in the given order.
+ *
+ * @returns the batch, and the documents (or rests of split ones) that did not fit.
+ * @throws ConfigError if `rows` or `length` is not a positive integer.
+ * @throws ShapeError if a document is empty or its targets have another length than its ids.
+ */
+export function packDocuments(
+  documents: readonly TrainingDocument[],
+  options: PackingOptions,
+): PackedDocuments {
+  const packer = new BatchPacker(options);
+  const leftOver: LeftOver[] = [];
+  documents.forEach((document, documentIndex) => {
+    const start = packer.add(document);
+    if (start < document.ids.length) leftOver.push({ documentIndex, start });
+  });
+  return { batch: packer.batch, leftOver };
+}
+
+/** A batch that is being filled. `batch` may be taken at any time; it is not copied. */
+export class BatchPacker {
+  readonly batch: TrainingBatch;
+  private readonly used: Int32Array; // [B] positions taken in each row
+  private readonly numSegments: Int32Array; // [B]
+  private readonly split: boolean;
+
+  constructor({ rows, length, padId, split = false }: PackingOptions) {
+    checkBatchSize(rows, length);
+    const size = rows * length;
+    this.batch = {
+      rows,
+      length,
+      ids: new Int32Array(size).fill(padId),
+      targets: new Int32Array(size).fill(IGNORED_TARGET),
+      segments: new Int32Array(size),
+      positions: new Int32Array(size),
+    };
+    this.used = new Int32Array(rows);
+    this.numSegments = new Int32Array(rows);
+    this.split = split;
+  }
+
+  /**
+   * Places a document.
+   *
+   * @returns how many of its positions were placed, from its first on. Unless `split` is set, that
+   * is all of them or 0.
+   * @throws ShapeError if it is empty or its targets have another length than its ids.
+   */
+  add(document: TrainingDocument): number {
+    checkDocument(document);
+    const end = document.ids.length;
+    let start = 0;
+    while (start < end) {
+      const needed = this.split ? 1 : end - start;
+      const row = this.used.findIndex((taken) => taken + needed <= this.batch.length);
+      if (row < 0) break;
+      start += this.place(row, document, start);
+    }
+    return start;
+  }
+
+  /** Writes as much of the document as fits the row, as one segment; returns how much. */
+  private place(row: number, document: TrainingDocument, start: number): number {
+    const { ids, targets, segments, positions, length } = this.batch;
+    const taken = this.used[row] ?? 0;
+    const count = Math.min(document.ids.length - start, length - taken);
+    const segment = (this.numSegments[row] ?? 0) + 1;
+    const offset = row * length + taken;
+    ids.set(document.ids.slice(start, start + count), offset);
+    targets.set(document.targets.slice(start, start + count), offset);
+    segments.fill(segment, offset, offset + count);
+    for (let position = 0; position < count; position++) positions[offset + position] = position;
+    this.used[row] = taken + count;
+    this.numSegments[row] = segment;
+    return count;
+  }
+}
+
+/**
+ * Refuses a batch that has no positions.
+ *
+ * @throws ConfigError if `rows` or `length` is not a positive integer.
+ */
+export function checkBatchSize(rows: number, length: number): void {
+  for (const [field, value] of Object.entries({ rows, length })) {
+    if (Number.isSafeInteger(value) && value >= 1) continue;
+    throw new ConfigError(field, `${field} is ${value}; it must be a whole number of at least 1.`);
+  }
+}
+
+function checkDocument({ ids, targets }: TrainingDocument): void {
+  if (ids.length === 0) {
+    throw new ShapeError('A document has 0 tokens; it needs at least 1. Leave empty ones out.');
+  }
+  if (ids.length !== targets.length) {
+    throw new ShapeError(
+      `A document has ${ids.length} ids and ${targets.length} targets; it needs one target for ` +
+        `each id. Use ${IGNORED_TARGET} where nothing is counted.`,
+    );
+  }
+}
