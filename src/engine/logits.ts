@@ -1,0 +1,65 @@
+/**
+ * What is asked of one row of logits: its softmax normaliser, a log-probability, its best entry.
+ *
+ * The one idea: rows come as float32 from the runtime, every sum here is float64. A row with NaN or
+ * +Infinity has no softmax and is refused by name instead of turning into an arbitrary token.
+ * Knows nothing of sampling settings or exit policies.
+ */
+import { assert, CheckpointError } from '../errors.js';
+
+/** A row of logits `[V]` in either precision; -Infinity marks an impossible token. */
+export type LogitsRow = Float32Array | Float64Array;
+
+/**
+ * Token id with the largest logit, the lowest id on ties.
+ *
+ * @throws CheckpointError if the row holds NaN or +Infinity, or nothing but -Infinity.
+ */
+export function argmax(logits: LogitsRow): number {
+  let best = -1;
+  let bestLogit = -Infinity;
+  for (let id = 0; id < logits.length; id += 1) {
+    const logit = logits[id]!;
+    // also true for NaN, which fails every comparison
+    if (!(logit < Infinity)) throw unusableLogits(id, logit);
+    if (logit > bestLogit) {
+      best = id;
+      bestLogit = logit;
+    }
+  }
+  if (best < 0) throw unusableLogits(0, -Infinity);
+  return best;
+}
+
+function unusableLogits(id: number, logit: number): CheckpointError {
+  const got =
+    logit === -Infinity ? 'Every logit is -Infinity' : `The logit of token ${id} is ${logit}`;
+  return new CheckpointError(
+    `${got}; logits must be below +Infinity and one of them finite. The weights are damaged or ` +
+      'overflow: check them with `looplm inspect`.',
+  );
+}
+
+/**
+ * Natural log of the sum of exponentials of a row, in float64.
+ *
+ * @throws CheckpointError as `argmax`.
+ */
+export function logSumExp(logits: LogitsRow): number {
+  const largest = logits[argmax(logits)]!;
+  let sum = 0;
+  for (let id = 0; id < logits.length; id += 1) sum += Math.exp(logits[id]! - largest);
+  return largest + Math.log(sum);
+}
+
+/**
+ * Raw log-probability of a token: natural log of softmax(logits)[id] over the whole row, in float64,
+ * without temperature or filters. At most 0; -Infinity for a token whose logit is.
+ *
+ * @throws CheckpointError as `argmax`.
+ */
+export function logSoftmaxAt(logits: LogitsRow, id: number): number {
+  const logit = logits[id];
+  assert(logit !== undefined, `token ${id} lies outside a row of ${logits.length} logits`);
+  return Math.min(0, logit - logSumExp(logits));
+}
