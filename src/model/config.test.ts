@@ -1,0 +1,178 @@
+import { readFileSync } from 'node:fs';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { ConfigError, LoopLMError, UnsupportedError } from '../errors.js';
+import type { LoopLMConfig } from './config.js';
+import { modelConfigToJson, parseModelConfig } from './config.js';
+
+const tinyJson = JSON.parse(
+  readFileSync(new URL('../../test/fixtures/tiny-gqa-tied/config.json', import.meta.url), 'utf8'),
+) as Record<string, unknown>;
+
+const tinyConfig: LoopLMConfig = {
+  hiddenSize: 48,
+  intermediateSize: 128,
+  numHiddenLayers: 3,
+  numAttentionHeads: 6,
+  numKeyValueHeads: 2,
+  headDim: 8,
+  vocabSize: 256,
+  ropeTheta: 500000,
+  rmsNormEps: 1e-5,
+  maxPositionEmbeddings: 512,
+  tieWordEmbeddings: true,
+  numLoops: 3,
+  exitThreshold: 1,
+  initializerRange: 0.02,
+  bosTokenId: 1,
+  eosTokenIds: [2],
+  padTokenId: 0,
+};
+
+function errorOf(json: unknown): unknown {
+  try {
+    return parseModelConfig(json);
+  } catch (error) {
+    return error;
+  }
+}
+
+describe('parseModelConfig', () => {
+  it('reads every field of a config of the release layout and ignores nothing', () => {
+    expect(parseModelConfig(tinyJson)).toEqual({ config: tinyConfig, ignoredKeys: [] });
+  });
+
+  it('derives an absent or null head_dim from hidden size and heads', () => {
+    const { head_dim: _, ...withoutHeadDim } = tinyJson;
+    expect(parseModelConfig(withoutHeadDim).config).toEqual(tinyConfig);
+    expect(parseModelConfig({ ...tinyJson, head_dim: null }).config).toEqual(tinyConfig);
+  });
+
+  it('names unknown keys instead of dropping them silently', () => {
+    const json = { ...tinyJson, zebra: 1, early_exit_step: 2, torch_dtype: 'x', auto_map: {} };
+    expect(parseModelConfig(json).ignoredKeys).toEqual(['early_exit_step', 'zebra']);
+  });
+
+  it('takes one end id, several or none', () => {
+    const eos = (value: unknown) =>
+      parseModelConfig({ ...tinyJson, eos_token_id: value }).config.eosTokenIds;
+    expect([eos(7), eos([2, 0]), eos(null)]).toEqual([[7], [2, 0], []]);
+  });
+
+  it.each([
+    ...['model_type', 'vocab_size', 'hidden_size', 'intermediate_size', 'num_hidden_layers'],
+    ...['num_attention_heads', 'num_key_value_heads', 'rope_theta', 'rms_norm_eps', 'hidden_act'],
+    ...['max_position_embeddings', 'tie_word_embeddings', 'total_ut_steps', 'initializer_range'],
+    'early_exit_threshold',
+  ])('a missing %s is an error that names the key', (key) => {
+    const error = errorOf({ ...tinyJson, [key]: undefined });
+    expect(error).toBeInstanceOf(ConfigError);
+    expect(error).toMatchObject({ field: key, message: expect.stringContaining(`has no ${key}`) });
+  });
+
+  it.each<[string, unknown]>([
+    ['hidden_size', 48.5],
+    ['hidden_size', '48'],
+    ['hidden_size', 1e15],
+    ['num_hidden_layers', 0],
+    ['num_hidden_layers', 1e9],
+    ['num_key_value_heads', 4],
+    ['num_attention_heads', -6],
+    ['head_dim', 7],
+    ['vocab_size', 2 ** 31],
+    ['total_ut_steps', 0],
+    ['early_exit_threshold', 0],
+    ['early_exit_threshold', 1.01],
+    ['rope_theta', 0],
+    ['rms_norm_eps', null],
+    ['rms_norm_eps', Number.POSITIVE_INFINITY],
+    ['tie_word_embeddings', 1],
+    ['hidden_act', 'gelu'],
+    ['attention_dropout', 0.1],
+    ['layer_types', ['full_attention']],
+    ['eos_token_id', 256],
+    ['eos_token_id', [1, 'two']],
+    ['pad_token_id', -1],
+  ])('%s = %j is a ConfigError that names the key', (key, value) => {
+    const error = errorOf({ ...tinyJson, [key]: value });
+    expect(error).toBeInstanceOf(ConfigError);
+    expect(error).toMatchObject({ field: key, message: expect.stringContaining(key) });
+  });
+
+  it.each<[string, unknown]>([
+    ['model_type', 'llama'],
+    ['architectures', ['LlamaForCausalLM']],
+    ['architectures', []],
+    ['rope_scaling', { type: 'yarn' }],
+    ['use_sliding_window', true],
+    ['attention_bias', true],
+    ['quantization_config', {}],
+    ['layer_types', ['full_attention', 'sliding_attention', 'full_attention']],
+  ])('%s = %j is another model and unsupported', (key, value) => {
+    const error = errorOf({ ...tinyJson, [key]: value });
+    expect(error).toBeInstanceOf(UnsupportedError);
+    expect(error).toMatchObject({ message: expect.stringMatching(/config\.json/) });
+  });
+
+  it('an underivable head_dim is an error that asks for it', () => {
+    expect(errorOf({ ...tinyJson, head_dim: undefined, hidden_size: 50 })).toMatchObject({
+      field: 'head_dim',
+      message: expect.stringContaining('Add head_dim'),
+    });
+  });
+
+  it('any JSON whatever gives a config or a one-line LoopLMError', () => {
+    const keys = fc.constantFrom(...Object.keys(tinyJson));
+    const edits = fc.array(fc.tuple(keys, fc.jsonValue()), { maxLength: 3 });
+    const json = fc.oneof(
+      fc.jsonValue(),
+      edits.map((list) => ({ ...tinyJson, ...Object.fromEntries(list) })),
+    );
+    fc.assert(
+      fc.property(json, (value) => {
+        const result = errorOf(value);
+        if (!(result instanceof Error)) return;
+        expect(result).toBeInstanceOf(LoopLMError);
+        expect(result.message).not.toMatch(/[\n\r\u2028\u2029]/);
+      }),
+      { seed: 1, numRuns: 1000 },
+    );
+  });
+});
+
+describe('modelConfigToJson', () => {
+  it('writes the file that parseModelConfig read', () => {
+    const written = modelConfigToJson(tinyConfig, 'bfloat16');
+    expect(written).toEqual(tinyJson);
+    expect(Object.keys(written)).toEqual(Object.keys(tinyJson));
+  });
+
+  it('is undone by parseModelConfig for any valid config', () => {
+    const { bosTokenId: _, padTokenId: __, ...withoutIds } = tinyConfig;
+    const configs = fc
+      .record({
+        kvHeads: fc.integer({ min: 1, max: 8 }),
+        groups: fc.integer({ min: 1, max: 8 }),
+        halfHead: fc.integer({ min: 1, max: 64 }),
+        layers: fc.integer({ min: 1, max: 40 }),
+        eosTokenIds: fc.uniqueArray(fc.nat(255), { maxLength: 3 }),
+        exitThreshold: fc.double({ min: 0.01, max: 1, noNaN: true }),
+        ids: fc.boolean(),
+      })
+      .map(({ kvHeads, groups, halfHead, layers, ids, ...rest }): LoopLMConfig => ({
+        ...(ids ? tinyConfig : withoutIds),
+        ...rest,
+        numKeyValueHeads: kvHeads,
+        numAttentionHeads: kvHeads * groups,
+        headDim: 2 * halfHead,
+        numHiddenLayers: layers,
+      }));
+    fc.assert(
+      fc.property(configs, (config) => {
+        const text = JSON.stringify(modelConfigToJson(config, 'float32'));
+        expect(parseModelConfig(JSON.parse(text))).toEqual({ config, ignoredKeys: [] });
+      }),
+      { seed: 2 },
+    );
+  });
+});

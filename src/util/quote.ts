@@ -1,0 +1,24 @@
+/**
+ * Shows a value of unknown origin inside a one-line error message.
+ *
+ * File contents can hold line breaks, control characters and megabytes of nesting; what is shown is
+ * always one short line. It knows nothing of where the value came from.
+ */
+const MAX_SHOWN = 100;
+
+/** A string in double quotes with control characters escaped, cut after about 100 characters. */
+export function quote(text: string): string {
+  const cut = text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}...` : text;
+  return JSON.stringify(cut).replace(
+    /[\u007f-\u009f\u2028\u2029]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+}
+
+/** A JSON value as a person names it: scalars as they are, lists and objects by their kind. */
+export function showValue(value: unknown): string {
+  if (typeof value === 'string') return quote(value);
+  if (Array.isArray(value)) return `a list of ${value.length}`;
+  if (typeof value === 'object' && value !== null) return 'an object';
+  return String(value);
+}
