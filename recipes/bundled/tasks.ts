@@ -73,20 +73,19 @@ const BALL_SWAP_FRACTION = 0.75;
 const NUM_BALL_SWAPS = 2 * (CUPS.length - 1);
 
 function cupStage(clause: string, ball: number): Stage {
-  return {
-    clause,
-    answer: ` ${ball}`,
-    moves: () =>
-      SWAPS.map(({ from, to }) => {
-        const isBallSwap = from === ball || to === ball;
-        const weight = isBallSwap
-          ? BALL_SWAP_FRACTION / NUM_BALL_SWAPS
-          : (1 - BALL_SWAP_FRACTION) / (SWAPS.length - NUM_BALL_SWAPS);
-        const next = isBallSwap ? from + to - ball : ball;
-        return { weight, stage: cupStage(`swap ${from} ${to};`, next) };
-      }),
-  };
+  return { clause, answer: ` ${ball}`, moves: () => cupMoves(ball) };
 }
+
+const cupMoves = remembered((ball) =>
+  SWAPS.map(({ from, to }) => {
+    const isBallSwap = from === ball || to === ball;
+    const weight = isBallSwap
+      ? BALL_SWAP_FRACTION / NUM_BALL_SWAPS
+      : (1 - BALL_SWAP_FRACTION) / (SWAPS.length - NUM_BALL_SWAPS);
+    const next = isBallSwap ? from + to - ball : ball;
+    return { weight, stage: cupStage(`swap ${from} ${to};`, next) };
+  }),
+);
 
 const cupOpenings = CUPS.map((cup) => cupStage(`cup ${cup};`, cup));
 
@@ -107,16 +106,15 @@ function lastDigit(value: number, word: string, operand: number): number {
 }
 
 function sumStage(clause: string, value: number): Stage {
-  return {
-    clause,
-    answer: ` ${value}`,
-    moves: () =>
-      OPERATIONS.map(({ word, operand, weight }) => ({
-        weight,
-        stage: sumStage(`${word} ${operand};`, lastDigit(value, word, operand)),
-      })),
-  };
+  return { clause, answer: ` ${value}`, moves: () => sumMoves(value) };
 }
+
+const sumMoves = remembered((value) =>
+  OPERATIONS.map(({ word, operand, weight }) => ({
+    weight,
+    stage: sumStage(`${word} ${operand};`, lastDigit(value, word, operand)),
+  })),
+);
 
 const sumOpenings = DIGITS.map((digit) => sumStage(`take ${digit};`, digit));
 
@@ -373,4 +371,14 @@ export function pickWeighted<Item extends { readonly weight: number }>(
 function shuffled<Item>(items: readonly Item[], rng: RandomGenerator): Item[] {
   const keys = items.map((item) => ({ item, key: uniformFloat64(rng) }));
   return keys.toSorted((a, b) => a.key - b.key).map(({ item }) => item);
+}
+
+/** The same moves for the same value, made once: a training draws millions. */
+function remembered(movesOf: (value: number) => readonly Move[]): typeof movesOf {
+  const known = new Map<number, readonly Move[]>();
+  return (value) => {
+    const moves = known.get(value) ?? movesOf(value);
+    known.set(value, moves);
+    return moves;
+  };
 }
