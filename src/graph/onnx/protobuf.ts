@@ -44,8 +44,7 @@ export class MessageWriter {
     build(inner);
     this.#tag(field, LENGTH_DELIMITED);
     this.#varint(BigInt(inner.#sizeBytes));
-    this.#chunks.push(...inner.#chunks);
-    this.#sizeBytes += inner.#sizeBytes;
+    for (const chunk of inner.#chunks) this.#push(chunk);
     return this;
   }
 

@@ -41,14 +41,20 @@ const addRowsOp = defineOp({
   },
   gradient: (node, grad) => [undefined, gatherRows(grad, node.inputs[0]!)],
   lower(node, [indices, rows], context) {
-    const rank = node.inputs[0]!.shape.length;
-    const last = context.emit('Unsqueeze', [indices!, context.int64([rank])]);
-    const zeros = context.emit('Expand', [context.float(0), context.int64(staticShape(node))]);
-    return context.emit(
-      'ScatterND',
-      [zeros, context.emit('Cast', [last], { to: 7 }), rows!],
-      { reduction: 'add' },
+    // Not ScatterND: its CPU kernel adds rows of equal index from several threads without a lock.
+    const [height, ...tail] = staticShape(node) as [number, ...number[]];
+    const width = tail.reduce((product, dim) => product * dim, 1);
+    const column = context.emit('Reshape', [indices!, context.int64([-1, 1])]);
+    const sums = context.emit(
+      'ScatterElements',
+      [
+        context.emit('Expand', [context.float(0), context.int64([height, width])]),
+        context.emit('Expand', [column, context.int64([1, width])]),
+        context.emit('Reshape', [rows!, context.int64([-1, width])]),
+      ],
+      { axis: 0, reduction: 'add' },
     );
+    return context.emit('Reshape', [sums, context.int64([height, ...tail])]);
   },
 });
 
