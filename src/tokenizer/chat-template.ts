@@ -1,0 +1,141 @@
+/**
+ * Chat messages to the text that a chat model reads.
+ *
+ * A template is a Jinja program over the messages, rendered by the jinja package. Produces text
+ * only; the tokenizer then recognises the special tokens in it. Source: the ChatML format, and the
+ * two templates in use for the Ouro release, in our own words.
+ */
+
+import { Template } from '@huggingface/jinja';
+import { z } from 'zod';
+import { ConfigError, RequestError } from '../errors.js';
+import { describeIssue } from './parse.js';
+import { parseTokenizerConfig, type TokenizerConfig } from './tokenizer-config.js';
+
+/** One turn of a conversation. The role is passed through; the content is not trimmed. */
+export type ChatMessage = {
+  readonly role: string;
+  readonly content: string;
+};
+
+/** What `ChatTemplate.apply` adds after the messages. */
+export type ChatTemplateOptions = {
+  /** Opens the turn of the assistant. Default `false`. */
+  readonly addGenerationPrompt?: boolean;
+  /** Passed to the template as `enable_thinking`; absent leaves that variable undefined. */
+  readonly enableThinking?: boolean;
+};
+
+const CHATML_TURNS = String.raw`{% for message in messages %}{{ '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}{% endfor %}`;
+const CHATML_DEFAULT_SYSTEM = String.raw`{% if messages[0].role != 'system' %}{{ '<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n' }}{% endif %}`;
+const CHATML_PROMPT = String.raw`{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}`;
+const CHATML_THINK = String.raw`{% if add_generation_prompt and enable_thinking %}{{ '<think>\n' }}{% endif %}`;
+
+/** ChatML templates of the Ouro release, for models that bring none of their own. */
+export const CHATML_TEMPLATES = {
+  /** As released: a conversation without a system message gets a default one. */
+  base: CHATML_DEFAULT_SYSTEM + CHATML_TURNS + CHATML_PROMPT,
+  /** Corrected: no default system message; `enableThinking` opens a `<think>` block. */
+  corrected: CHATML_TURNS + CHATML_PROMPT + CHATML_THINK,
+} as const;
+
+const messagesSchema = z
+  .array(z.strictObject({ role: z.string().min(1), content: z.string() }))
+  .min(1);
+
+/** A compiled chat template. */
+export class ChatTemplate {
+  readonly #template: Template;
+  readonly #variables: Readonly<Record<string, string>>;
+
+  /**
+   * Compiles a Jinja source. Templates see the special tokens as `bos_token`, `eos_token`,
+   * `pad_token` and `unk_token`.
+   *
+   * @throws ConfigError if the source is not valid Jinja.
+   */
+  constructor(source: string, specialTokens: TokenizerConfig = {}) {
+    this.#template = compile(source);
+    this.#variables = templateVariables(specialTokens);
+  }
+
+  /**
+   * Compiles the chat template of a parsed tokenizer_config.json.
+   *
+   * @throws ConfigError if the file carries no template, or one that is not valid.
+   */
+  static fromConfig(tokenizerConfigJson: unknown): ChatTemplate {
+    const config = parseTokenizerConfig(tokenizerConfigJson);
+    if (config.chatTemplate === undefined) {
+      throw new ConfigError(
+        'chat_template',
+        'tokenizer_config.json has no chat_template; chat needs one. ' +
+          'Add it, or choose one of CHATML_TEMPLATES.',
+      );
+    }
+    return new ChatTemplate(config.chatTemplate, config);
+  }
+
+  /**
+   * Renders a conversation.
+   *
+   * @param messages - At least one message; only `role` and `content` are allowed.
+   * @throws RequestError if the messages are not valid or the template refuses them.
+   */
+  apply(messages: readonly ChatMessage[], options: ChatTemplateOptions = {}): string {
+    const checked = checkMessages(messages);
+    const { enableThinking } = options;
+    try {
+      return this.#template.render({
+        ...this.#variables,
+        messages: checked,
+        add_generation_prompt: options.addGenerationPrompt ?? false,
+        ...(enableThinking === undefined ? {} : { enable_thinking: enableThinking }),
+      });
+    } catch (cause) {
+      throw new RequestError(
+        `the chat template refused the messages (${reasonOf(cause)}); it must render them. ` +
+          'Change the messages or the template.',
+        { cause },
+      );
+    }
+  }
+}
+
+function compile(source: string): Template {
+  try {
+    return new Template(source);
+  } catch (cause) {
+    throw new ConfigError(
+      'chat_template',
+      `chat_template cannot be read (${reasonOf(cause)}); it must be a Jinja template. ` +
+        'Correct it, or choose one of CHATML_TEMPLATES.',
+      { cause },
+    );
+  }
+}
+
+function templateVariables(tokens: TokenizerConfig): Record<string, string> {
+  const variables = {
+    bos_token: tokens.bosToken,
+    eos_token: tokens.eosToken,
+    pad_token: tokens.padToken,
+    unk_token: tokens.unkToken,
+  };
+  return Object.fromEntries(
+    Object.entries(variables).filter((entry): entry is [string, string] => entry[1] !== undefined),
+  );
+}
+
+function checkMessages(messages: unknown): ChatMessage[] {
+  const result = messagesSchema.safeParse(messages);
+  if (result.success) return result.data;
+  const { path, problem } = describeIssue(result.error);
+  throw new RequestError(
+    `chat messages, ${path}: ${problem}. Give a list of { role, content } with at least one entry.`,
+  );
+}
+
+function reasonOf(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause);
+}
