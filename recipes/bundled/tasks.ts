@@ -330,11 +330,11 @@ export function heldOutProblems(
 
 /** Every problem of one difficulty, or undefined where there are too many to list. */
 function listProblems(task: TaskDefinition, difficulty: number): Problem[] | undefined {
-  const first = task.openings?.[0];
-  if (task.openings === undefined || first === undefined) return undefined;
-  if (task.openings.length * first.moves().length ** difficulty > MAX_LISTED_TEXTS)
-    return undefined;
-  let chains: Stage[][] = task.openings.map((opening) => [opening]);
+  const { openings } = task;
+  const numMoves = openings?.[0]?.moves().length;
+  if (openings === undefined || numMoves === undefined) return undefined;
+  if (openings.length * numMoves ** difficulty > MAX_LISTED_TEXTS) return undefined;
+  let chains: Stage[][] = openings.map((opening) => [opening]);
   for (let moves = 0; moves < difficulty; moves++) {
     chains = chains.flatMap((chain) =>
       (chain.at(-1)?.moves() ?? []).map(({ stage }) => [...chain, stage]),
