@@ -1,0 +1,99 @@
+/**
+ * Metrics of a run: one JSON record a line in `metrics.jsonl`.
+ *
+ * The file is rewritten whole under a temporary name, so it is never cut in the middle of a line;
+ * records later than the snapshot that a run resumes from are dropped, since they will come again.
+ */
+import { z } from 'zod';
+import { FileError } from '../errors.js';
+import type { Folder } from '../util/folder.js';
+import type { UpdateMetrics } from './state.js';
+
+export interface MetricRecord extends UpdateMetrics {
+  /** Updates done when the record was made. */
+  readonly trainStep: number;
+  readonly learningRate: number;
+  readonly tokensPerSecond: number;
+  /** Resident memory of the process. */
+  readonly memoryBytes: number;
+}
+
+/** What `evaluate` returned after an update. */
+export interface EvaluationRecord {
+  readonly trainStep: number;
+  readonly evaluation: Readonly<Record<string, number>>;
+}
+
+export const METRICS_FILE = 'metrics.jsonl';
+
+const number = z.number();
+const perLoop = z.array(number);
+const recordSchema = z.union([
+  z.strictObject({ trainStep: z.int(), evaluation: z.record(z.string(), number) }),
+  z.strictObject({
+    trainStep: z.int(),
+    loss: number,
+    lossPerLoop: perLoop,
+    accuracyPerLoop: perLoop,
+    meanExitPdf: perLoop,
+    entropy: number,
+    gradNorm: number,
+    countedTargets: number,
+    learningRate: number,
+    tokensPerSecond: number,
+    memoryBytes: number,
+  }),
+]);
+
+/** Parses a metrics file. @throws FileError naming the line that is not a record */
+export function parseMetrics(text: string): readonly (MetricRecord | EvaluationRecord)[] {
+  return text
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line, index) => {
+      try {
+        return recordSchema.parse(JSON.parse(line));
+      } catch (cause) {
+        throw new FileError(
+          METRICS_FILE,
+          `${METRICS_FILE} line ${index + 1} is not a metrics record; remove the line or the file.`,
+          { cause },
+        );
+      }
+    });
+}
+
+/** The metrics of a run under way. */
+export class MetricLog {
+  readonly #folder: Folder;
+  readonly #records: (MetricRecord | EvaluationRecord)[];
+
+  private constructor(folder: Folder, records: (MetricRecord | EvaluationRecord)[]) {
+    this.#folder = folder;
+    this.#records = records;
+  }
+
+  /** Opens the log of a run that has done `trainSteps` updates. */
+  static async open(folder: Folder, trainSteps: number): Promise<MetricLog> {
+    if (trainSteps === 0 || !(await folder.exists(METRICS_FILE))) return new MetricLog(folder, []);
+    const records = parseMetrics(await folder.readText(METRICS_FILE));
+    return new MetricLog(
+      folder,
+      records.filter(({ trainStep }) => trainStep <= trainSteps),
+    );
+  }
+
+  add(record: MetricRecord): MetricRecord {
+    this.#records.push(record);
+    return record;
+  }
+
+  addEvaluation(trainStep: number, evaluation: Readonly<Record<string, number>>): void {
+    this.#records.push({ trainStep, evaluation });
+  }
+
+  async flush(): Promise<void> {
+    const lines = this.#records.map((record) => `${JSON.stringify(record)}\n`);
+    await this.#folder.write(METRICS_FILE, lines.join(''));
+  }
+}

@@ -1,0 +1,278 @@
+/**
+ * Training objectives as graphs: from a batch and the weights to one loss and its parts.
+ *
+ * All R loops are read out. Stage I weighs the loss of each loop with the probability of stopping
+ * there and rewards spread (entropy); stage II trains the gate alone towards whether more loops
+ * still help; `last-loop` is plain cross-entropy at full depth. Means run over the counted targets
+ * of a whole update: the graph multiplies sums by the input `inverseCount`, so the results of
+ * micro-batches add up.
+ * Source: Ouro (arXiv 2510.25741) Eq. 2-6; docs/math.md (exit-pdf, stage-1, stage-2).
+ */
+import type { Tensor } from '../graph/index.js';
+import {
+  add,
+  and,
+  argmax,
+  cast,
+  concat,
+  constant,
+  crossEntropy,
+  equal,
+  exp,
+  gatherRows,
+  gradients,
+  greaterOrEqual,
+  input,
+  intScalar,
+  less,
+  logSigmoid,
+  mul,
+  neg,
+  recompute,
+  reduceSum,
+  reshape,
+  sigmoid,
+  stopGradient,
+  sub,
+  where,
+} from '../graph/index.js';
+import type { LoopLMConfig, LoopParams, ParameterSpec } from '../model/index.js';
+import {
+  gateLogit,
+  headName,
+  loop,
+  loopParams,
+  parameterSpecs,
+  readout,
+  selfAttention,
+} from '../model/index.js';
+
+/** What is minimised. */
+export type Objective =
+  | {
+      /** Expected loss over exit depths minus `beta` times the entropy of the exit distribution. */
+      readonly kind: 'stage-1';
+      readonly beta: number;
+    }
+  | {
+      /**
+       * The gate alone. `published`: the label of loop t is whether loop t improved on t-1 (t >= 2).
+       * `forward`: the label of loop t is whether any later loop improves on t (t < R).
+       */
+      readonly kind: 'stage-2';
+      readonly target: 'published' | 'forward';
+      readonly k: number;
+      readonly gamma: number;
+    }
+  | { readonly kind: 'last-loop' };
+
+/** Names of the graph's batch inputs; shapes `[B, T]`, angles `[B*T, 1, Dh/2]`. */
+export const BATCH_INPUTS = ['ids', 'targets', 'segments', 'cos', 'sin', 'inverseCount'] as const;
+
+export interface ObjectiveOptions {
+  readonly rows: number;
+  readonly length: number;
+  readonly objective: Objective;
+  /**
+   * `none` keeps every value for the backward pass; `loop` keeps only the state between loops;
+   * `readout` drops only the logits. Default `none`.
+   */
+  readonly recompute?: 'none' | 'readout' | 'loop';
+}
+
+export interface ObjectiveGraph {
+  readonly loss: Tensor; // []
+  /** Parts of the loss for logging, each `[R]` or `[]`, as means over the counted targets. */
+  readonly metrics: Readonly<Record<MetricName, Tensor>>;
+  /** Per-loop cross-entropy of every position, 0 where not counted, `[R, B*T]`. */
+  readonly tokenLoss: Tensor;
+  /** Parameters that the objective trains, with the tensors that stand for them. */
+  readonly trained: readonly { readonly spec: ParameterSpec; readonly tensor: Tensor }[];
+}
+
+export type MetricName = 'loss' | 'lossPerLoop' | 'accuracyPerLoop' | 'meanExitPdf' | 'entropy';
+
+/** The graph of an objective over a batch of fixed size; every parameter is an input by `hfName`. */
+export function objectiveGraph(config: LoopLMConfig, options: ObjectiveOptions): ObjectiveGraph {
+  const { rows, length, objective } = options;
+  const tensors = new Map<string, Tensor>();
+  const leaf = (spec: ParameterSpec) => {
+    const known = tensors.get(spec.name);
+    if (known) return known;
+    const created = input(spec.hfName, 'f32', spec.shape);
+    tensors.set(spec.name, created);
+    return created;
+  };
+  for (const spec of parameterSpecs(config)) leaf(spec);
+  const targets = reshape(input('targets', 'i32', [rows, length]), [rows * length]);
+  const counted = greaterOrEqual(targets, intScalar(0));
+  const weight = mul(cast(counted, 'f32'), input('inverseCount', 'f32', []));
+  const labels = where(counted, targets, intScalar(0));
+
+  const states = loopStates(config, loopParams(config, leaf), options, tensors.get('embedTokens')!);
+  const head = tensors.get(headName(config))!;
+  const params = loopParams(config, leaf);
+  const tokenLosses = states.map((h) => {
+    const loss = ([x]: readonly Tensor[]) => crossEntropy(readout(x!, head), labels);
+    return options.recompute === undefined || options.recompute === 'none'
+      ? loss([h])
+      : recompute(loss, [h]);
+  });
+  const gates = states.map((h) => gateLogit(h, params));
+  const logPdf = logExitPdf(gates);
+  const entropy = neg(sum(logPdf.map((logP) => mul(exp(logP), logP)))); // [N]
+
+  const mean = (x: Tensor) => reduceSum(mul(x, weight)); // [N] to []
+  const loss = lossOf(objective, { tokenLosses, gates, logPdf, entropy, mean });
+  const correct = states.map((h) => cast(equal(argmax(readout(h, head)), labels), 'f32'));
+  const trained = parameterSpecs(config)
+    .filter(({ kind }) => objective.kind !== 'stage-2' || kind === 'gateWeight' || kind === 'gateBias')
+    .map((spec) => ({ spec, tensor: tensors.get(spec.name)! }));
+  return {
+    loss,
+    trained,
+    metrics: {
+      loss,
+      lossPerLoop: stack(tokenLosses.map(mean)),
+      accuracyPerLoop: stack(correct.map(mean)),
+      meanExitPdf: stack(logPdf.map((logP) => mean(exp(logP)))),
+      entropy: mean(entropy),
+    },
+    tokenLoss: concat(
+      tokenLosses.map((ce) => reshape(where(counted, ce, 0), [1, rows * length])),
+      0,
+    ),
+  };
+}
+
+/** Outputs of the program that one micro-batch runs: metrics, and `grad:NAME` of what is trained. */
+export function gradientOutputs(graph: ObjectiveGraph): Readonly<Record<string, Tensor>> {
+  const grads = gradients(
+    graph.loss,
+    graph.trained.map(({ tensor }) => tensor),
+  );
+  const named = graph.trained.map(({ spec, tensor }, index): [string, Tensor] => [
+    `grad:${spec.hfName}`,
+    grads[index] ?? mul(tensor, 0),
+  ]);
+  return { ...graph.metrics, ...Object.fromEntries(named) };
+}
+
+/** h of every loop, `[B*T, D]` each. */
+function loopStates(
+  config: LoopLMConfig,
+  params: LoopParams,
+  options: ObjectiveOptions,
+  embedding: Tensor,
+): readonly Tensor[] {
+  const { rows, length } = options;
+  const N = rows * length;
+  const ids = reshape(input('ids', 'i32', [rows, length]), [N]);
+  const angles = [N, 1, config.headDim / 2];
+  const bias = documentBias(input('segments', 'i32', [rows, length]), rows, length);
+  const context = {
+    config,
+    cos: input('cos', 'f32', angles),
+    sin: input('sin', 'f32', angles),
+    attend: (_: number, q: Tensor, k: Tensor, v: Tensor) => selfAttention(q, k, v, { rows, bias }),
+  };
+  const pass = ([x]: readonly Tensor[]) => loop(x!, params, context);
+  const states: Tensor[] = [];
+  let h = gatherRows(embedding, ids);
+  for (let loopIndex = 0; loopIndex < config.numLoops; loopIndex++) {
+    h = options.recompute === 'loop' ? recompute(pass, [h]) : pass([h]);
+    states.push(h);
+  }
+  return states;
+}
+
+/** Scores that hide later positions and other documents: 0 or a large negative, `[B, 1, T, T]`. */
+function documentBias(segments: Tensor, rows: number, length: number): Tensor {
+  const causal = Uint8Array.from({ length: length * length }, (_, index) =>
+    index % length <= Math.floor(index / length) ? 1 : 0,
+  );
+  const same = equal(
+    reshape(segments, [rows, 1, length, 1]),
+    reshape(segments, [rows, 1, 1, length]),
+  );
+  return where(and(same, constant(causal, [1, 1, length, length], 'bool')), 0, HIDDEN_SCORE);
+}
+
+/** Far below any score, yet finite: a row is never left without a visible position. */
+const HIDDEN_SCORE = -1e9;
+
+/** log p(t) of every loop from its gate logits, exact for saturated gates; docs/math.md (exit-pdf). */
+function logExitPdf(gates: readonly Tensor[]): readonly Tensor[] {
+  let logSurvival: Tensor | undefined;
+  return gates.map((gate, loopIndex) => {
+    const isLast = loopIndex === gates.length - 1;
+    const before = logSurvival;
+    const stop = logSigmoid(gate);
+    const goOn = logSigmoid(neg(gate));
+    logSurvival = before ? add(before, goOn) : goOn;
+    if (isLast) return before ?? mul(gate, 0);
+    return before ? add(before, stop) : stop;
+  });
+}
+
+interface LossParts {
+  readonly tokenLosses: readonly Tensor[];
+  readonly gates: readonly Tensor[];
+  readonly logPdf: readonly Tensor[];
+  readonly entropy: Tensor;
+  readonly mean: (x: Tensor) => Tensor;
+}
+
+function lossOf(objective: Objective, parts: LossParts): Tensor {
+  switch (objective.kind) {
+    case 'stage-1': {
+      const expected = sum(
+        parts.tokenLosses.map((ce, loopIndex) => mul(exp(parts.logPdf[loopIndex]!), ce)),
+      );
+      return parts.mean(sub(expected, mul(parts.entropy, objective.beta)));
+    }
+    case 'stage-2':
+      return gateLoss(objective, parts);
+    case 'last-loop':
+      return parts.mean(parts.tokenLosses.at(-1)!);
+    default:
+      return objective satisfies never;
+  }
+}
+
+function gateLoss(
+  { target, k, gamma }: Extract<Objective, { kind: 'stage-2' }>,
+  { tokenLosses, gates, mean }: LossParts,
+): Tensor {
+  const losses = tokenLosses.map(stopGradient);
+  const last = losses.length - 1;
+  const loopIndices = losses.map((_, loopIndex) => loopIndex);
+  const term = (loopIndex: number, improvement: Tensor) => {
+    const gain = where(less(improvement, mul(improvement, 0)), 0, improvement);
+    const goOn = sigmoid(mul(sub(gain, gamma), k)); // the label of going on, w
+    const gate = gates[loopIndex]!;
+    const logLoss = add(mul(goOn, logSigmoid(neg(gate))), mul(sub(1, goOn), logSigmoid(gate)));
+    return mean(neg(logLoss));
+  };
+  if (target === 'published') {
+    const terms = loopIndices
+      .slice(1)
+      .map((loopIndex) => term(loopIndex, sub(losses[loopIndex - 1]!, losses[loopIndex]!)));
+    // Eq. 6 and the total below it: T-1 terms divided by T.
+    return mul(sum(terms), 1 / losses.length);
+  }
+  const terms = loopIndices
+    .slice(0, last)
+    .map((loopIndex) =>
+      term(loopIndex, sub(losses[loopIndex]!, losses.slice(loopIndex + 1).reduce(minimum))),
+    );
+  return mul(sum(terms), 1 / last);
+}
+
+const minimum = (a: Tensor, b: Tensor): Tensor => where(less(a, b), a, b);
+const sum = (terms: readonly Tensor[]): Tensor => terms.reduce((a, b) => add(a, b));
+const stack = (scalars: readonly Tensor[]): Tensor =>
+  concat(
+    scalars.map((x) => reshape(x, [1])),
+    0,
+  );

@@ -1,0 +1,105 @@
+/**
+ * Snapshots: the whole state of a run in one safetensors file, with the run's config in its
+ * metadata. Written under a temporary name and renamed, so there is always one good snapshot.
+ */
+import { CheckpointError, ConfigError } from '../errors.js';
+import type { LoopLMConfig, ModelWeights } from '../model/index.js';
+import { parameterSpecs } from '../model/index.js';
+import { openSafetensors, safetensorsChunks } from '../runtime/safetensors.js';
+import type { Folder } from '../util/folder.js';
+
+export const SNAPSHOT_FILE = 'snapshot.safetensors';
+
+export interface Snapshot {
+  /** Updates done. */
+  readonly trainSteps: number;
+  readonly weights: ModelWeights;
+  /** By `m:NAME` and `v:NAME`. */
+  readonly moments: ReadonlyMap<string, Float32Array>;
+}
+
+/** Any run config: JSON that names the model. */
+type RunConfig = { readonly model: LoopLMConfig };
+
+export async function writeSnapshot(
+  folder: Folder,
+  config: RunConfig,
+  { trainSteps, weights, moments }: Snapshot,
+): Promise<void> {
+  const shapes = new Map(parameterSpecs(config.model).map(({ hfName, shape }) => [hfName, shape]));
+  const entry = (name: string, hfName: string, data: Float32Array) => ({
+    name,
+    shape: shapes.get(hfName)!,
+    dtype: 'F32' as const,
+    data,
+  });
+  const tensors = [
+    ...[...weights].map(([name, data]) => entry(`param:${name}`, name, data)),
+    ...[...moments].map(([name, data]) => entry(name, name.slice(2), data)),
+  ];
+  const metadata = { trainSteps: String(trainSteps), config: JSON.stringify(config) };
+  await folder.write(SNAPSHOT_FILE, safetensorsChunks(tensors, metadata));
+}
+
+/**
+ * The snapshot of a folder, undefined if it has none.
+ *
+ * @throws ConfigError if it belongs to a run with another config
+ * @throws CheckpointError if it is damaged
+ */
+export async function readSnapshot(
+  folder: Folder,
+  config: RunConfig,
+): Promise<Snapshot | undefined> {
+  if (!(await folder.exists(SNAPSHOT_FILE))) return undefined;
+  const source = await folder.open(SNAPSHOT_FILE);
+  try {
+    const reader = await openSafetensors(source);
+    checkConfig(folder, reader.metadata.get('config'), config);
+    const trainSteps = Number(reader.metadata.get('trainSteps'));
+    if (!Number.isInteger(trainSteps) || trainSteps < 0) {
+      throw new CheckpointError(
+        `${folder.path}/${SNAPSHOT_FILE} does not say how many train steps it has; delete it to start again.`,
+      );
+    }
+    const weights = new Map<string, Float32Array>();
+    const moments = new Map<string, Float32Array>();
+    for (const name of reader.entries.keys()) {
+      const data = await reader.readFloat32(name);
+      if (name.startsWith('param:')) weights.set(name.slice('param:'.length), data);
+      else moments.set(name, data);
+    }
+    return { trainSteps, weights, moments };
+  } finally {
+    await source.close();
+  }
+}
+
+function checkConfig(folder: Folder, saved: string | undefined, config: RunConfig): void {
+  const wanted: unknown = JSON.parse(JSON.stringify(config));
+  const found: unknown = saved === undefined ? {} : JSON.parse(saved);
+  const different = differences(found, wanted);
+  if (different.length > 0) {
+    throw new ConfigError(
+      different[0]!,
+      `${folder.path} holds a snapshot of a run with another ${different.join(', ')}; use the same settings, or another folder for a new run.`,
+    );
+  }
+}
+
+/** Paths at which two JSON values differ, at most three. */
+function differences(a: unknown, b: unknown, path = ''): readonly string[] {
+  if (typeof a === 'object' && typeof b === 'object' && a !== null && b !== null) {
+    const keys = new Set([...Object.keys(a), ...Object.keys(b)]);
+    return [...keys]
+      .flatMap((key) =>
+        differences(
+          (a as Record<string, unknown>)[key],
+          (b as Record<string, unknown>)[key],
+          path ? `${path}.${key}` : key,
+        ),
+      )
+      .slice(0, 3);
+  }
+  return a === b ? [] : [path];
+}

@@ -1,0 +1,143 @@
+/**
+ * The training loop: one visible function that updates, logs, evaluates and saves, in this order.
+ *
+ * A run is a pure function of its config and its batch source: batches and schedules depend on the
+ * train step alone, so a run that was stopped at any moment continues from its last snapshot and
+ * ends in the same weights, bit for bit. Clock and memory reading are handed in; files are a
+ * `Folder`.
+ */
+import type { BatchSource } from '../data/index.js';
+import type { LoopLMConfig, ModelWeights } from '../model/index.js';
+import type { Device } from '../runtime/index.js';
+import type { Folder } from '../util/folder.js';
+import type { AdamWOptions } from './adamw.js';
+import type { MetricRecord } from './metrics.js';
+import { MetricLog } from './metrics.js';
+import type { Objective, ObjectiveOptions } from './objective.js';
+import type { Schedule } from './schedule.js';
+import { checkSchedule, scheduleFraction } from './schedule.js';
+import { readSnapshot, writeSnapshot } from './snapshot.js';
+import { TrainState } from './state.js';
+
+/** Everything that decides the result of a run; written beside every snapshot. */
+export interface TrainConfig {
+  readonly model: LoopLMConfig;
+  readonly objective: Objective;
+  readonly optimizer: AdamWOptions;
+  /** Peak learning rate. */
+  readonly learningRate: number;
+  readonly schedule: Schedule;
+  readonly trainSteps: number;
+  /** Micro-batches whose gradients are added up for one update. */
+  readonly accumulate: number;
+  readonly recompute: NonNullable<ObjectiveOptions['recompute']>;
+  /** Train steps between metric records, snapshots and evaluations. */
+  readonly logEvery: number;
+  readonly snapshotEvery: number;
+  readonly evaluateEvery: number;
+  /** What the data is, in words; a run only resumes on the same data. */
+  readonly data: string;
+}
+
+export interface TrainOptions {
+  readonly config: TrainConfig;
+  readonly device: Device;
+  readonly source: BatchSource;
+  /** Starting weights; ignored when `folder` holds a snapshot. */
+  readonly weights: ModelWeights;
+  /** Where snapshots and metrics go. */
+  readonly folder: Folder;
+  /** Called every `evaluateEvery` train steps and at the end; its numbers join the metrics. */
+  readonly evaluate?: (
+    weights: ModelWeights,
+    trainStep: number,
+  ) => Promise<Readonly<Record<string, number>>>;
+  readonly onProgress?: (record: MetricRecord, totalTrainSteps: number) => void;
+  /** Milliseconds of a steady clock. */
+  readonly now: () => number;
+  readonly memoryBytes: () => number;
+  /** Stops after the current update, with a snapshot. */
+  readonly signal?: AbortSignal;
+}
+
+export interface TrainResult {
+  readonly weights: ModelWeights;
+  /** Updates done so far; less than `trainSteps` when the run was stopped. */
+  readonly trainStepsDone: number;
+  readonly finished: boolean;
+}
+
+/**
+ * Trains until the last train step or until stopped, resuming from the folder's snapshot if it
+ * has one.
+ *
+ * @throws ConfigError if the snapshot was made with another config, or settings contradict
+ */
+export async function train(options: TrainOptions): Promise<TrainResult> {
+  const { config, device, source, folder, signal, now } = options;
+  checkSchedule(config.schedule, config.trainSteps);
+  const snapshot = await readSnapshot(folder, config);
+  const log = await MetricLog.open(folder, snapshot?.trainSteps ?? 0);
+  const state = await TrainState.create({
+    device,
+    config: config.model,
+    rows: source.rows,
+    length: source.length,
+    objective: config.objective,
+    optimizer: config.optimizer,
+    recompute: config.recompute,
+    weights: snapshot?.weights ?? options.weights,
+    ...(snapshot && { moments: snapshot.moments }),
+  });
+  const batchesAt = (trainStep: number) =>
+    Array.from({ length: config.accumulate }, (_, microBatch) =>
+      source.batchAt(trainStep, microBatch),
+    );
+  const save = async (trainSteps: number) => {
+    await log.flush();
+    const contents = { trainSteps, weights: await state.weights(), moments: await state.moments() };
+    await writeSnapshot(folder, config, contents);
+  };
+
+  try {
+    let trainStep = snapshot?.trainSteps ?? 0;
+    let batches = batchesAt(trainStep);
+    let since = { time: now(), tokens: 0 };
+    while (trainStep < config.trainSteps && !signal?.aborted) {
+      const learningRate =
+        config.learningRate * scheduleFraction(config.schedule, trainStep, config.trainSteps);
+      const updating = state.update(batches, trainStep, learningRate);
+      if (trainStep + 1 < config.trainSteps) batches = batchesAt(trainStep + 1);
+      const metrics = await updating;
+      trainStep++;
+      since.tokens += source.rows * source.length * config.accumulate;
+
+      const isLast = trainStep === config.trainSteps;
+      if (isLast || trainStep % config.logEvery === 0) {
+        const seconds = Math.max(1e-9, (now() - since.time) / 1000);
+        const record = log.add({
+          trainStep,
+          ...metrics,
+          learningRate,
+          tokensPerSecond: since.tokens / seconds,
+          memoryBytes: options.memoryBytes(),
+        });
+        options.onProgress?.(record, config.trainSteps);
+        await log.flush();
+        since = { time: now(), tokens: 0 };
+      }
+      if (options.evaluate && (isLast || trainStep % config.evaluateEvery === 0)) {
+        log.addEvaluation(trainStep, await options.evaluate(await state.weights(), trainStep));
+      }
+      if (isLast || trainStep % config.snapshotEvery === 0) await save(trainStep);
+    }
+    if (signal?.aborted && trainStep < config.trainSteps) await save(trainStep);
+    return {
+      weights: await state.weights(),
+      trainStepsDone: trainStep,
+      finished: trainStep === config.trainSteps,
+    };
+  } finally {
+    await state.dispose();
+  }
+}
