@@ -1,0 +1,42 @@
+/**
+ * The narrow waist between a device and the thread that computes.
+ *
+ * `Executor` implements it next to ONNX Runtime; `remote.ts` implements it by messages to an
+ * executor in a worker. It speaks of serialised models, so graphs stay on the caller's side.
+ */
+import type { DType } from '../graph/index.js';
+import type {
+  Command,
+  CommandResult,
+  DeviceBuffer,
+  DeviceOptions,
+  HostTensor,
+  Program,
+} from './device.js';
+
+/** An ONNX model and the content of the one file of weights it may refer to. */
+export interface SerializedModel {
+  readonly bytes: Uint8Array;
+  readonly external?: { readonly location: string; readonly bytes: Uint8Array };
+}
+
+export interface DeviceStats {
+  readonly buffers: number;
+  readonly bytes: number;
+  readonly programs: number;
+}
+
+/** Calls take effect in the order in which they are made. Arrays passed in are given away, except feeds. */
+export interface Backend {
+  compile(model: SerializedModel): Promise<Program>;
+  allocate(dtype: DType, dims: readonly number[]): Promise<DeviceBuffer>;
+  upload(tensor: HostTensor): Promise<DeviceBuffer>;
+  download(buffer: DeviceBuffer): Promise<HostTensor>;
+  free(target: DeviceBuffer | Program): Promise<void>;
+  submit(commands: readonly Command[]): Promise<readonly CommandResult[]>;
+  stats(): Promise<DeviceStats>;
+  dispose(): Promise<void>;
+}
+
+export type BackendOptions = Required<Pick<DeviceOptions, 'device'>> &
+  Pick<DeviceOptions, 'numThreads'>;

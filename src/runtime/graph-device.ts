@@ -1,0 +1,90 @@
+/**
+ * The `Device` that callers hold: turns graphs into models and hands everything else to a backend.
+ *
+ * It is the same for every backend, on this thread or another; after `dispose` it refuses all calls.
+ */
+import { DisposedError } from '../errors.js';
+import type { DType, Graph } from '../graph/index.js';
+import { writeOnnx } from '../graph/index.js';
+import type { Backend, DeviceStats, SerializedModel } from './backend.js';
+import type {
+  Command,
+  CommandResult,
+  Device,
+  DeviceBuffer,
+  HostTensor,
+  Program,
+} from './device.js';
+
+export class GraphDevice implements Device {
+  readonly kind: 'cpu' | 'webgpu';
+  readonly #backend: Backend;
+  #disposed: Promise<void> | undefined;
+
+  constructor(kind: 'cpu' | 'webgpu', backend: Backend) {
+    this.kind = kind;
+    this.#backend = backend;
+  }
+
+  async compile(graph: Graph): Promise<Program> {
+    return this.#live().compile(serialize(graph, this.kind));
+  }
+
+  async allocate(dtype: DType, dims: readonly number[]): Promise<DeviceBuffer> {
+    return this.#live().allocate(dtype, dims);
+  }
+
+  async upload(tensor: HostTensor): Promise<DeviceBuffer> {
+    return this.#live().upload({ ...tensor, data: tensor.data.slice() });
+  }
+
+  async download(buffer: DeviceBuffer): Promise<HostTensor> {
+    return this.#live().download(buffer);
+  }
+
+  async free(target: DeviceBuffer | Program): Promise<void> {
+    return this.#live().free(target);
+  }
+
+  async submit(commands: readonly Command[]): Promise<readonly CommandResult[]> {
+    return this.#live().submit(commands);
+  }
+
+  async stats(): Promise<DeviceStats> {
+    return this.#live().stats();
+  }
+
+  dispose(): Promise<void> {
+    this.#disposed ??= this.#backend.dispose();
+    return this.#disposed;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
+  }
+
+  #live(): Backend {
+    if (this.#disposed) throw new DisposedError(`the ${this.kind} device`);
+    return this.#backend;
+  }
+}
+
+/**
+ * A graph as a backend takes it. Weights past `inlineLimitBytes` are gathered into one array beside
+ * the model, their only copy on this side.
+ */
+export function serialize(
+  graph: Graph,
+  target: 'cpu' | 'webgpu',
+  inlineLimitBytes?: number,
+): SerializedModel {
+  const model = writeOnnx(graph, {
+    target,
+    ...(inlineLimitBytes !== undefined && { inlineLimitBytes }),
+  });
+  if (!model.external) return { bytes: model.bytes };
+  const { location, sizeBytes, tensors } = model.external;
+  const bytes = new Uint8Array(sizeBytes);
+  for (const tensor of tensors) bytes.set(tensor.bytes, tensor.offset);
+  return { bytes: model.bytes, external: { location, bytes } };
+}

@@ -1,0 +1,12 @@
+/** Devices: compile graphs to programs, keep tensors beside them, and run them. */
+export type {
+  Command,
+  CommandResult,
+  Device,
+  DeviceBuffer,
+  DeviceOptions,
+  HostTensor,
+  Program,
+  TensorArray,
+} from './device.js';
+export { createInlineDevice } from './inline-device.js';

@@ -1,0 +1,20 @@
+/**
+ * A device on the caller's own thread, for tests and scripts.
+ *
+ * Every run blocks the thread while it computes, so servers and terminals use a worker device.
+ */
+import type { Device, DeviceOptions } from './device.js';
+import { Executor } from './executor.js';
+import { GraphDevice } from './graph-device.js';
+
+/**
+ * Opens a device that computes on this thread. Fed tensors are read in place: leave them unchanged
+ * until the promise of `submit` settles.
+ *
+ * @throws UnsupportedError from `compile` if the device kind is not available on this machine
+ */
+export async function createInlineDevice(options: DeviceOptions = {}): Promise<Device> {
+  const device = options.device ?? 'cpu';
+  const ort = await import('./ort-node.js');
+  return new GraphDevice(device, new Executor(ort, { ...options, device }));
+}

@@ -1,0 +1,70 @@
+/**
+ * What this project uses of ONNX Runtime, as one injected value.
+ *
+ * The packages for Node and for browsers have the same shape (`onnxruntime-common`), so the executor
+ * takes either. Here are the names of element types on both sides and the options of every session.
+ * Source: onnxruntime.ai, session options; docs/architecture.md for why threads must not spin.
+ */
+import type * as Ort from 'onnxruntime-node';
+import type { DType, TensorData } from '../graph/index.js';
+
+export type OrtModule = Pick<typeof Ort, 'InferenceSession' | 'Tensor'>;
+export type OrtSession = Ort.InferenceSession;
+export type OrtTensor = Ort.Tensor;
+
+const ORT_TYPE = {
+  f32: 'float32',
+  f16: 'float16',
+  i32: 'int32',
+  i64: 'int64',
+  u8: 'uint8',
+  bool: 'bool',
+} as const satisfies Record<DType, Ort.Tensor.Type>;
+
+const DTYPE = new Map<string, DType>(
+  Object.entries(ORT_TYPE).map(([dtype, type]) => [type, dtype as DType]),
+);
+
+/** The element type that ONNX Runtime calls `type`. */
+export function dtypeOf(type: string): DType {
+  const dtype = DTYPE.get(type);
+  if (!dtype) throw new Error(`Internal error (please report it): element type ${type}`);
+  return dtype;
+}
+
+/** A view of `data` that can be fed to a session; nothing is copied. */
+export function toOrtTensor(
+  ort: OrtModule,
+  dtype: DType,
+  dims: readonly number[],
+  data: TensorData,
+): OrtTensor {
+  return new ort.Tensor(ORT_TYPE[dtype], data, dims);
+}
+
+/** The elements of a session's output. Half floats stay bits, also where `Float16Array` exists. */
+export function elementsOf(tensor: OrtTensor): TensorData {
+  const data = tensor.data as TensorData;
+  if (tensor.type !== 'float16') return data;
+  return new Uint16Array(data.buffer as ArrayBuffer, data.byteOffset, data.length);
+}
+
+/** Options of a session on `device`; `numThreads` undefined leaves the choice to ONNX Runtime. */
+export function sessionOptions(
+  device: 'cpu' | 'webgpu',
+  numThreads: number | undefined,
+): Ort.InferenceSession.SessionOptions {
+  return {
+    executionProviders: [device],
+    ...(numThreads === undefined ? {} : { intraOpNumThreads: numThreads }),
+    interOpNumThreads: 1,
+    executionMode: 'sequential',
+    graphOptimizationLevel: 'all',
+    // Programs run again and again with the same shapes: keep their memory and its plan.
+    enableCpuMemArena: true,
+    enableMemPattern: true,
+    logSeverityLevel: 3,
+    // Idle threads that spin take the cores from the other sessions of the same model.
+    extra: { session: { intra_op: { allow_spinning: '0' } } },
+  };
+}
