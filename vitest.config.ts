@@ -13,8 +13,10 @@ export default defineConfig({
     ],
   },
   test: {
-    include: ['src/**/*.test.ts', 'test/**/*.test.ts', 'recipes/**/*.test.ts'],
+    include: ['{src,test,recipes,scripts}/**/*.test.ts'],
+    setupFiles: ['test/setup.ts'],
     pool: 'forks',
+    maxWorkers: 2,
     testTimeout: 60_000,
   },
 });

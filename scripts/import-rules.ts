@@ -1,0 +1,80 @@
+/**
+ * Who may import whom, as data. `imports.ts` applies it.
+ *
+ * An area is a folder of `src/`, a first-level file of `src/` or a top-level folder of the
+ * repository. What an area may import is listed here and nowhere else; an area without a row may
+ * import nothing but itself. Cycles and the globals of Node and the browser are in `.oxlintrc.json`.
+ */
+
+/** The areas of `src/` that know neither a runtime nor a flag. */
+const CORE = [
+  'src/util',
+  'src/graph',
+  'src/runtime',
+  'src/model',
+  'src/tokenizer',
+  'src/data',
+  'src/train',
+  'src/engine',
+  'src/eval',
+  'src/rl',
+  'src/serve',
+] as const;
+
+/** What each area may import besides itself and `src/util`. */
+export interface AreaRule {
+  readonly imports: readonly string[];
+  /** Areas of which it may import types only. */
+  readonly types?: readonly string[];
+}
+
+const LIBRARY = ['src/index.ts', 'src/platform', ...CORE];
+
+export const AREA_RULES: Readonly<Record<string, AreaRule>> = {
+  'src/index.ts': { imports: CORE },
+  'src/util': { imports: [] },
+  'src/graph': { imports: [] },
+  'src/runtime': { imports: ['src/graph'] },
+  'src/model': { imports: ['src/graph'] },
+  'src/tokenizer': { imports: [] },
+  'src/data': { imports: ['src/tokenizer'] },
+  'src/train': { imports: ['src/model', 'src/runtime', 'src/graph', 'src/data'] },
+  'src/engine': { imports: ['src/model', 'src/runtime', 'src/graph'] },
+  'src/eval': { imports: ['src/engine', 'src/model', 'src/tokenizer', 'src/data'] },
+  'src/rl': { imports: ['src/engine', 'src/train', 'src/model', 'src/tokenizer', 'src/data'] },
+  'src/serve': { imports: ['src/engine', 'src/tokenizer'] },
+  // The worker entry runs the executor, hence the values of runtime.
+  'src/platform': { imports: ['src/runtime'], types: CORE },
+  'src/cli': { imports: [...LIBRARY, 'recipes'] },
+  recipes: { imports: LIBRARY },
+  experiments: { imports: [...LIBRARY, 'recipes'] },
+  benchmarks: { imports: [...LIBRARY, 'recipes'] },
+  examples: { imports: [] },
+  test: { imports: [...LIBRARY, 'src/cli', 'recipes', 'examples', 'benchmarks', 'scripts'] },
+  scripts: { imports: [] },
+};
+
+/** `src/errors.ts` shares a row with `src/util`: both know no domain word. */
+export const SAME_AREA: Readonly<Record<string, string>> = { 'src/errors.ts': 'src/util' };
+
+/** A package that only some files may name. `within` is tested on the importing file's path. */
+export interface PackageRule {
+  readonly packages: RegExp;
+  readonly within: RegExp;
+  readonly todo: string;
+}
+
+const OUTSIDE_SRC = '^(?!src/)';
+
+export const PACKAGE_RULES: readonly PackageRule[] = [
+  {
+    packages: /^node:/,
+    within: new RegExp(`${OUTSIDE_SRC}|^src/(platform|cli)/`),
+    todo: 'move it to src/platform/ and hand the core a plain value or function',
+  },
+  {
+    packages: /^onnxruntime/,
+    within: /^src\/runtime\/ort[\w-]*\.ts$/,
+    todo: 'go through the Device interface; only src/runtime/ort*.ts name it',
+  },
+];
