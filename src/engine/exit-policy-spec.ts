@@ -6,6 +6,7 @@
  * run it again. Knows the words of the policies, not what they do.
  */
 import { ConfigError } from '../errors.js';
+import { quote } from '../util/quote.js';
 import {
   allOf,
   anyOf,
@@ -53,7 +54,7 @@ export function parseExitPolicy(spec: string): ExitPolicy {
   const reader = new SpecReader(spec);
   const policy = readPolicy(reader);
   const rest = reader.take(/.*/sy);
-  if (rest) throw reader.error(`"${rest}" follows a complete policy`);
+  if (rest) throw reader.error(`${quote(rest)} follows a complete policy`);
   return policy;
 }
 
@@ -66,7 +67,7 @@ function readPolicy(reader: SpecReader): ExitPolicy {
   const withNumber = own(WITH_NUMBER, word);
   if (withNumber) return withNumber(Number(readValue(reader, word, NUMBER)));
   if (word === 'replay') return replay(readValue(reader, word, DEPTHS).split(',').map(Number));
-  throw reader.error(`"${word}" is not the word of an exit policy`);
+  throw reader.error(`${quote(word)} is not the word of an exit policy`);
 }
 
 function readParts(reader: SpecReader, word: string): ExitPolicy[] {
@@ -109,7 +110,7 @@ class SpecReader {
   error(problem: string): ConfigError {
     return new ConfigError(
       'exitPolicy',
-      `Exit policy "${this.#spec}" cannot be read: ${problem}. Write one of ${EXIT_POLICY_FORMS}.`,
+      `Exit policy ${quote(this.#spec)} cannot be read: ${problem}. Write one of ${EXIT_POLICY_FORMS}.`,
     );
   }
 }
