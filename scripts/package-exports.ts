@@ -10,7 +10,7 @@ import type { Tree } from './tree.js';
 const PACKAGE = 'package.json';
 
 /** Folders of `src/` without an export of their own, and why. */
-export const NOT_EXPORTED: Readonly<Record<string, string>> = {
+const NOT_EXPORTED: Readonly<Record<string, string>> = {
   util: 'helpers of the other folders, no promise to users',
   platform: 'exported by runtime, as looplm/node',
   cli: 'a program, not a library',

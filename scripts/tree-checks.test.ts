@@ -73,7 +73,9 @@ describe('checkWords', () => {
   const host = ['https:', '', 'registry.example.org', 'looplm'].join('/');
 
   it('finds absolute paths of a machine with their line', () => {
-    expect(judge('a.md', `first\nsee ${absolute}`)).toEqual(['2 contains /home/someone']);
+    expect(judge('a.md', `first\nsee ${absolute}`)).toEqual([
+      `2 contains ${absolute.slice(0, -'/model'.length)}`,
+    ]);
     expect(judge('a.ts', `open('${absolute}')`)).toHaveLength(1);
   });
 

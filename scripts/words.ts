@@ -8,13 +8,13 @@ import { type Finding, lineAt } from './finding.js';
 import type { Tree } from './tree.js';
 
 /** What to look for, in which files, and what to do instead. */
-export interface WordRule {
+interface WordRule {
   readonly pattern: RegExp;
   readonly files: RegExp;
   readonly todo: string;
 }
 
-export const WORD_RULES: readonly WordRule[] = [
+const WORD_RULES: readonly WordRule[] = [
   {
     // Not part of a longer path or an address: nothing path-like stands before it.
     pattern: /(?<![\w.~}@-])\/(?:work|root|home|Users)\/[\w.-]*/g,
