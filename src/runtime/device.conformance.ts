@@ -4,7 +4,7 @@
  * Expected numbers are sums and products that a reader can do in the head.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { CapacityError, DisposedError, ShapeError } from '../errors.js';
+import * as sourceErrors from '../errors.js';
 import { add, buildGraph, cast, input, mul, parameter, reduceSum, scalar } from '../graph/index.js';
 import type {
   Command,
@@ -21,11 +21,16 @@ const f32 = (dims: readonly number[], ...values: number[]): HostTensor => ({
   data: Float32Array.from(values),
 });
 
-/** Runs the suite on devices made by `open`. */
+/** Runs the suite on devices made by `open`, which throw the classes of `errors`. */
 export function deviceConformance(
   name: string,
   open: (options?: DeviceOptions) => Promise<Device>,
+  errors: Pick<
+    typeof sourceErrors,
+    'CapacityError' | 'DisposedError' | 'ShapeError'
+  > = sourceErrors,
 ): void {
+  const { CapacityError, DisposedError, ShapeError } = errors;
   describe(name, () => {
     let device: Device;
     /** y = 2 x, total = sum over x, for x of [N, 2]. */
@@ -243,7 +248,7 @@ export function deviceConformance(
 
     test.each([
       ['a missing input', {}, /was not fed "x"; it takes "x"/],
-      ['an unknown input', { x: f32([1, 2], 1, 2), z: f32([]) }, /was fed "z"; it takes "x"/],
+      ['an unknown input', { x: f32([1, 2], 1, 2), z: f32([], 1) }, /was fed "z"; it takes "x"/],
       ['another size', { x: f32([1, 3], 1, 2, 3) }, /f32 \[1, 3\]; it takes f32 \[N, 2\]/],
       ['another rank', { x: f32([2], 1, 2) }, /f32 \[2\]; it takes f32 \[N, 2\]/],
       [
@@ -258,7 +263,7 @@ export function deviceConformance(
         /Int32Array as f32; f32 is held in a Float32Array/,
       ],
     ])('a feed with %s is refused', async (_, feeds, message) => {
-      const refused = run({ feeds: feeds as Record<string, HostTensor>, fetch: ['y'] });
+      const refused = run({ feeds, fetch: ['y'] });
       await expect(refused).rejects.toThrow(ShapeError);
       await expect(refused).rejects.toThrow(message);
     });

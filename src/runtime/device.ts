@@ -51,7 +51,10 @@ export type Command =
        * `rows[i]` of the buffer along that axis. All other axes must agree.
        */
       readonly scatter?: Readonly<
-        Record<string, { readonly to: DeviceBuffer; readonly axis: number; readonly rows: readonly number[] }>
+        Record<
+          string,
+          { readonly to: DeviceBuffer; readonly axis: number; readonly rows: readonly number[] }
+        >
       >;
     }
   | {

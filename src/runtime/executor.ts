@@ -6,22 +6,16 @@
  * Work is done one call after the other, in the order of the calls.
  * Knows neither graphs nor threads: `remote.ts` puts it into a worker.
  */
-import { CapacityError, DisposedError, ShapeError, UnsupportedError } from '../errors.js';
+import { DisposedError, ShapeError } from '../errors.js';
 import type { DType, TensorData } from '../graph/index.js';
 import type { Backend, BackendOptions, DeviceStats, SerializedModel } from './backend.js';
-import type {
-  Command,
-  CommandResult,
-  DeviceBuffer,
-  HostTensor,
-  Program,
-  TensorArray,
-} from './device.js';
+import type { Command, CommandResult, DeviceBuffer, HostTensor, Program } from './device.js';
 import type { InputSpec } from './feeds.js';
 import { checkFeeds } from './feeds.js';
-import { bytesOf, checkHostTensor, showTensor, zeros } from './host-tensor.js';
+import { bytesOf, checkHostTensor, hostTensor, showTensor, zeros } from './host-tensor.js';
 import type { OrtModule, OrtSession, OrtTensor } from './ort.js';
 import { dtypeOf, elementsOf, sessionOptions, toOrtTensor } from './ort.js';
+import { compileError, runError } from './ort-errors.js';
 import { checkOtherAxes, checkRows, copyRows, rowLayout } from './rows.js';
 
 type RunCommand = Extract<Command, { kind: 'run' }>;
@@ -64,10 +58,7 @@ export class Executor implements Backend {
   }
 
   upload(tensor: HostTensor): Promise<DeviceBuffer> {
-    return this.#inTurn(() => {
-      checkHostTensor('an uploaded tensor', tensor);
-      return this.#keep(tensor.dtype, tensor.dims, tensor.data);
-    });
+    return this.#inTurn(() => this.#keep(tensor.dtype, tensor.dims, tensor.data));
   }
 
   download(buffer: DeviceBuffer): Promise<HostTensor> {
@@ -147,7 +138,7 @@ export class Executor implements Backend {
       throw runError(label, cause);
     });
     const outputs = Object.fromEntries(
-      Object.entries(raw).map(([name, tensor]) => [name, toStored(tensor as OrtTensor)]),
+      Object.entries(raw).map(([name, tensor]) => [name, toStored(tensor)]),
     );
     const { fetch = [], store = {}, scatter = {} } = command;
     for (const [name, buffer] of Object.entries(store)) this.#checkStore(name, outputs, buffer);
@@ -255,8 +246,7 @@ function toStored(tensor: OrtTensor): Stored {
 }
 
 function toHost({ dtype, dims, data }: Stored, copy: boolean): HostTensor {
-  // `TensorArray` does not name the array of half floats yet.
-  return { dtype, dims, data: (copy ? data.slice() : data) as TensorArray };
+  return hostTensor(dtype, dims, copy ? data.slice() : data);
 }
 
 const rowSpace = ({ data, dims }: Stored, axis: number) => ({
@@ -269,36 +259,4 @@ function checkSameType(what: string, from: Stored, to: Stored): void {
   throw new ShapeError(
     `${what} copies ${from.dtype} into a buffer of ${to.dtype}; the types must be equal. Use a ${from.dtype} buffer.`,
   );
-}
-
-function compileError(device: string, cause: unknown): Error {
-  const reason = firstLine(cause);
-  if (reason.includes('WebGPU adapter')) {
-    return new UnsupportedError(
-      `device "${device}" found no GPU adapter; it needs a GPU with a Vulkan, Metal or Direct3D 12 driver. Install one or use device "cpu".`,
-      { cause },
-    );
-  }
-  if (reason.includes('Could not find an implementation')) {
-    return new UnsupportedError(
-      `device "${device}" cannot run an operation of this program: ${reason}`,
-      { cause },
-    );
-  }
-  return new Error(`ONNX Runtime refused a program: ${reason}`, { cause });
-}
-
-function runError(label: string, cause: unknown): Error {
-  const reason = firstLine(cause);
-  if (reason.includes('Failed to allocate memory')) {
-    return new CapacityError(
-      `${label} needs more memory than there is: ${reason}. Use a smaller batch or context.`,
-      { cause },
-    );
-  }
-  return new Error(`${label} failed: ${reason}`, { cause });
-}
-
-function firstLine(cause: unknown): string {
-  return (cause instanceof Error ? cause.message : String(cause)).split('\n')[0]!.trim();
 }

@@ -5,7 +5,7 @@
  */
 import { DisposedError } from '../errors.js';
 import type { DType, Graph } from '../graph/index.js';
-import { writeOnnx } from '../graph/index.js';
+import { buildGraph, scalar, writeOnnx } from '../graph/index.js';
 import type { Backend, DeviceStats, SerializedModel } from './backend.js';
 import type {
   Command,
@@ -15,8 +15,25 @@ import type {
   HostTensor,
   Program,
 } from './device.js';
+import { ownCopy } from './host-tensor.js';
 
-export class GraphDevice implements Device {
+/**
+ * Opens a device on a backend. A first tiny program shows whether the backend can compute at all.
+ *
+ * @throws UnsupportedError if this machine does not have the kind of device
+ */
+export async function openGraphDevice(kind: 'cpu' | 'webgpu', backend: Backend): Promise<Device> {
+  const device = new GraphDevice(kind, backend);
+  try {
+    await device.free(await device.compile(buildGraph({ one: scalar(1) })));
+  } catch (error) {
+    await device.dispose();
+    throw error;
+  }
+  return device;
+}
+
+class GraphDevice implements Device {
   readonly kind: 'cpu' | 'webgpu';
   readonly #backend: Backend;
   #disposed: Promise<void> | undefined;
@@ -35,7 +52,7 @@ export class GraphDevice implements Device {
   }
 
   async upload(tensor: HostTensor): Promise<DeviceBuffer> {
-    return this.#live().upload({ ...tensor, data: tensor.data.slice() });
+    return this.#live().upload(ownCopy('an uploaded tensor', tensor));
   }
 
   async download(buffer: DeviceBuffer): Promise<HostTensor> {

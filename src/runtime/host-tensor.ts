@@ -4,7 +4,7 @@
  */
 import { CapacityError, ShapeError } from '../errors.js';
 import type { DType, TensorData } from '../graph/index.js';
-import type { HostTensor } from './device.js';
+import type { HostTensor, TensorArray } from './device.js';
 
 const ARRAY_OF = {
   f32: Float32Array,
@@ -57,6 +57,24 @@ export function checkHostTensor(what: string, { dtype, dims, data }: HostTensor)
       `${what} has ${data.length} elements; [${dims.join(', ')}] needs ${numElements(dims)}. Pass exactly that many.`,
     );
   }
+}
+
+/** A tensor on the caller's side; `data` is given away. */
+export function hostTensor(dtype: DType, dims: readonly number[], data: TensorData): HostTensor {
+  // `TensorArray` has no name for the array of half floats.
+  return { dtype, dims, data: data as TensorArray };
+}
+
+/**
+ * The same tensor in an array, and memory, of its own.
+ *
+ * @throws ShapeError as `checkHostTensor`
+ */
+export function ownCopy(what: string, tensor: HostTensor): HostTensor {
+  checkHostTensor(what, tensor);
+  const data = zeros(tensor.dtype, tensor.dims);
+  bytesOf(data).set(bytesOf(tensor.data));
+  return hostTensor(tensor.dtype, tensor.dims, data);
 }
 
 export function numElements(dims: readonly number[]): number {

@@ -5,16 +5,16 @@
  */
 import type { Device, DeviceOptions } from './device.js';
 import { Executor } from './executor.js';
-import { GraphDevice } from './graph-device.js';
+import { openGraphDevice } from './graph-device.js';
 
 /**
  * Opens a device that computes on this thread. Fed tensors are read in place: leave them unchanged
  * until the promise of `submit` settles.
  *
- * @throws UnsupportedError from `compile` if the device kind is not available on this machine
+ * @throws UnsupportedError if this machine does not have the kind of device
  */
 export async function createInlineDevice(options: DeviceOptions = {}): Promise<Device> {
   const device = options.device ?? 'cpu';
   const ort = await import('./ort-node.js');
-  return new GraphDevice(device, new Executor(ort, { ...options, device }));
+  return openGraphDevice(device, new Executor(ort, { ...options, device }));
 }

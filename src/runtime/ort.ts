@@ -3,7 +3,7 @@
  *
  * The packages for Node and for browsers have the same shape (`onnxruntime-common`), so the executor
  * takes either. Here are the names of element types on both sides and the options of every session.
- * Source: onnxruntime.ai, session options; docs/architecture.md for why threads must not spin.
+ * Source: the session options of onnxruntime.ai.
  */
 import type * as Ort from 'onnxruntime-node';
 import type { DType, TensorData } from '../graph/index.js';

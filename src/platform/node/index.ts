@@ -3,3 +3,4 @@
  * line, that imports `node:` modules.
  */
 export { fileExists, nodeFolder, openFile, readTextFile, writeFileAtomic } from './files.js';
+export { createNodeDevice } from './device.js';

@@ -1,0 +1,40 @@
+/**
+ * Opens a device that computes in a worker thread of Node.
+ */
+import { availableParallelism } from 'node:os';
+import { Worker } from 'node:worker_threads';
+import type { BackendOptions } from '../../runtime/backend.js';
+import type { Device, DeviceOptions } from '../../runtime/device.js';
+import { openGraphDevice } from '../../runtime/graph-device.js';
+import type { WorkerLink } from '../../runtime/remote.js';
+import { RemoteBackend } from '../../runtime/remote.js';
+
+/**
+ * Opens a device in a worker thread of its own; the calling thread stays free while it computes.
+ * Fed tensors are copied when `submit` is called. An idle device does not keep the process alive.
+ *
+ * @throws UnsupportedError if this machine does not have the kind of device
+ */
+export async function createNodeDevice(options: DeviceOptions = {}): Promise<Device> {
+  const device = options.device ?? 'cpu';
+  const numThreads = options.numThreads ?? availableParallelism();
+  const workerData: BackendOptions = { device, numThreads };
+  // Flags of the process, such as --input-type, need not suit the worker.
+  const worker = new Worker(new URL('./worker.js', import.meta.url), { workerData, execArgv: [] });
+  return openGraphDevice(device, new RemoteBackend(linkTo(worker)));
+}
+
+function linkTo(worker: Worker): WorkerLink {
+  return {
+    send: (message, transfer) => worker.postMessage(message, transfer),
+    onMessage: (handler) => worker.on('message', handler),
+    onStop(handler) {
+      const stop = (why: string, cause?: unknown) =>
+        handler(new Error(`the device's worker thread stopped: ${why}`, { cause }));
+      worker.on('error', (error) => stop(String(error), error));
+      worker.on('exit', (exitCode) => stop(`it exited with code ${exitCode}`));
+    },
+    setBusy: (isBusy) => (isBusy ? worker.ref() : worker.unref()),
+    close: async () => void (await worker.terminate()),
+  };
+}

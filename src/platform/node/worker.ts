@@ -1,0 +1,19 @@
+/**
+ * Entry of the worker thread of a device: an executor that answers messages.
+ *
+ * The thread loads ONNX Runtime itself, so the thread that opened the device never does.
+ */
+import { parentPort, workerData } from 'node:worker_threads';
+import { assert } from '../../errors.js';
+import type { BackendOptions } from '../../runtime/backend.js';
+import { Executor } from '../../runtime/executor.js';
+import * as ort from '../../runtime/ort-node.js';
+import { serveBackend } from '../../runtime/remote.js';
+
+const port = parentPort;
+assert(port, 'worker.js runs in a worker thread only');
+
+serveBackend(new Executor(ort, workerData as BackendOptions), {
+  send: (message, transfer) => port.postMessage(message, transfer),
+  onMessage: (handler) => port.on('message', handler),
+});
