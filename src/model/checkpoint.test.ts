@@ -201,8 +201,9 @@ describe('saveCheckpoint', () => {
     const again = await loadCheckpoint(folderOf(files));
     expect(again).toMatchObject({ config, dtype, ignoredKeys: [] });
     expect([...again.weights.keys()]).toEqual([...weights.keys()]);
-    for (const [key, values] of weights)
+    for (const [key, values] of weights) {
       expect(isSame(again.weights.get(key), values), key).toBe(true);
+    }
     expect([...files.keys()]).toEqual(['a.txt', 'model.safetensors', 'config.json']);
     const second = new Map<string, Uint8Array>();
     await saveCheckpoint(folderOf(second), again.config, again.weights, { dtype });

@@ -82,8 +82,16 @@ const MAX_LOOPS = 1024;
 
 /** Keys that other programs need and that change nothing here. */
 const HARMLESS_KEYS = new Set([
-  ...['_attn_implementation', '_name_or_path', 'auto_map', 'chunk_size', 'dtype', 'torch_dtype'],
-  ...['max_window_layers', 'sliding_window', 'transformers_version', 'use_cache'],
+  '_attn_implementation',
+  '_name_or_path',
+  'auto_map',
+  'chunk_size',
+  'dtype',
+  'max_window_layers',
+  'sliding_window',
+  'torch_dtype',
+  'transformers_version',
+  'use_cache',
 ]);
 
 /** Keys that may only be absent or have the given value: anything else is another model. */

@@ -32,8 +32,9 @@ export function parameterSpecs(config: LoopLMConfig): readonly ParameterSpec[] {
   const specs: ParameterSpec[] = [
     spec('embedTokens', 'model.embed_tokens.weight', [V, D], 'embedding'),
   ];
-  for (let layer = 0; layer < config.numHiddenLayers; layer++)
+  for (let layer = 0; layer < config.numHiddenLayers; layer++) {
     specs.push(...layerSpecs(config, layer));
+  }
   specs.push(
     spec('norm', 'model.norm.weight', [D], 'norm'),
     spec('exitGate.weight', 'model.early_exit_gate.weight', [1, D], 'gateWeight'),

@@ -10,3 +10,11 @@ export type {
   TensorArray,
 } from './device.js';
 export { createInlineDevice } from './inline-device.js';
+export type {
+  RawArray,
+  SafetensorsDtype,
+  SafetensorsEntry,
+  SafetensorsReader,
+  SafetensorsTensor,
+} from './safetensors.js';
+export { encodeSafetensors, openSafetensors, safetensorsChunks } from './safetensors.js';

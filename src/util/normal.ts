@@ -1,11 +1,12 @@
 /**
  * Seeded samples of the normal distribution.
  *
- * The uniform source is pure-rand's xoroshiro128+; pairs of uniforms become pairs of normals by the
- * Box-Muller transform, so one seed gives one sequence on every run.
+ * The uniform source is pure-rand's Mersenne Twister, whose first values differ well between small
+ * seeds; pairs of uniforms become pairs of normals by the Box-Muller transform. One seed gives one
+ * sequence on every run.
  */
 import { uniformFloat64 } from 'pure-rand/distribution/uniformFloat64';
-import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus';
+import { mersenne } from 'pure-rand/generator/mersenne';
 
 /**
  * A function that returns the next sample of N(0, 1) at each call.
@@ -13,7 +14,7 @@ import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus';
  * @param seed - a 32-bit integer; equal seeds give equal sequences.
  */
 export function normalSampler(seed: number): () => number {
-  const rng = xoroshiro128plus(seed);
+  const rng = mersenne(seed);
   let spare: number | undefined;
   return () => {
     if (spare !== undefined) {

@@ -16,8 +16,21 @@ import { quote, showValue } from './quote.js';
 
 /** Bytes of one element of each type that the container can hold. */
 const ELEMENT_BYTES = {
-  ...{ F64: 8, I64: 8, U64: 8, F32: 4, I32: 4, U32: 4 },
-  ...{ F16: 2, BF16: 2, I16: 2, U16: 2, I8: 1, U8: 1, BOOL: 1, F8_E4M3: 1, F8_E5M2: 1 },
+  F64: 8,
+  I64: 8,
+  U64: 8,
+  F32: 4,
+  I32: 4,
+  U32: 4,
+  F16: 2,
+  BF16: 2,
+  I16: 2,
+  U16: 2,
+  I8: 1,
+  U8: 1,
+  BOOL: 1,
+  F8_E4M3: 1,
+  F8_E5M2: 1,
 } as const;
 
 /** Element type of a stored tensor. */
@@ -338,7 +351,7 @@ function encodeHeader(
   return header;
 }
 
-function storedArray(tensor: SafetensorsTensor): ArrayBufferView<ArrayBufferLike> {
+function storedArray(tensor: SafetensorsTensor): ArrayBufferView {
   if (tensor.dtype !== 'F16' && tensor.dtype !== 'BF16') return tensor.data;
   const { name, dtype, data } = tensor;
   const [bits, exponent] =

@@ -1,0 +1,143 @@
+/**
+ * What a looped model costs, from its config alone: parameters, floating point operations and
+ * weight traffic of a token by depth, cache bytes of a token by KV policy.
+ *
+ * Depth multiplies compute and traffic of the layers, never their parameters. Counted are matrix
+ * products (two operations per multiply-add) and attention over the context; norms, rotary
+ * positions, softmax and the embedding look-up are left out, as is the cache in the traffic.
+ */
+import { ConfigError } from '../errors.js';
+import type { WeightDtype } from './checkpoint.js';
+import type { LoopLMConfig } from './config.js';
+import type { ParameterSpec } from './params.js';
+import { elementCount, parameterSpecs } from './params.js';
+
+/** Bytes of one element of each storage type. */
+const DTYPE_BYTES: Readonly<Record<WeightDtype, number>> = { f32: 4, bf16: 2, f16: 2 };
+
+/** Numbers of parameters. The parts `embedding`, `layers`, `finalNorm`, `exitGate`, `head` sum to `total`. */
+export interface ParameterCounts {
+  readonly total: number;
+  readonly embedding: number;
+  readonly perLayer: number;
+  /** All layers of the stack, each once. */
+  readonly layers: number;
+  readonly finalNorm: number;
+  readonly exitGate: number;
+  /** 0 for a tied head. */
+  readonly head: number;
+}
+
+/** Cost of one token that runs `depth` loops and is read out once, at its exit. */
+export interface DepthCost {
+  readonly depth: number;
+  readonly flopsPerToken: number;
+  /** Bytes of weights that a token alone in its batch makes the machine read. */
+  readonly weightBytesPerToken: number;
+}
+
+/** Cost of a model under given storage types and context. */
+export interface ModelCost {
+  readonly parameters: ParameterCounts;
+  /** Number of tensors in a checkpoint. */
+  readonly numTensors: number;
+  /** Size of the weights, without file headers. */
+  readonly weightBytes: number;
+  /** Positions that the token attends to, itself included. */
+  readonly context: number;
+  /** One loop of one token: the layers over the context, and the gate. */
+  readonly flopsPerLoop: number;
+  /** Logits of one token. */
+  readonly flopsPerReadout: number;
+  /** Depths 1 to R. */
+  readonly byDepth: readonly DepthCost[];
+  /** Cache bytes that one token occupies, by KV policy. */
+  readonly kvBytesPerToken: Readonly<Record<'per-loop' | 'last-exited' | 'shared', number>>;
+}
+
+/** Assumptions of a cost. */
+export interface CostOptions {
+  /** Positions that the token attends to, itself included; 1 to `maxPositionEmbeddings`. */
+  readonly context: number;
+  readonly weightDtype: WeightDtype;
+  readonly cacheDtype: WeightDtype;
+}
+
+/**
+ * The cost of a model; the `--context` of `looplm inspect` and its storage types are the options.
+ *
+ * @throws ConfigError if the context is out of range.
+ */
+export function modelCost(config: LoopLMConfig, options: CostOptions): ModelCost {
+  const { context } = options;
+  if (!Number.isInteger(context) || context < 1 || context > config.maxPositionEmbeddings) {
+    throw new ConfigError(
+      'context',
+      `The context is ${context}; it must be an integer from 1 to ${config.maxPositionEmbeddings}.`,
+    );
+  }
+  const specs = parameterSpecs(config);
+  const parameters = countParameters(config, specs);
+  const weightBytes = DTYPE_BYTES[options.weightDtype];
+  const flopsPerLoop = loopFlops(config, specs, context);
+  const flopsPerReadout = 2 * config.hiddenSize * config.vocabSize;
+  const loopParameters = parameters.layers + parameters.finalNorm + parameters.exitGate;
+  const onceParameters = config.hiddenSize * (1 + config.vocabSize); // embedding row, readout
+  const byDepth = Array.from({ length: config.numLoops }, (_, loopIndex): DepthCost => {
+    const depth = loopIndex + 1;
+    return {
+      depth,
+      flopsPerToken: depth * flopsPerLoop + flopsPerReadout,
+      weightBytesPerToken: weightBytes * (depth * loopParameters + onceParameters),
+    };
+  });
+  return {
+    parameters,
+    numTensors: specs.length,
+    weightBytes: weightBytes * parameters.total,
+    context,
+    flopsPerLoop,
+    flopsPerReadout,
+    byDepth,
+    kvBytesPerToken: kvBytesPerToken(config, options.cacheDtype),
+  };
+}
+
+function countParameters(
+  { numHiddenLayers }: LoopLMConfig,
+  specs: readonly ParameterSpec[],
+): ParameterCounts {
+  const sum = (matches: (spec: ParameterSpec) => boolean) =>
+    specs.filter(matches).reduce((total, { shape }) => total + elementCount(shape), 0);
+  const layers = sum(isInLayer);
+  return {
+    total: sum(() => true),
+    embedding: sum(({ kind }) => kind === 'embedding'),
+    perLayer: layers / numHiddenLayers,
+    layers,
+    finalNorm: sum((spec) => spec.kind === 'norm' && !isInLayer(spec)),
+    exitGate: sum(({ kind }) => kind === 'gateWeight' || kind === 'gateBias'),
+    head: sum(({ kind }) => kind === 'head'),
+  };
+}
+
+function isInLayer({ name }: ParameterSpec): boolean {
+  return name.startsWith('layers.');
+}
+
+function loopFlops(config: LoopLMConfig, specs: readonly ParameterSpec[], context: number): number {
+  const multiplied = specs
+    .filter(({ kind }) => kind === 'matrix' || kind === 'gateWeight')
+    .reduce((total, { shape }) => total + elementCount(shape), 0);
+  // Scores and weighted values: two products of [H, Dh] with S positions in each layer.
+  const attended = 2 * config.numHiddenLayers * config.numAttentionHeads * config.headDim * context;
+  return 2 * (multiplied + attended);
+}
+
+function kvBytesPerToken(
+  { numHiddenLayers, numKeyValueHeads, headDim, numLoops }: LoopLMConfig,
+  dtype: WeightDtype,
+): ModelCost['kvBytesPerToken'] {
+  const plane = 2 * numHiddenLayers * numKeyValueHeads * headDim * DTYPE_BYTES[dtype];
+  return { 'per-loop': numLoops * plane, 'last-exited': numLoops * plane, shared: plane };
+}
