@@ -251,7 +251,7 @@ describe('what is refused', () => {
     [{ temperature: 1, topP: 0 }, 'topP is 0; it must be in (0, 1]. Use 1 to keep all tokens.'],
     [{ temperature: 1, topP: 1.1 }, 'topP is 1.1; it must be in (0, 1].'],
     [{ temperature: 1, minP: -0.1 }, 'minP is -0.1; it must be in [0, 1].'],
-    [{ repetitionPenalty: 0 }, 'repetitionPenalty is 0; it must be a number above 0.'],
+    [{ repetitionPenalty: 0 }, 'repetitionPenalty is 0; it must be a number from 0.01 to 100.'],
     [{ seed: -1 }, 'seed is -1; it must be a whole number from 0 to 2^53 - 1.'],
     [{ seed: 0.5 }, 'seed is 0.5; it must be a whole number'],
     [

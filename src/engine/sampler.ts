@@ -24,7 +24,7 @@ export interface SamplingOptions {
   readonly topP: number;
   /** Keeps tokens at least this fraction as likely as the best, [0, 1]. Default 0: all. */
   readonly minP: number;
-  /** Divides positive and multiplies negative logits of tokens seen before. Default 1: off. */
+  /** Divides positive, multiplies negative logits of tokens seen before, 0.01 to 100. Default 1: off. */
   readonly repetitionPenalty: number;
   /** Seed of all draws of the request, of exits as well as tokens, 0 to 2^53 - 1. Default 0. */
   readonly seed: number;
@@ -52,8 +52,8 @@ export const samplingSchema = z.strictObject(
       (v) => v >= 0 && v <= 1,
     ).default(0),
     repetitionPenalty: numberWhere(
-      'it must be a number above 0. Use 1 for no penalty.',
-      (v) => v > 0,
+      'it must be a number from 0.01 to 100. Use 1 for no penalty.',
+      (v) => v >= 0.01 && v <= 100,
     ).default(1),
     seed: numberWhere(
       'it must be a whole number from 0 to 2^53 - 1. Any of them will do.',
@@ -167,7 +167,7 @@ function penalise(
 function survivingIds(weights: Float64Array, options: SamplingOptions): Uint32Array {
   const { topK, topP, minP } = options;
   const isFiltered = topK !== undefined || topP < 1 || minP > 0;
-  if (!isFiltered) return Uint32Array.from(weights.keys());
+  if (!isFiltered) return new Uint32Array(weights.length).map((_, id) => id);
   const falling = weights.toSorted().toReversed();
   const ids = new Uint32Array(numKept(falling.subarray(0, topK), topP, minP));
   const cutoff = falling[ids.length - 1]!;
