@@ -1,0 +1,175 @@
+/**
+ * The record of one finished generation: exactly what was computed, so that it can be run again.
+ *
+ * The one idea: a trainer that recomputes log-probabilities needs the depth of every token, the
+ * policies that decided what was read from the cache, and the settings of every draw. The record is
+ * plain JSON data, and reading it checks that its parts agree. Knows nothing of rewards or text.
+ * Source: docs/math.md (rollout log-probabilities).
+ */
+import { z } from 'zod';
+import { assert } from '../errors.js';
+import { parseExitPolicy } from './exit-policy-spec.js';
+import { numberWhere, parseFields } from './parse-fields.js';
+import type { SamplingOptions } from './sampler.js';
+import { samplingSchema } from './sampler.js';
+
+/** How a query reads the cache of tokens that exited at other depths. */
+export const KV_POLICIES = ['per-loop', 'last-exited', 'shared'] as const;
+
+/** Name of a KV policy. */
+export type KvPolicy = (typeof KV_POLICIES)[number];
+
+/** How deep prompt tokens go: `full` runs all loops, `adaptive` lets the exit policy decide. */
+export const PREFILL_MODES = ['full', 'adaptive'] as const;
+
+/** Name of a prefill mode. */
+export type PrefillMode = (typeof PREFILL_MODES)[number];
+
+/** What ended a generation. */
+export const FINISH_REASONS = [
+  'stop-id',
+  'stop-string',
+  'max-new-tokens',
+  'context-limit',
+  'aborted',
+] as const;
+
+/** Name of what ended a generation. */
+export type FinishReason = (typeof FINISH_REASONS)[number];
+
+/**
+ * One finished generation. Entry n of every per-token list belongs to generated token n.
+ *
+ * The loops executed for token n may be more than its exit depth: the token drawn from the last
+ * prompt position has all loops of the prefill.
+ */
+export interface RolloutRecord {
+  readonly promptIds: readonly number[];
+  /** Generated ids, the stop id included. */
+  readonly tokenIds: readonly number[];
+  /** Depth whose readout gave the token, 1 to `numLoops`. */
+  readonly exitDepths: readonly number[];
+  /** Natural log of softmax(logits)[token] at the exit depth; no temperature, no filters. */
+  readonly logprobs: readonly number[];
+  /** The same for the same token at every executed loop. */
+  readonly loopLogprobs: readonly (readonly number[])[];
+  /** The exit gate's logit, before the sigmoid, after every executed loop. */
+  readonly gateLogits: readonly (readonly number[])[];
+  /** Name of the exit policy, as `parseExitPolicy` reads it. */
+  readonly exitPolicy: string;
+  readonly kvPolicy: KvPolicy;
+  readonly prefill: PrefillMode;
+  readonly sampling: Omit<SamplingOptions, 'seed'>;
+  /** Seed of all draws, of exits as well as tokens. */
+  readonly seed: number;
+  /** Loops of the run, R. */
+  readonly numLoops: number;
+  /** Mean of `exitDepths`; 0 if no token was generated. */
+  readonly meanDepth: number;
+  readonly finishReason: FinishReason;
+}
+
+const listRule = 'it must be a list. Take the record as looplm wrote it.';
+const isWhole = Number.isSafeInteger;
+const tokenIds = z.array(
+  numberWhere('it must be a token id, a whole number from 0 up.', (v) => isWhole(v) && v >= 0),
+  listRule,
+);
+const count = numberWhere('it must be a whole number from 1 up.', (v) => isWhole(v) && v >= 1);
+const logprob = numberWhere('it must be a log-probability, at most 0.', (v) => v <= 0);
+const gateLogit = numberWhere('it must be a finite number.', Number.isFinite);
+const oneOf = <const T extends readonly string[]>(names: T) =>
+  z.enum(names, `it must be one of ${names.join(', ')}.`);
+
+const rolloutSchema = z
+  .strictObject(
+    {
+      promptIds: tokenIds,
+      tokenIds,
+      exitDepths: z.array(count, listRule),
+      logprobs: z.array(logprob, listRule),
+      loopLogprobs: z.array(z.array(logprob, listRule), listRule),
+      gateLogits: z.array(z.array(gateLogit, listRule), listRule),
+      exitPolicy: z.string('it must be the name of an exit policy, such as cdf:0.5.'),
+      kvPolicy: oneOf(KV_POLICIES),
+      prefill: oneOf(PREFILL_MODES),
+      sampling: samplingSchema.omit({ seed: true }),
+      seed: samplingSchema.shape.seed.unwrap(),
+      numLoops: count,
+      meanDepth: numberWhere('it must be a number from 0 up.', (v) => v >= 0),
+      finishReason: oneOf(FINISH_REASONS),
+    },
+    'it must be an object. Take the record as looplm wrote it.',
+  )
+  .superRefine((record, context) => {
+    const fault = disagreement(record);
+    if (fault) context.addIssue({ code: 'custom', ...fault });
+  });
+
+/** A rollout record as a fresh plain object for `JSON.stringify`, its fields in the order above. */
+export function rolloutToJson(record: RolloutRecord): RolloutRecord {
+  const result = rolloutSchema.safeParse(record);
+  assert(result.success, `a rollout record is not consistent: ${result.error?.message}`);
+  return result.data;
+}
+
+/**
+ * A rollout record from parsed JSON.
+ *
+ * @throws ConfigError for a field that is missing, unknown or out of range, for parts that disagree
+ *   with each other, and for an exit policy that cannot be read.
+ */
+export function parseRollout(value: unknown): RolloutRecord {
+  const record = parseFields(rolloutSchema, value, 'the rollout record');
+  parseExitPolicy(record.exitPolicy);
+  return record;
+}
+
+/** Mean exit depth of generated tokens; 0 for none. */
+export function meanDepthOf(exitDepths: readonly number[]): number {
+  return exitDepths.reduce((sum, depth) => sum + depth, 0) / Math.max(1, exitDepths.length);
+}
+
+interface Fault {
+  readonly path: (string | number)[];
+  readonly message: string;
+}
+
+/** The first way in which the parts of a record contradict each other. */
+function disagreement(record: RolloutRecord): Fault | undefined {
+  const { tokenIds: ids, exitDepths, numLoops } = record;
+  for (const field of ['exitDepths', 'logprobs', 'loopLogprobs', 'gateLogits'] as const) {
+    if (record[field].length === ids.length) continue;
+    return {
+      path: [field],
+      message: `it must have one entry for each of the ${ids.length} tokens.`,
+    };
+  }
+  if (Math.abs(record.meanDepth - meanDepthOf(exitDepths)) > 1e-9) {
+    return { path: ['meanDepth'], message: 'it must be the mean of exitDepths.' };
+  }
+  return ids.map((_, n) => tokenFault(record, n, numLoops)).find((fault) => fault !== undefined);
+}
+
+function tokenFault(record: RolloutRecord, n: number, numLoops: number): Fault | undefined {
+  const exitDepth = record.exitDepths[n]!;
+  const numExecuted = record.loopLogprobs[n]!.length;
+  if (exitDepth > numLoops) {
+    return { path: ['exitDepths', n], message: `it must be a depth from 1 to ${numLoops}.` };
+  }
+  if (numExecuted < exitDepth || numExecuted > numLoops) {
+    const message = `it must have one entry for every executed loop, ${exitDepth} to ${numLoops}.`;
+    return { path: ['loopLogprobs', n], message };
+  }
+  if (record.gateLogits[n]!.length !== numExecuted) {
+    const message = `it must have ${numExecuted} entries, as loopLogprobs has.`;
+    return { path: ['gateLogits', n], message };
+  }
+  if (record.logprobs[n] !== record.loopLogprobs[n]![exitDepth - 1]) {
+    return {
+      path: ['logprobs', n],
+      message: 'it must be the entry of loopLogprobs at the exit depth.',
+    };
+  }
+  return undefined;
+}
