@@ -27,10 +27,10 @@ export function deviceConformance(
   open: (options?: DeviceOptions) => Promise<Device>,
   errors: Pick<
     typeof sourceErrors,
-    'CapacityError' | 'DisposedError' | 'ShapeError'
+    'CapacityError' | 'ConfigError' | 'DisposedError' | 'ShapeError'
   > = sourceErrors,
 ): void {
-  const { CapacityError, DisposedError, ShapeError } = errors;
+  const { CapacityError, ConfigError, DisposedError, ShapeError } = errors;
   describe(name, () => {
     let device: Device;
     /** y = 2 x, total = sum over x, for x of [N, 2]. */
@@ -88,6 +88,7 @@ export function deviceConformance(
           i64: cast(input('b', 'i64', ['N']), 'i64'),
           u8: cast(input('c', 'u8', ['N']), 'u8'),
           bool: cast(input('d', 'f32', ['N']), 'bool'),
+          f16: cast(input('d2', 'f32', ['N']), 'f16'),
         }),
       );
       const data = { i32: Int32Array.of(-7, 2 ** 30), i64: BigInt64Array.of(-7n, 2n ** 60n) };
@@ -101,8 +102,9 @@ export function deviceConformance(
             b: { dtype: 'i64', dims: [2], data: data.i64 },
             c: { dtype: 'u8', dims: [2], data: Uint8Array.of(0, 255) },
             d: f32([2], 0, 3),
+            d2: f32([2], 1, -2),
           },
-          fetch: ['i32', 'i64', 'u8', 'bool'],
+          fetch: ['i32', 'i64', 'u8', 'bool', 'f16'],
         },
       ]);
       await device.free(program);
@@ -111,6 +113,7 @@ export function deviceConformance(
         i64: { dtype: 'i64', dims: [2], data: data.i64 },
         u8: { dtype: 'u8', dims: [2], data: Uint8Array.of(0, 255) },
         bool: { dtype: 'bool', dims: [2], data: Uint8Array.of(0, 1) },
+        f16: { dtype: 'f16', dims: [2], data: Uint16Array.of(0x3c00, 0xc000) },
       });
     });
 
@@ -330,6 +333,13 @@ export function deviceConformance(
         total: f32([], 3),
       });
     });
+
+    test.each([{ numThreads: 0 }, { numThreads: 1.5 }, { device: 'gpu' as 'cpu' }])(
+      'a device is not opened with %j',
+      async (options) => {
+        await expect(open(options)).rejects.toThrow(ConfigError);
+      },
+    );
 
     test('after dispose every call is refused; disposing twice is harmless', async () => {
       const other = await open({ numThreads: 1 });

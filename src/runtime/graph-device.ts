@@ -3,27 +3,35 @@
  *
  * It is the same for every backend, on this thread or another; after `dispose` it refuses all calls.
  */
-import { DisposedError } from '../errors.js';
+import { ConfigError, DisposedError } from '../errors.js';
 import type { DType, Graph } from '../graph/index.js';
 import { buildGraph, scalar, writeOnnx } from '../graph/index.js';
-import type { Backend, DeviceStats, SerializedModel } from './backend.js';
+import type { Backend, BackendOptions, DeviceStats, SerializedModel } from './backend.js';
 import type {
   Command,
   CommandResult,
   Device,
   DeviceBuffer,
+  DeviceOptions,
   HostTensor,
   Program,
 } from './device.js';
 import { ownCopy } from './host-tensor.js';
 
 /**
- * Opens a device on a backend. A first tiny program shows whether the backend can compute at all.
+ * Opens a device on the backend that `connect` makes from the completed options. A first tiny program
+ * shows whether it can compute at all.
  *
+ * @throws ConfigError if an option has a value that is not allowed
  * @throws UnsupportedError if this machine does not have the kind of device
  */
-export async function openGraphDevice(kind: 'cpu' | 'webgpu', backend: Backend): Promise<Device> {
-  const device = new GraphDevice(kind, backend);
+export async function openGraphDevice(
+  options: DeviceOptions,
+  connect: (options: BackendOptions) => Backend,
+): Promise<Device> {
+  const { device: kind = 'cpu', numThreads } = options;
+  checkOptions(kind, numThreads);
+  const device = new GraphDevice(kind, connect({ ...options, device: kind }));
   try {
     await device.free(await device.compile(buildGraph({ one: scalar(1) })));
   } catch (error) {
@@ -31,6 +39,17 @@ export async function openGraphDevice(kind: 'cpu' | 'webgpu', backend: Backend):
     throw error;
   }
   return device;
+}
+
+function checkOptions(kind: string, numThreads: number | undefined): void {
+  if (kind !== 'cpu' && kind !== 'webgpu') {
+    throw new ConfigError('device', `device is "${kind}"; it is "cpu" or "webgpu". Choose one.`);
+  }
+  if (numThreads === undefined || (Number.isSafeInteger(numThreads) && numThreads >= 1)) return;
+  throw new ConfigError(
+    'numThreads',
+    `numThreads is ${numThreads}; it is a whole number from 1. Leave it out to use every core.`,
+  );
 }
 
 class GraphDevice implements Device {

@@ -77,7 +77,7 @@ export function ownCopy(what: string, tensor: HostTensor): HostTensor {
   return hostTensor(tensor.dtype, tensor.dims, data);
 }
 
-export function numElements(dims: readonly number[]): number {
+function numElements(dims: readonly number[]): number {
   return dims.reduce((product, dim) => product * dim, 1);
 }
 

@@ -46,3 +46,9 @@ test('a process that forgets to dispose an idle device still ends', () => {
   });
   expect(output.trim()).toBe('idle');
 });
+
+test('a worker that cannot start says so instead of waiting', async () => {
+  // Beside the source there is no compiled worker entry.
+  const { createNodeDevice: openUnbuilt } = await import('../../src/platform/node/device.js');
+  await expect(openUnbuilt()).rejects.toThrow(/worker thread stopped: .*worker\.js/);
+});

@@ -3,7 +3,6 @@
  */
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
-import type { BackendOptions } from '../../runtime/backend.js';
 import type { Device, DeviceOptions } from '../../runtime/device.js';
 import { openGraphDevice } from '../../runtime/graph-device.js';
 import type { WorkerLink } from '../../runtime/remote.js';
@@ -13,15 +12,16 @@ import { RemoteBackend } from '../../runtime/remote.js';
  * Opens a device in a worker thread of its own; the calling thread stays free while it computes.
  * Fed tensors are copied when `submit` is called. An idle device does not keep the process alive.
  *
+ * @throws ConfigError if an option has a value that is not allowed
  * @throws UnsupportedError if this machine does not have the kind of device
  */
 export async function createNodeDevice(options: DeviceOptions = {}): Promise<Device> {
-  const device = options.device ?? 'cpu';
   const numThreads = options.numThreads ?? availableParallelism();
-  const workerData: BackendOptions = { device, numThreads };
-  // Flags of the process, such as --input-type, need not suit the worker.
-  const worker = new Worker(new URL('./worker.js', import.meta.url), { workerData, execArgv: [] });
-  return openGraphDevice(device, new RemoteBackend(linkTo(worker)));
+  return openGraphDevice({ ...options, numThreads }, (workerData) => {
+    // Flags of the process, such as --input-type, need not suit the worker.
+    const entry = new URL('./worker.js', import.meta.url);
+    return new RemoteBackend(linkTo(new Worker(entry, { workerData, execArgv: [] })));
+  });
 }
 
 function linkTo(worker: Worker): WorkerLink {
