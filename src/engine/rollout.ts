@@ -19,8 +19,11 @@ export const KV_POLICIES = ['per-loop', 'last-exited', 'shared'] as const;
 /** Name of a KV policy. */
 export type KvPolicy = (typeof KV_POLICIES)[number];
 
-/** How deep prompt tokens go: `full` runs all loops, `adaptive` lets the exit policy decide. */
-export const PREFILL_MODES = ['full', 'adaptive'] as const;
+/**
+ * How deep prompt tokens go: `full` runs all their loops at once; `deferred` (under `per-loop`, where
+ * it changes no result) runs a loop of the prompt only when some later token goes that deep.
+ */
+export const PREFILL_MODES = ['full', 'deferred'] as const;
 
 /** Name of a prefill mode. */
 export type PrefillMode = (typeof PREFILL_MODES)[number];

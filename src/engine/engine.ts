@@ -1,0 +1,81 @@
+/**
+ * The engine: a loaded model that continues sequences of token ids, each token at its own depth.
+ *
+ * Token ids only; text is the business of loop-lm.ts. Every run has its own cache, so runs may
+ * overlap.
+ */
+import { DisposedError } from '../errors.js';
+import type { LoopLMConfig, ModelWeights } from '../model/index.js';
+import type { Device } from '../runtime/index.js';
+import { Generation } from './generation.js';
+import type { EngineEvent, GenerationRequest, RunOptions } from './request.js';
+import { checkRun } from './request.js';
+import { Runner } from './runner.js';
+import type { Trace, TraceOptions } from './trace.js';
+import { traceLoops } from './trace.js';
+
+export class Engine {
+  readonly config: LoopLMConfig;
+  readonly #runner: Runner;
+  #isDisposed = false;
+
+  private constructor(runner: Runner) {
+    this.config = runner.config;
+    this.#runner = runner;
+  }
+
+  /** Compiles a model. The device is borrowed: the caller disposes it after the engine. */
+  static async create(options: {
+    readonly device: Device;
+    readonly config: LoopLMConfig;
+    readonly weights: ModelWeights;
+  }): Promise<Engine> {
+    return new Engine(await Runner.create(options.device, options.config, options.weights));
+  }
+
+  /** (token, loop) pairs computed since the engine was made. */
+  get numExecuted(): number {
+    return this.#runner.numExecuted;
+  }
+
+  /**
+   * Continues a batch of sequences. Events of different sequences interleave; each sequence ends
+   * with exactly one finish event. Leaving the loop early frees the run's memory.
+   *
+   * @throws LoopLMError, before anything is computed, if a request cannot be served
+   */
+  async *generate(
+    requests: readonly GenerationRequest[],
+    options: RunOptions = {},
+  ): AsyncGenerator<EngineEvent> {
+    this.#checkAlive();
+    checkRun(this.config, requests, options);
+    const generation = new Generation(this.#runner, requests, options);
+    try {
+      yield* generation.events();
+    } finally {
+      await generation.dispose();
+    }
+  }
+
+  /** Everything that full depth computes for a prompt: states, gates and logits of every loop. */
+  async trace(ids: readonly number[], options: TraceOptions = {}): Promise<Trace> {
+    this.#checkAlive();
+    return traceLoops(this.#runner, ids, options);
+  }
+
+  /** Frees the programs. Later calls throw `DisposedError`. */
+  async dispose(): Promise<void> {
+    if (this.#isDisposed) return;
+    this.#isDisposed = true;
+    await this.#runner.dispose();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.dispose();
+  }
+
+  #checkAlive(): void {
+    if (this.#isDisposed) throw new DisposedError('The engine');
+  }
+}

@@ -1,0 +1,41 @@
+/** Generation with a depth of its own for every token: exit policies, KV policies, sampling. */
+export { Engine } from './engine.js';
+export type { ExitDistribution } from './exit-distribution.js';
+export { exitDistribution, exitEntropy, meanExitDepth } from './exit-distribution.js';
+export type { DepthBounds } from './exit-policies.js';
+export {
+  allOf,
+  anyOf,
+  cdfThreshold,
+  confidence,
+  fixedDepth,
+  fullDepth,
+  logitKl,
+  replay,
+  sampledExit,
+  stateDelta,
+  withDepthBounds,
+} from './exit-policies.js';
+export type { ExitContext, ExitDecider, ExitPolicy, LoopObservation } from './exit-policy.js';
+export { ExitTracker } from './exit-policy.js';
+export { EXIT_POLICY_FORMS, parseExitPolicy } from './exit-policy-spec.js';
+export type {
+  EngineEvent,
+  FinishEvent,
+  GenerationRequest,
+  RunOptions,
+  TokenEvent,
+} from './request.js';
+export type { FinishReason, KvPolicy, PrefillMode, RolloutRecord } from './rollout.js';
+export {
+  FINISH_REASONS,
+  KV_POLICIES,
+  PREFILL_MODES,
+  parseRollout,
+  rolloutToJson,
+} from './rollout.js';
+export type { SamplingOptions } from './sampler.js';
+export { parseSamplingOptions, sampleToken, tokenDistribution } from './sampler.js';
+export type { StopOptions, StopOutcome } from './stop.js';
+export { StopStringMatcher, parseStopOptions } from './stop.js';
+export type { Trace, TraceOptions } from './trace.js';
