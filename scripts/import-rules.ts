@@ -28,10 +28,11 @@ export interface AreaRule {
   readonly types?: readonly string[];
 }
 
-const LIBRARY = ['src/index.ts', 'src/platform', ...CORE];
+const LIBRARY = ['src/index.ts', 'src/loop-lm.ts', 'src/platform', ...CORE];
 
 export const AREA_RULES: Readonly<Record<string, AreaRule>> = {
-  'src/index.ts': { imports: CORE },
+  'src/index.ts': { imports: ['src/loop-lm.ts', ...CORE] },
+  'src/loop-lm.ts': { imports: ['src/engine', 'src/tokenizer', 'src/model', 'src/runtime'] },
   'src/util': { imports: [] },
   'src/graph': { imports: [] },
   'src/runtime': { imports: ['src/graph'] },
@@ -44,7 +45,7 @@ export const AREA_RULES: Readonly<Record<string, AreaRule>> = {
   'src/rl': { imports: ['src/engine', 'src/train', 'src/model', 'src/tokenizer', 'src/data'] },
   'src/serve': { imports: ['src/engine', 'src/tokenizer'] },
   // The worker entry runs the executor, hence the values of runtime.
-  'src/platform': { imports: ['src/runtime'], types: CORE },
+  'src/platform': { imports: ['src/runtime', 'src/loop-lm.ts'], types: CORE },
   'src/cli': { imports: [...LIBRARY, 'recipes'] },
   recipes: { imports: LIBRARY },
   experiments: { imports: [...LIBRARY, 'recipes'] },
