@@ -22,97 +22,133 @@ import { sameShape, scalar, showShape } from './tensor.js';
  */
 export function gradients(loss: Tensor, wrt: readonly Tensor[]): readonly (Tensor | undefined)[] {
   if (loss.shape.length !== 0) {
-    throw new ShapeError(`gradients: the loss has shape ${showShape(loss.shape)}; reduce it to [].`);
+    throw new ShapeError(
+      `gradients: the loss has shape ${showShape(loss.shape)}; reduce it to [].`,
+    );
   }
-  const wanted = new Set(wrt.map(({ id }) => id));
-  const pending = new PendingGradients(needsGradient(loss, wanted));
+  const pending = new PendingGradients(wrt);
+  pending.admit(ancestors([loss]));
   pending.add(loss, scalar(1));
-  for (let next = pending.takeNewest(); next; next = pending.takeNewest()) {
+  propagate(pending, -1);
+  return wrt.map((x) => pending.result(x));
+}
+
+/** Visits every tensor newer than the id `after`. */
+function propagate(pending: PendingGradients, after: number): void {
+  for (let next = pending.takeNewest(after); next; next = pending.takeNewest(after)) {
     const [node, grad] = next;
-    if (node.rebuild) {
-      const [, ...inputs] = node.inputs;
-      const again = node.rebuild(inputs.map((x) => barrier(x, grad)));
-      pending.allow(needsGradient(again, wanted, pending.allowed));
-      pending.add(again, grad);
-    } else if (node.inputs.length > 0) {
-      const rule = findOp(node.op)?.gradient;
-      if (!rule) {
-        if (node.op === 'stopGradient') continue;
-        throw new UnsupportedError(`op ${node.op} has no gradient rule.`);
-      }
-      rule(node, grad).forEach((part, index) => {
-        if (part) pending.add(node.inputs[index]!, part);
-      });
-    }
+    if (node.op === 'stopGradient' || node.inputs.length === 0) continue;
+    if (node.rebuild) propagateRegion(pending, node, grad, node.rebuild);
+    else propagateOp(pending, node, grad);
   }
-  return wrt.map(({ id }) => pending.result(id));
 }
 
-/** Ids of tensors below `root` through which a wanted tensor is reached. */
-function needsGradient(
-  root: Tensor,
-  wanted: ReadonlySet<number>,
-  known: ReadonlySet<number> = new Set(),
-): ReadonlySet<number> {
-  const reaches = new Map<number, boolean>();
-  for (const node of ancestors(root)) {
-    const differentiable = node.dtype === 'f32' || node.dtype === 'f16';
-    const carries =
-      wanted.has(node.id) ||
-      known.has(node.id) ||
-      (node.op !== 'stopGradient' && node.inputs.some(({ id }) => reaches.get(id)));
-    reaches.set(node.id, differentiable && carries);
-  }
-  return new Set([...reaches].flatMap(([id, carries]) => (carries ? [id] : [])));
+function propagateOp(pending: PendingGradients, node: Tensor, grad: Tensor): void {
+  const rule = findOp(node.op)?.gradient;
+  if (!rule) throw new UnsupportedError(`op ${node.op} has no gradient rule.`);
+  rule(node, grad).forEach((part, index) => {
+    if (part) pending.add(node.inputs[index]!, part);
+  });
 }
 
-/** All tensors that `root` depends on and itself, inputs before their users. */
-export function ancestors(...roots: readonly Tensor[]): readonly Tensor[] {
+/**
+ * Builds a region again, from inputs that wait for the incoming gradient. What leaves the region
+ * waits in turn for the gradients of what it uses from outside. So all of its inner values are
+ * computed, used and freed before the backward pass moves on, in whatever order programs run.
+ */
+function propagateRegion(
+  pending: PendingGradients,
+  node: Tensor,
+  grad: Tensor,
+  rebuild: NonNullable<Tensor['rebuild']>,
+): void {
+  const inputs = node.inputs.slice(1);
+  const starts = inputs.map((x) => barrier(x, grad));
+  const edge = (starts.at(-1) ?? grad).id;
+  const again = rebuild(starts);
+  const inner = ancestors([again], edge);
+  starts.forEach((start, index) => pending.admitLike(start, inputs[index]!));
+  pending.admit(inner);
+  pending.add(again, grad);
+  propagate(pending, edge);
+
+  const parts = starts.map((start) => pending.take(start));
+  const used = new Set([again, ...inner.flatMap((x) => x.inputs)]);
+  const outside = [...used].filter(({ id, dtype }) => id <= edge && dtype === 'f32');
+  const signals = outside.flatMap((x) => pending.peek(x) ?? []);
+  parts.forEach((part, index) => {
+    if (part) pending.add(inputs[index]!, barrier(part, ...signals));
+  });
+}
+
+/** The roots and all tensors newer than `after` that they depend on, inputs before their users. */
+export function ancestors(roots: readonly Tensor[], after = -1): readonly Tensor[] {
   const found = new Map<number, Tensor>();
   const open = [...roots];
   for (let node = open.pop(); node; node = open.pop()) {
-    if (found.has(node.id)) continue;
+    if (node.id <= after || found.has(node.id)) continue;
     found.set(node.id, node);
     open.push(...node.inputs);
   }
   return [...found.values()].sort((a, b) => a.id - b.id);
 }
 
+/** The gradients that have been found but not passed on, and those of the wanted tensors. */
 class PendingGradients {
-  readonly allowed: Set<number>;
+  readonly #wanted: ReadonlySet<number>;
+  /** Tensors through which a wanted tensor is reached; gradients of all others are dropped. */
+  readonly #admitted = new Set<number>();
   readonly #open = new Map<number, readonly [Tensor, Tensor]>();
-  readonly #done = new Map<number, Tensor>();
+  readonly #results = new Map<number, Tensor>();
 
-  constructor(allowed: ReadonlySet<number>) {
-    this.allowed = new Set(allowed);
+  constructor(wanted: readonly Tensor[]) {
+    this.#wanted = new Set(wanted.map(({ id }) => id));
   }
 
-  allow(ids: ReadonlySet<number>): void {
-    for (const id of ids) this.allowed.add(id);
+  /** Decides for each tensor whether its gradient is needed. Inputs come before their users. */
+  admit(nodes: readonly Tensor[]): void {
+    for (const { id, dtype, op, inputs } of nodes) {
+      const isFloat = dtype === 'f32' || dtype === 'f16';
+      const reaches = op !== 'stopGradient' && inputs.some((x) => this.#admitted.has(x.id));
+      if (isFloat && (reaches || this.#wanted.has(id))) this.#admitted.add(id);
+    }
+  }
+
+  admitLike(node: Tensor, model: Tensor): void {
+    if (this.#admitted.has(model.id)) this.#admitted.add(node.id);
   }
 
   add(node: Tensor, grad: Tensor): void {
-    if (!this.allowed.has(node.id)) return;
+    if (!this.#admitted.has(node.id)) return;
     if (!sameShape(node.shape, grad.shape)) {
       throw new ShapeError(
         `gradient of ${node.op} ${showShape(node.shape)} has shape ${showShape(grad.shape)}.`,
       );
     }
-    const earlier = this.#open.get(node.id)?.[1];
+    const earlier = this.peek(node);
     this.#open.set(node.id, [node, earlier ? add(earlier, grad) : grad]);
   }
 
-  takeNewest(): readonly [Tensor, Tensor] | undefined {
-    let newest = -1;
-    for (const id of this.#open.keys()) if (id > newest) newest = id;
-    const entry = this.#open.get(newest);
-    if (!entry) return undefined;
-    this.#open.delete(newest);
-    this.#done.set(newest, entry[1]);
-    return entry;
+  peek({ id }: Tensor): Tensor | undefined {
+    return this.#open.get(id)?.[1];
   }
 
-  result(id: number): Tensor | undefined {
-    return this.#done.get(id);
+  take({ id }: Tensor): Tensor | undefined {
+    const grad = this.#open.get(id)?.[1];
+    this.#open.delete(id);
+    if (grad && this.#wanted.has(id)) this.#results.set(id, grad);
+    return grad;
+  }
+
+  takeNewest(after: number): readonly [Tensor, Tensor] | undefined {
+    let newest = after;
+    for (const id of this.#open.keys()) if (id > newest) newest = id;
+    if (newest === after) return undefined;
+    const [node] = this.#open.get(newest)!;
+    return [node, this.take(node)!];
+  }
+
+  result({ id }: Tensor): Tensor | undefined {
+    return this.#results.get(id);
   }
 }

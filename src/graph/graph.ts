@@ -25,13 +25,13 @@ export interface Graph {
 export function buildGraph(outputs: Readonly<Record<string, Tensor>>): Graph {
   const kept = new Map<number, Tensor>();
   const byKey = new Map<string, Tensor>();
-  for (const node of ancestors(...Object.values(outputs))) {
+  for (const node of ancestors(Object.values(outputs))) {
     kept.set(node.id, simplify(node, kept, byKey));
   }
   const finalOutputs = Object.fromEntries(
     Object.entries(outputs).map(([name, { id }]) => [name, kept.get(id)!]),
   );
-  const nodes = ancestors(...Object.values(finalOutputs));
+  const nodes = ancestors(Object.values(finalOutputs));
   const inputs = nodes.filter(({ op }) => op === 'input');
   const parameters = nodes.filter(({ op }) => op === 'parameter');
   checkNames([...inputs, ...parameters]);

@@ -1,14 +1,6 @@
 /** Symbolic tensors, the op table, differentiation, and the ONNX writer. */
 export type { Attributes, Dim, DType, Shape, Tensor, TensorData } from './tensor.js';
-export {
-  constant,
-  input,
-  intScalar,
-  parameter,
-  scalar,
-  showShape,
-  staticShape,
-} from './tensor.js';
+export { constant, input, intScalar, parameter, scalar, showShape, staticShape } from './tensor.js';
 export type { OpDefinition } from './op.js';
 export { findOp, opNames } from './op.js';
 export { concat, expand, pad, reduceSum, reshape, slice, transpose } from './ops/layout.js';

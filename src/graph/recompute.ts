@@ -2,8 +2,7 @@
  * Recompute regions: spend arithmetic to save memory.
  *
  * The values inside a region are dropped after the forward pass and computed again when the backward
- * pass reaches it. The second computation starts from barriers that wait for the incoming gradient,
- * so it can neither run early nor be merged with the first.
+ * pass reaches it (gradient.ts), so they never live at the same time as those of another region.
  * Source: Chen et al. 2016 (arXiv 1604.06174).
  */
 import { defineOp } from './op.js';

@@ -217,11 +217,7 @@ function writeNode(writer: MessageWriter, node: OnnxNode): void {
   if (node.domain) writer.string(7, node.domain);
 }
 
-function writeAttribute(
-  writer: MessageWriter,
-  name: string,
-  value: OnnxAttributes[string],
-): void {
+function writeAttribute(writer: MessageWriter, name: string, value: OnnxAttributes[string]): void {
   writer.string(1, name);
   if (typeof value === 'number') writer.int(3, value).int(20, 2);
   else if (typeof value === 'string') writer.string(4, value).int(20, 3);

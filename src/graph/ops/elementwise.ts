@@ -63,9 +63,7 @@ export const neg = unary('neg', 'Neg', (_, grad) => neg(grad));
 export const exp = unary('exp', 'Exp', (y, grad) => mul(grad, y));
 export const log = unary('log', 'Log', (_, grad, x) => div(grad, x));
 export const sqrt = unary('sqrt', 'Sqrt', (y, grad) => div(mul(grad, 0.5), y));
-export const sigmoid = unary('sigmoid', 'Sigmoid', (y, grad) =>
-  mul(grad, mul(y, sub(1, y))),
-);
+export const sigmoid = unary('sigmoid', 'Sigmoid', (y, grad) => mul(grad, mul(y, sub(1, y))));
 /** log(1 + e^x), without overflow. */
 export const softplus = unary('softplus', 'Softplus', (_, grad, x) => mul(grad, sigmoid(x)));
 
@@ -165,26 +163,27 @@ export const stopGradient = (x: Tensor): Tensor => stopGradientOp([x]);
 const barrierOp = defineOp({
   name: 'barrier',
   infer: ([x]) => ({ dtype: x!.dtype, shape: x!.shape }),
-  gradient: (_, grad) => [grad, undefined],
-  lower(_, [x, signal], context) {
-    const flat = context.emit('Reshape', [signal!, context.int64([-1])]);
-    const first = context.emit('Slice', [
-      flat,
-      context.int64([0]),
-      context.int64([1]),
-      context.int64([0]),
-    ]);
-    return context.emit('Add', [x!, context.emit('Mul', [first, context.float(0)])]);
+  gradient: (_, grad) => [grad],
+  lower(_, [x, ...signals], context) {
+    const [zero, one] = [context.int64([0]), context.int64([1])];
+    const numbers = signals.map((signal) => {
+      const flat = context.emit('Reshape', [signal, context.int64([-1])]);
+      return context.emit('Squeeze', [context.emit('Slice', [flat, zero, one, zero]), zero]);
+    });
+    const sum = numbers.reduce((total, number) => context.emit('Add', [total, number]));
+    return context.emit('Add', [x!, context.emit('Mul', [sum, context.float(0)])]);
   },
 });
 
 /**
- * The value of `x`, available only after `signal` (f32) has been computed. This orders work and
- * keeps two equal computations apart; recompute.ts needs both.
+ * The value of `x`, available only after all `signals` have been computed. This orders work and
+ * keeps two equal computations apart; gradient.ts needs both. All operands are f32.
  */
-export function barrier(x: Tensor, signal: Tensor): Tensor {
-  if (x.dtype !== 'f32' || signal.dtype !== 'f32') {
-    throw new ShapeError(`barrier: got ${x.dtype} ${showShape(x.shape)}; both operands must be f32.`);
+export function barrier(x: Tensor, ...signals: readonly Tensor[]): Tensor {
+  for (const { dtype, shape } of [x, ...signals]) {
+    if (dtype !== 'f32') {
+      throw new ShapeError(`barrier: got ${dtype} ${showShape(shape)}; every operand must be f32.`);
+    }
   }
-  return barrierOp([x, signal]);
+  return signals.length === 0 ? x : barrierOp([x, ...signals]);
 }

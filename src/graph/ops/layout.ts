@@ -31,7 +31,11 @@ export function reshape(x: Tensor, shape: Shape): Tensor {
   if (sameShape(x.shape, shape)) return x;
   const product = (dims: Shape) =>
     dims.reduce<number>((total, dim) => (typeof dim === 'number' ? total * dim : total), 1);
-  const names = (dims: Shape) => dims.filter((dim) => typeof dim === 'string').sort().join();
+  const names = (dims: Shape) =>
+    dims
+      .filter((dim) => typeof dim === 'string')
+      .toSorted()
+      .join();
   if (product(x.shape) !== product(shape) || names(x.shape) !== names(shape)) {
     throw new ShapeError(`reshape: ${showShape(x.shape)} does not fit ${showShape(shape)}.`);
   }
@@ -57,7 +61,7 @@ const transposeOp = defineOp({
   name: 'transpose',
   infer([x], { permutation }) {
     const order = permutation as readonly number[];
-    if ([...order].sort((a, b) => a - b).some((axis, index) => axis !== index)) {
+    if (order.toSorted((a, b) => a - b).some((axis, index) => axis !== index)) {
       throw new ShapeError(`transpose: [${order.join(', ')}] is not a permutation of the axes.`);
     }
     if (order.length !== x!.shape.length) {
@@ -89,8 +93,7 @@ const expandOp = defineOp({
     return { dtype: x!.dtype, shape: target };
   },
   gradient: (node, grad) => [sumTo(grad, node.inputs[0]!.shape)],
-  lower: (node, [x], context) =>
-    context.emit('Expand', [x!, context.int64(staticShape(node))]),
+  lower: (node, [x], context) => context.emit('Expand', [x!, context.int64(staticShape(node))]),
 });
 
 /** Repeats a tensor along new axes and axes of size 1. The target must be static. */

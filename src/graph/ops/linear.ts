@@ -62,7 +62,8 @@ const matmulOp = defineOp({
     if (!transposeA && !transposeB && alpha === 1) return context.emit('MatMul', [a!, b!]);
     if (context.target === 'webgpu') {
       // FusedMatMul has no WebGPU kernel.
-      const flip = (name: string, rank: number) => context.emit('Transpose', [name], { perm: swapLast(rank) });
+      const flip = (name: string, rank: number) =>
+        context.emit('Transpose', [name], { perm: swapLast(rank) });
       const left = transposeA ? flip(a!, node.inputs[0]!.shape.length) : a!;
       const right = transposeB ? flip(b!, node.inputs[1]!.shape.length) : b!;
       const product = context.emit('MatMul', [left, right]);
@@ -102,7 +103,10 @@ function flattenRows(x: Tensor): Tensor {
   if (x.shape.length === 2) return x;
   const leading = x.shape.slice(0, -1);
   const named = leading.filter((dim) => typeof dim === 'string');
-  const count = leading.reduce<number>((product, dim) => (typeof dim === 'number' ? product * dim : product), 1);
+  const count = leading.reduce<number>(
+    (product, dim) => (typeof dim === 'number' ? product * dim : product),
+    1,
+  );
   if (named.length > 1 || (named.length === 1 && count !== 1)) {
     throw new ShapeError(`matmul: the gradient of ${showShape(x.shape)} needs fixed sizes.`);
   }

@@ -91,10 +91,7 @@ const rmsNormOp = defineOp({
     const scaled = mul(grad, weight);
     const projection = div(reduceSum(mul(scaled, unit), [-1], true), width);
     const leading = x.shape.slice(0, -1).map((_, axis) => axis);
-    return [
-      mul(sub(scaled, mul(unit, projection)), inverse),
-      reduceSum(mul(grad, unit), leading),
-    ];
+    return [mul(sub(scaled, mul(unit, projection)), inverse), reduceSum(mul(grad, unit), leading)];
   },
   lower: (node, inputs, context) =>
     context.emit('SimplifiedLayerNormalization', inputs, {

@@ -23,7 +23,9 @@ const ropeOp = defineOp({
       !sameShape(cos.shape, sin.shape) ||
       !sameShape(broadcastShapes(leading, cos.shape.slice(0, -1), 'rope'), leading)
     ) {
-      throw new ShapeError(`rope: angles ${showShape(cos.shape)} do not fit ${showShape(x.shape)}.`);
+      throw new ShapeError(
+        `rope: angles ${showShape(cos.shape)} do not fit ${showShape(x.shape)}.`,
+      );
     }
     return { dtype: x.dtype, shape: x.shape };
   },
@@ -34,7 +36,9 @@ const ropeOp = defineOp({
   ],
   lower(node, [x, cos, sin], context) {
     const half = (node.shape.at(-1) as number) / 2;
-    const [low, high] = context.emitMany('Split', [x!, context.int64([half, half])], 2, { axis: -1 });
+    const [low, high] = context.emitMany('Split', [x!, context.int64([half, half])], 2, {
+      axis: -1,
+    });
     const product = (a: string, b: string) => context.emit('Mul', [a, b]);
     const first = context.emit('Sub', [product(low!, cos!), product(high!, sin!)]);
     const second = context.emit('Add', [product(high!, cos!), product(low!, sin!)]);
