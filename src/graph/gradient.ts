@@ -90,7 +90,7 @@ export function ancestors(roots: readonly Tensor[], after = -1): readonly Tensor
     found.set(node.id, node);
     open.push(...node.inputs);
   }
-  return [...found.values()].sort((a, b) => a.id - b.id);
+  return [...found.values()].toSorted((a, b) => a.id - b.id);
 }
 
 /** The gradients that have been found but not passed on, and those of the wanted tensors. */

@@ -20,7 +20,7 @@ export interface Graph {
 /**
  * Builds a graph from its outputs.
  *
- * @throws ConfigError if two different inputs or parameters share a name
+ * @throws ConfigError if two inputs, parameters or outputs share a name
  */
 export function buildGraph(outputs: Readonly<Record<string, Tensor>>): Graph {
   const kept = new Map<number, Tensor>();
@@ -34,7 +34,8 @@ export function buildGraph(outputs: Readonly<Record<string, Tensor>>): Graph {
   const nodes = ancestors(Object.values(finalOutputs));
   const inputs = nodes.filter(({ op }) => op === 'input');
   const parameters = nodes.filter(({ op }) => op === 'parameter');
-  checkNames([...inputs, ...parameters]);
+  const leaves = [...inputs, ...parameters].map((x) => x.attributes['name'] as string);
+  checkNames([...leaves, ...Object.keys(outputs)]);
   return { nodes, inputs, parameters, outputs: finalOutputs };
 }
 
@@ -64,18 +65,20 @@ function nodeKey(node: Tensor, inputs: readonly Tensor[]): string | undefined {
     if (node.data!.length > 64) return undefined;
     return `constant ${node.dtype} [${node.shape.join()}] ${[...node.data!].map(exactNumber).join()}`;
   }
-  const attributes = Object.entries(node.attributes).sort(([a], [b]) => (a < b ? -1 : 1));
+  const attributes = Object.entries(node.attributes).toSorted(([a], [b]) => (a < b ? -1 : 1));
   return `${node.op} ${inputs.map(({ id }) => id).join()} ${JSON.stringify(attributes)} [${node.shape.join()}]`;
 }
 
 const exactNumber = (value: number | bigint): string => (Object.is(value, -0) ? '-0' : `${value}`);
 
-function checkNames(leaves: readonly Tensor[]): void {
+function checkNames(names: readonly string[]): void {
   const seen = new Set<string>();
-  for (const { attributes } of leaves) {
-    const name = attributes['name'] as string;
+  for (const name of names) {
     if (seen.has(name)) {
-      throw new ConfigError(name, `graph: the name "${name}" is used by two inputs or parameters.`);
+      throw new ConfigError(
+        name,
+        `graph: the name "${name}" is used twice; inputs, parameters and outputs need distinct names.`,
+      );
     }
     seen.add(name);
   }

@@ -85,10 +85,20 @@ export const silu = (x: Tensor): Tensor => siluOp([x]);
 /** log sigmoid(x) = -softplus(-x), exact for large negative x. */
 export const logSigmoid = (x: Tensor): Tensor => neg(softplus(neg(x)));
 
-function comparison(name: string, onnx: string): (a: Tensor, b: Tensor) => Tensor {
+function comparison(
+  name: string,
+  onnx: string,
+  operandType?: DType,
+): (a: Tensor, b: Tensor) => Tensor {
   const op = defineOp({
     name,
-    infer: (inputs) => inferBinary(name, inputs, 'bool'),
+    infer(inputs) {
+      const { dtype } = inputs[0]!;
+      if (operandType && dtype !== operandType) {
+        throw new ShapeError(`${name}: operands are ${dtype}; they must be ${operandType}.`);
+      }
+      return inferBinary(name, inputs, 'bool');
+    },
     lower: (_, inputs, context) => context.emit(onnx, inputs),
   });
   return (a, b) => op([a, b]);
@@ -98,7 +108,7 @@ export const equal = comparison('equal', 'Equal');
 export const less = comparison('less', 'Less');
 export const greaterOrEqual = comparison('greaterOrEqual', 'GreaterOrEqual');
 /** Both of two bools. */
-export const and = comparison('and', 'And');
+export const and = comparison('and', 'And', 'bool');
 
 const whereOp = defineOp({
   name: 'where',

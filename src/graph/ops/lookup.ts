@@ -4,12 +4,21 @@
  */
 import { ShapeError } from '../../errors.js';
 import { defineOp } from '../op.js';
-import type { Tensor } from '../tensor.js';
-import { constant, sameShape, showShape, staticShape } from '../tensor.js';
+import type { Shape, Tensor } from '../tensor.js';
+import { sameShape, scalar, showShape, staticShape } from '../tensor.js';
+import { expand } from './layout.js';
 
 function checkIndices(name: string, indices: Tensor): void {
   if (indices.dtype !== 'i32') {
     throw new ShapeError(`${name}: indices are ${indices.dtype}; they must be i32.`);
+  }
+}
+
+function checkShape(name: string, what: string, actual: Shape, expected: Shape): void {
+  if (!sameShape(actual, expected)) {
+    throw new ShapeError(
+      `${name}: got ${what} of shape ${showShape(actual)}; it must be ${showShape(expected)}.`,
+    );
   }
 }
 
@@ -37,7 +46,9 @@ const addRowsOp = defineOp({
   infer(inputs, { shape }) {
     const [indices, rows] = inputs as [Tensor, Tensor];
     checkIndices('addRows', indices);
-    return { dtype: rows.dtype, shape: shape as readonly number[] };
+    const table = shape as readonly number[];
+    checkShape('addRows', 'rows', rows.shape, [...indices.shape, ...table.slice(1)]);
+    return { dtype: rows.dtype, shape: table };
   },
   gradient: (node, grad) => [undefined, gatherRows(grad, node.inputs[0]!)],
   lower(node, [indices, rows], context) {
@@ -68,18 +79,12 @@ const pickOp = defineOp({
   infer(inputs) {
     const [x, indices] = inputs as [Tensor, Tensor];
     checkIndices('pick', indices);
-    if (!sameShape(x.shape.slice(0, -1), indices.shape)) {
-      throw new ShapeError(
-        `pick: ${showShape(x.shape)} needs indices of shape ${showShape(x.shape.slice(0, -1))}, got ${showShape(indices.shape)}.`,
-      );
-    }
+    checkShape('pick', 'indices', indices.shape, x.shape.slice(0, -1));
     return { dtype: x.dtype, shape: indices.shape };
   },
   gradient(node, grad) {
     const [x, indices] = node.inputs as [Tensor, Tensor];
-    const shape = staticShape(x);
-    const count = shape.reduce((product, dim) => product * dim, 1);
-    return [addAt(constant(new Float32Array(count), shape), indices, grad), undefined];
+    return [addAt(expand(scalar(0), x.shape), indices, grad), undefined];
   },
   lower(node, [x, indices], context) {
     const axis = context.int64([node.shape.length]);
@@ -97,8 +102,10 @@ export function pick(x: Tensor, indices: Tensor): Tensor {
 const addAtOp = defineOp({
   name: 'addAt',
   infer(inputs) {
-    const [x, indices] = inputs as [Tensor, Tensor, Tensor];
+    const [x, indices, values] = inputs as [Tensor, Tensor, Tensor];
     checkIndices('addAt', indices);
+    checkShape('addAt', 'indices', indices.shape, x.shape.slice(0, -1));
+    checkShape('addAt', 'values', values.shape, indices.shape);
     return { dtype: x.dtype, shape: x.shape };
   },
   gradient: (node, grad) => [grad, undefined, pick(grad, node.inputs[1]!)],
