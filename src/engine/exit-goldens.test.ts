@@ -16,7 +16,9 @@ function golden(model: string) {
 /** The column of loop values of every token of a golden `[R, B, T]` array. */
 async function perToken(model: string, name: string): Promise<number[][]> {
   const path = new URL(`../../test/fixtures/${model}/golden.safetensors`, import.meta.url);
-  const file = await openSafetensors(memorySource(path.pathname, readFileSync(path)));
+  const file = await openSafetensors(
+    memorySource(path.pathname, new Uint8Array(readFileSync(path))),
+  );
   const values = await file.readFloat32(name);
   const numLoops = file.entries.get(name)!.shape[0]!;
   const numTokens = values.length / numLoops;
