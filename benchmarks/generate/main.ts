@@ -1,26 +1,33 @@
 /**
- * Decode speed by depth: tokens per second at every fixed depth and under Q-exit, and how much of
- * the ideal speed-up R / mean depth remains. `npm run bench:generate`.
+ * Decode speed by depth: tokens per second at every fixed depth, at mixed depths and under Q-exit,
+ * and how much of the ideal speed-up R / mean depth remains. `npm run bench:generate`.
+ *
+ * Two models: random weights large enough that matrices take the time, where depths are replayed;
+ * and the bundled model, which decides for itself on held-out problems.
  */
-import { parseSamplingOptions, Engine } from 'looplm/engine';
-import type { EngineEvent, KvPolicy } from 'looplm/engine';
-import { fixedDepth, replay } from 'looplm/engine';
-import type { LoopLMConfig } from 'looplm/model';
-import { initializeWeights } from 'looplm/model';
 import { generatorFor } from 'looplm/data';
-import { createNodeDevice } from 'looplm/node';
+import type { ExitPolicy, KvPolicy, RunOptions } from 'looplm/engine';
+import { Engine, cdfThreshold, fixedDepth, parseSamplingOptions, replay } from 'looplm/engine';
+import type { LoopLMConfig } from 'looplm/model';
+import { initializeWeights, loadCheckpoint } from 'looplm/model';
+import { bundledModelPath, createNodeDevice, nodeFolder } from 'looplm/node';
+import type { Device } from 'looplm/runtime';
+import { Tokenizer } from 'looplm/tokenizer';
 import { uniformInt } from 'pure-rand/distribution/uniformInt';
+import { TASKS, heldOutProblems } from '../../recipes/bundled/tasks.js';
+import type { Variant } from '../lib/harness.js';
 import { alternate, median, medianRatio, provenance, writeResult } from '../lib/harness.js';
 
 const THREADS = 2;
 const ROUNDS = 7;
 const NEW_TOKENS = 32;
 const PROMPT_TOKENS = 64;
+const PROBLEMS_PER_DIFFICULTY = 2;
 const SEED = 1;
-const KV_POLICIES: readonly KvPolicy[] = ['per-loop', 'last-exited', 'shared'];
+const SAMPLING = parseSamplingOptions({});
 
-/** Large enough that matrices, not bookkeeping, take the time: 52M parameters of 4 bytes. */
-const config: LoopLMConfig = {
+/** 53M parameters. */
+const RANDOM_MODEL: LoopLMConfig = {
   hiddenSize: 768,
   intermediateSize: 2048,
   numHiddenLayers: 6,
@@ -38,67 +45,148 @@ const config: LoopLMConfig = {
   eosTokenIds: [],
 };
 
-const device = await createNodeDevice({ numThreads: THREADS });
-const engine = await Engine.create({ device, config, weights: initializeWeights(config, SEED) });
-const rng = generatorFor(SEED);
-const promptIds = Array.from({ length: PROMPT_TOKENS }, () => uniformInt(rng, 0, config.vocabSize - 1));
-/** Depths as an exit policy would spread them around 2.5 loops; the first token comes with the prefill. */
-const mixedDepths = Array.from({ length: NEW_TOKENS }, () => uniformInt(rng, 1, config.numLoops));
-
-/** Tokens per second of decode, and the mean depth of the decoded tokens. */
-async function decode(exitDepth: number | 'mixed', kvPolicy: KvPolicy): Promise<number> {
-  const exitPolicy = exitDepth === 'mixed' ? replay(mixedDepths) : fixedDepth(exitDepth);
-  const request = {
-    promptIds,
-    maxNewTokens: NEW_TOKENS,
-    exitPolicy,
-    sampling: parseSamplingOptions({}),
-  };
-  let start = 0;
-  for await (const event of engine.generate([request], { kvPolicy })) {
-    if (isFirstToken(event)) start = performance.now();
-  }
-  return (NEW_TOKENS - 1) / ((performance.now() - start) / 1000);
+/** A way to decode: measured as tokens per second, with the mean depth it had. */
+interface Decoding extends Variant {
+  readonly model: string;
+  readonly kvPolicy: KvPolicy;
+  readonly exits: string;
+  readonly numLoops: number;
+  meanDepth: number;
 }
 
-const isFirstToken = (event: EngineEvent) => event.kind === 'token' && event.tokenIndex === 0;
+/** Continues one prompt; the clock starts at the first token, which comes with the prefill. */
+function continuation(
+  engine: Engine,
+  promptIds: readonly number[],
+  kvPolicy: KvPolicy,
+  [exits, exitPolicy]: readonly [string, ExitPolicy],
+): Decoding {
+  const request = { promptIds, maxNewTokens: NEW_TOKENS, exitPolicy, sampling: SAMPLING };
+  const { numLoops } = engine.config;
+  const name = `53M random, ${kvPolicy}, ${exits}`;
+  const decoding = { model: '53M random', kvPolicy, exits, name, numLoops, meanDepth: 0 };
+  return Object.assign(decoding, {
+    async measure(this: Decoding) {
+      let [start, depths] = [0, 0];
+      for await (const event of engine.generate([request], { kvPolicy })) {
+        if (event.kind !== 'token') continue;
+        if (event.tokenIndex === 0) start = performance.now();
+        else depths += event.exitDepth;
+      }
+      this.meanDepth = depths / (NEW_TOKENS - 1);
+      return (NEW_TOKENS - 1) / ((performance.now() - start) / 1000);
+    },
+  });
+}
 
-const depths = [1, 2, 3, 4, 'mixed'] as const;
-const variants = KV_POLICIES.flatMap((kvPolicy) =>
-  depths.map((depth) => ({
-    name: `${kvPolicy} ${depth}`,
-    measure: () => decode(depth, kvPolicy),
-  })),
-);
-await decode('mixed', 'per-loop'); // warm-up, not counted
+/** Answers held-out problems one by one, prompts included: their loops are deferred too. */
+function answers(
+  engine: Engine,
+  prompts: readonly (readonly number[])[],
+  [exits, exitPolicy]: readonly [string, ExitPolicy],
+): Decoding {
+  const options: RunOptions = { kvPolicy: 'per-loop', prefill: 'deferred' };
+  const { numLoops } = engine.config;
+  const name = `bundled, per-loop, ${exits}`;
+  const decoding = {
+    model: 'bundled, whole answers',
+    kvPolicy: 'per-loop' as const,
+    exits,
+    name,
+    numLoops,
+    meanDepth: 0,
+  };
+  return Object.assign(decoding, {
+    async measure(this: Decoding) {
+      let [tokens, executed] = [0, 0];
+      const start = performance.now();
+      for (const promptIds of prompts) {
+        const request = { promptIds, maxNewTokens: 1, exitPolicy, sampling: SAMPLING };
+        for await (const event of engine.generate([request], options)) {
+          if (event.kind !== 'finish') continue;
+          executed += event.executedLoops;
+          tokens += event.fullDepthLoops / numLoops;
+        }
+      }
+      this.meanDepth = executed / tokens;
+      return tokens / ((performance.now() - start) / 1000);
+    },
+  });
+}
+
+async function randomModel(device: Device): Promise<readonly Decoding[]> {
+  const weights = initializeWeights(RANDOM_MODEL, SEED);
+  const engine = await Engine.create({ device, config: RANDOM_MODEL, weights });
+  const rng = generatorFor(SEED);
+  const draw = (low: number, high: number) => uniformInt(rng, low, high);
+  const promptIds = Array.from({ length: PROMPT_TOKENS }, () =>
+    draw(0, RANDOM_MODEL.vocabSize - 1),
+  );
+  const mixed = Array.from({ length: NEW_TOKENS }, () => draw(1, RANDOM_MODEL.numLoops));
+  const policies = [
+    ...[4, 3, 2, 1].map((depth) => [`depth ${depth}`, fixedDepth(depth)] as const),
+    ['depths 1 to 4 mixed', replay(mixed)] as const,
+  ];
+  return (['per-loop', 'last-exited', 'shared'] as const).flatMap((kvPolicy) =>
+    policies.map((policy) => continuation(engine, promptIds, kvPolicy, policy)),
+  );
+}
+
+async function bundledModel(device: Device): Promise<readonly Decoding[]> {
+  const folder = nodeFolder(bundledModelPath());
+  const { config, weights } = await loadCheckpoint(folder);
+  const tokenizer = Tokenizer.fromJson(JSON.parse(await folder.readText('tokenizer.json')));
+  const engine = await Engine.create({ device, config, weights });
+  const prompts = [TASKS.cups, TASKS.sums].flatMap((task) =>
+    Array.from({ length: task.maxTrainedDifficulty }, (_, index) =>
+      heldOutProblems(task, index + 1, PROBLEMS_PER_DIFFICULTY, SEED),
+    )
+      .flat()
+      .map(({ text }) => tokenizer.encode(text)),
+  );
+  return [
+    ...[4, 3, 2, 1].map((depth) => [`depth ${depth}`, fixedDepth(depth)] as const),
+    [`Q-exit, q = ${config.exitThreshold}`, cdfThreshold(config.exitThreshold)] as const,
+  ].map((policy) => answers(engine, prompts, policy));
+}
+
+const device = await createNodeDevice({ numThreads: THREADS });
+const variants = [...(await randomModel(device)), ...(await bundledModel(device))];
+for (const variant of variants) await variant.measure(); // warm-up, not counted
 const raw = await alternate(variants, ROUNDS);
-const meanMixed = mixedDepths.slice(1).reduce((sum, depth) => sum + depth, 0) / (NEW_TOKENS - 1);
-const entries = KV_POLICIES.flatMap((kvPolicy) =>
-  depths.map((depth) => {
-    const meanDepth = depth === 'mixed' ? meanMixed : depth;
-    const speedUp = medianRatio(raw[`${kvPolicy} ${depth}`]!, raw[`${kvPolicy} ${config.numLoops}`]!);
-    return {
-      kvPolicy,
-      depth,
-      meanDepth,
-      tokensPerSecond: median(raw[`${kvPolicy} ${depth}`]!),
-      speedUp,
-      shareOfIdeal: speedUp / (config.numLoops / meanDepth),
-    };
-  }),
-);
-await engine.dispose();
+const entries = variants.map(({ name, model, kvPolicy, exits, numLoops, meanDepth }) => {
+  const full = variants.find(
+    (other) =>
+      other.model === model && other.kvPolicy === kvPolicy && other.exits === `depth ${numLoops}`,
+  )!;
+  const speedUp = medianRatio(raw[name]!, raw[full.name]!);
+  return {
+    model,
+    kvPolicy,
+    exits,
+    meanDepth,
+    tokensPerSecond: median(raw[name]!),
+    speedUp,
+    shareOfIdeal: (speedUp * meanDepth) / numLoops,
+  };
+});
 await device.dispose();
 await writeResult('generate', {
   title: 'Decode speed by depth',
-  settings: { threads: THREADS, rounds: ROUNDS, newTokens: NEW_TOKENS, promptTokens: PROMPT_TOKENS, seed: SEED },
+  settings: {
+    threads: THREADS,
+    rounds: ROUNDS,
+    newTokens: NEW_TOKENS,
+    promptTokens: PROMPT_TOKENS,
+    seed: SEED,
+  },
   ...provenance(),
-  model: config,
+  randomModel: RANDOM_MODEL,
   entries,
   raw,
 });
-for (const entry of entries) {
+for (const { model, kvPolicy, exits, tokensPerSecond, speedUp, shareOfIdeal } of entries) {
   process.stdout.write(
-    `${entry.kvPolicy} ${entry.depth}: ${entry.tokensPerSecond.toFixed(1)} tokens/s, ${entry.speedUp.toFixed(2)} x full depth, ${(100 * entry.shareOfIdeal).toFixed(0)} % of ideal\n`,
+    `${model}, ${kvPolicy}, ${exits}: ${tokensPerSecond.toFixed(1)} tokens/s, ${speedUp.toFixed(2)} x full depth, ${(100 * shareOfIdeal).toFixed(0)} % of ideal\n`,
   );
 }

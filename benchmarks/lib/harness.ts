@@ -27,7 +27,9 @@ export async function alternate(variants: readonly Variant[], rounds: number): P
     const order = round % 2 === 0 ? variants : variants.toReversed();
     for (const { name, measure } of order) {
       values.get(name)!.push(await measure());
-      process.stderr.write(`round ${round + 1}/${rounds} ${name}: ${values.get(name)!.at(-1)!.toPrecision(4)}\n`);
+      process.stderr.write(
+        `round ${round + 1}/${rounds} ${name}: ${values.get(name)!.at(-1)!.toPrecision(4)}\n`,
+      );
     }
   }
   return Object.fromEntries(values);

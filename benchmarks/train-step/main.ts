@@ -85,7 +85,8 @@ class TorchPeer {
 
 function randomBatch(rows: number, length: number, vocabSize: number): TrainingBatch {
   const rng = generatorFor(SEED, rows, length);
-  const draw = () => Int32Array.from({ length: rows * length }, () => uniformInt(rng, 0, vocabSize - 1));
+  const draw = () =>
+    Int32Array.from({ length: rows * length }, () => uniformInt(rng, 0, vocabSize - 1));
   return {
     rows,
     length,
@@ -167,7 +168,10 @@ async function measureCase({ name, rows, length, config }: (typeof CASES)[number
   checkSameWork(losses['looplm f32']!, losses['PyTorch f32']!);
 
   const tokens = rows * length;
-  const parameters = parameterSpecs(config).reduce((n, { shape: dims }) => n + elementCount(dims), 0);
+  const parameters = parameterSpecs(config).reduce(
+    (n, { shape: dims }) => n + elementCount(dims),
+    0,
+  );
   const seconds = (variant: string) => median(raw[variant]!);
   return {
     torchVersion,

@@ -8,6 +8,7 @@ import type { Graph } from '../graph.js';
 import type { LoweringContext, OnnxAttributes } from '../op.js';
 import { findOp } from '../op.js';
 import type { DType, Shape, Tensor, TensorData } from '../tensor.js';
+import { ONNX_ELEMENT_TYPE } from './element-type.js';
 import { MessageWriter } from './protobuf.js';
 
 const IR_VERSION = 10;
@@ -16,15 +17,6 @@ const OPSET_VERSION = 21;
 const DEFAULT_INLINE_LIMIT_BYTES = 2 ** 30;
 /** Loaders map external data page by page. */
 const EXTERNAL_ALIGNMENT_BYTES = 4096;
-
-const ELEMENT_TYPE: Readonly<Record<DType, number>> = {
-  f32: 1,
-  u8: 2,
-  i32: 6,
-  i64: 7,
-  bool: 9,
-  f16: 10,
-};
 
 export interface OnnxOptions {
   readonly target?: 'cpu' | 'webgpu';
@@ -82,7 +74,7 @@ export function writeOnnx(graph: Graph, options: OnnxOptions = {}): OnnxModel {
       const outside = external !== undefined && item.isParameter;
       body.message(5, (writer) => {
         for (const dim of item.shape) writer.int(1, dim);
-        writer.int(2, ELEMENT_TYPE[item.dtype]).string(8, item.name);
+        writer.int(2, ONNX_ELEMENT_TYPE[item.dtype]).string(8, item.name);
         if (!outside) return void writer.bytes(9, bytes);
         externalSize = alignUp(externalSize, EXTERNAL_ALIGNMENT_BYTES);
         writeExternalEntry(writer, 'location', location);
@@ -231,7 +223,7 @@ function writeAttribute(writer: MessageWriter, name: string, value: OnnxAttribut
 function writeValueInfo(writer: MessageWriter, name: string, dtype: DType, shape: Shape): void {
   writer.string(1, name).message(2, (type) =>
     type.message(1, (tensor) =>
-      tensor.int(1, ELEMENT_TYPE[dtype]).message(2, (dims) => {
+      tensor.int(1, ONNX_ELEMENT_TYPE[dtype]).message(2, (dims) => {
         for (const dim of shape) {
           dims.message(1, (entry) =>
             typeof dim === 'number' ? entry.int(1, dim) : entry.string(2, dim),

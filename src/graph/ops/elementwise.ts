@@ -3,6 +3,7 @@
  * functions a language model needs.
  */
 import { ShapeError } from '../../errors.js';
+import { ONNX_ELEMENT_TYPE } from '../onnx/element-type.js';
 import { attribute, defineOp } from '../op.js';
 import type { DType, Tensor } from '../tensor.js';
 import { broadcastShapes, scalar, showShape } from '../tensor.js';
@@ -136,15 +137,6 @@ export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
   return whereOp([condition, operand(a), operand(b)]);
 }
 
-const ONNX_TYPE: Readonly<Record<DType, number>> = {
-  f32: 1,
-  u8: 2,
-  i32: 6,
-  i64: 7,
-  bool: 9,
-  f16: 10,
-};
-
 const castOp = defineOp({
   name: 'cast',
   infer: ([x], { to }) => ({ dtype: to as DType, shape: x!.shape }),
@@ -153,7 +145,7 @@ const castOp = defineOp({
     return [from === 'f32' || from === 'f16' ? cast(grad, from) : undefined];
   },
   lower: (node, inputs, context) =>
-    context.emit('Cast', inputs, { to: ONNX_TYPE[attribute<DType>(node, 'to')] }),
+    context.emit('Cast', inputs, { to: ONNX_ELEMENT_TYPE[attribute<DType>(node, 'to')] }),
 });
 
 /** Converts the element type. Gradients flow between float types only. */
