@@ -2,6 +2,8 @@
  * The looped language model: config, parameters, checkpoints and cost, and the functions that add
  * it to a graph. Knows no device, no training and no generation.
  */
+export type { BatchForwardOptions, PackedInputs } from './batch-forward.js';
+export { batchForwardFeeds, batchLoopStates } from './batch-forward.js';
 export type {
   LoadedCheckpoint,
   OpenCheckpoint,

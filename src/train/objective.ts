@@ -11,15 +11,12 @@
 import type { Tensor } from '../graph/index.js';
 import {
   add,
-  and,
   argmax,
   cast,
   concat,
-  constant,
   crossEntropy,
   equal,
   exp,
-  gatherRows,
   gradients,
   greaterOrEqual,
   input,
@@ -36,15 +33,14 @@ import {
   sub,
   where,
 } from '../graph/index.js';
-import type { LoopLMConfig, LoopParams, ParameterSpec } from '../model/index.js';
+import type { LoopLMConfig, ParameterSpec } from '../model/index.js';
 import {
+  batchLoopStates,
   gateLogit,
   headName,
-  loop,
   loopParams,
   parameterSpecs,
   readout,
-  selfAttention,
 } from '../model/index.js';
 
 /** What is minimised. */
@@ -109,7 +105,8 @@ export function objectiveGraph(config: LoopLMConfig, options: ObjectiveOptions):
   const weight = mul(cast(counted, 'f32'), input('inverseCount', 'f32', []));
   const labels = where(counted, targets, intScalar(0));
 
-  const states = loopStates(config, loopParams(config, leaf), options, tensors.get('embedTokens')!);
+  const recomputesLoops = options.recompute === 'loop';
+  const states = batchLoopStates(config, leaf, { rows, length, recomputesLoops });
   const head = tensors.get(headName(config))!;
   const params = loopParams(config, leaf);
   const tokenLosses = states.map((h) => {
@@ -157,49 +154,6 @@ export function gradientOutputs(graph: ObjectiveGraph): Readonly<Record<string, 
   ]);
   return { ...graph.metrics, ...Object.fromEntries(named) };
 }
-
-/** h of every loop, `[B*T, D]` each. */
-function loopStates(
-  config: LoopLMConfig,
-  params: LoopParams,
-  options: ObjectiveOptions,
-  embedding: Tensor,
-): readonly Tensor[] {
-  const { rows, length } = options;
-  const N = rows * length;
-  const ids = reshape(input('ids', 'i32', [rows, length]), [N]);
-  const angles = [N, 1, config.headDim / 2];
-  const bias = documentBias(input('segments', 'i32', [rows, length]), rows, length);
-  const context = {
-    config,
-    cos: input('cos', 'f32', angles),
-    sin: input('sin', 'f32', angles),
-    attend: (_: number, q: Tensor, k: Tensor, v: Tensor) => selfAttention(q, k, v, { rows, bias }),
-  };
-  const pass = ([x]: readonly Tensor[]) => loop(x!, params, context);
-  const states: Tensor[] = [];
-  let h = gatherRows(embedding, ids);
-  for (let loopIndex = 0; loopIndex < config.numLoops; loopIndex++) {
-    h = options.recompute === 'loop' ? recompute(pass, [h]) : pass([h]);
-    states.push(h);
-  }
-  return states;
-}
-
-/** Scores that hide later positions and other documents: 0 or a large negative, `[B, 1, T, T]`. */
-function documentBias(segments: Tensor, rows: number, length: number): Tensor {
-  const causal = Uint8Array.from({ length: length * length }, (_, index) =>
-    index % length <= Math.floor(index / length) ? 1 : 0,
-  );
-  const same = equal(
-    reshape(segments, [rows, 1, length, 1]),
-    reshape(segments, [rows, 1, 1, length]),
-  );
-  return where(and(same, constant(causal, [1, 1, length, length], 'bool')), 0, HIDDEN_SCORE);
-}
-
-/** Far below any score, yet finite: a row is never left without a visible position. */
-const HIDDEN_SCORE = -1e9;
 
 /** log p(t) of every loop from its gate logits, exact for saturated gates; docs/math.md (exit-pdf). */
 function logExitPdf(gates: readonly Tensor[]): readonly Tensor[] {

@@ -7,7 +7,7 @@
 import type { TrainingBatch } from '../data/index.js';
 import { buildGraph } from '../graph/index.js';
 import type { LoopLMConfig, ModelWeights, ParameterSpec } from '../model/index.js';
-import { parameterSpecs, ropeAngles } from '../model/index.js';
+import { batchForwardFeeds, parameterSpecs } from '../model/index.js';
 import type { Command, Device, DeviceBuffer, HostTensor, Program } from '../runtime/index.js';
 import type { AdamWOptions } from './adamw.js';
 import { accumulateOutputs, adamWOutputs, updateScalars } from './adamw.js';
@@ -220,19 +220,13 @@ export class TrainState {
 
 /** The batch inputs of an objective graph. Padding and ignored targets pass through as they are. */
 export function batchFeeds(
-  { ids, targets, segments, positions, rows, length }: TrainingBatch,
+  batch: TrainingBatch,
   config: LoopLMConfig,
   inverseCount: number,
 ): Record<string, HostTensor> {
-  const dims = [rows, length];
-  const { cos, sin } = ropeAngles(config, positions);
-  const angleDims = [rows * length, 1, config.headDim / 2];
   return {
-    ids: { dtype: 'i32', dims, data: ids },
-    targets: { dtype: 'i32', dims, data: targets },
-    segments: { dtype: 'i32', dims, data: segments },
-    cos: { dtype: 'f32', dims: angleDims, data: cos },
-    sin: { dtype: 'f32', dims: angleDims, data: sin },
+    ...batchForwardFeeds(batch, config),
+    targets: { dtype: 'i32', dims: [batch.rows, batch.length], data: batch.targets },
     inverseCount: scalarTensor(inverseCount),
   };
 }

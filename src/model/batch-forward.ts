@@ -1,0 +1,114 @@
+/**
+ * The forward pass over a fixed rectangle of packed documents: h of every loop at every position.
+ *
+ * Training and evaluation both read a whole batch at once, so nothing is cached: a position sees the
+ * earlier positions of its own document and no others. What is done with the states (losses,
+ * readouts) is the caller's business, as is how documents were packed (data/).
+ * Source: docs/math.md (block); block and gate are those of loop-lm.ts.
+ */
+import type { Tensor } from '../graph/index.js';
+import {
+  and,
+  constant,
+  equal,
+  gatherRows,
+  input,
+  recompute,
+  reshape,
+  where,
+} from '../graph/index.js';
+import type { LoopLMConfig } from './config.js';
+import { loop, loopParams, selfAttention } from './loop-lm.js';
+import type { ParameterSpec } from './params.js';
+import { parameterSpecs } from './params.js';
+import { ropeAngles } from './rope-angles.js';
+
+export interface BatchForwardOptions {
+  /** Rows of the batch, B. */
+  readonly rows: number;
+  /** Positions of a row, T. */
+  readonly length: number;
+  /** Loops to run; default the model's own. More than it was trained with is allowed. */
+  readonly numLoops?: number;
+  /** Keeps only the state between loops for the backward pass. Default false. */
+  readonly recomputesLoops?: boolean;
+}
+
+/**
+ * h of every loop, `[B*T, D]` each. The graph gets the inputs `ids` and `segments`, i32 `[B, T]`, and
+ * `cos` and `sin`, `[B*T, 1, Dh/2]`; `batchForwardFeeds` makes them.
+ *
+ * @param leaf - gives the tensor of a parameter, the same one each time it is asked
+ */
+export function batchLoopStates(
+  config: LoopLMConfig,
+  leaf: (spec: ParameterSpec) => Tensor,
+  options: BatchForwardOptions,
+): readonly Tensor[] {
+  const { rows, length, numLoops = config.numLoops } = options;
+  const N = rows * length;
+  const ids = reshape(input('ids', 'i32', [rows, length]), [N]);
+  const angles = [N, 1, config.headDim / 2];
+  const bias = documentBias(input('segments', 'i32', [rows, length]), rows, length);
+  const params = loopParams(config, leaf);
+  const context = {
+    config,
+    cos: input('cos', 'f32', angles),
+    sin: input('sin', 'f32', angles),
+    attend: (_: number, q: Tensor, k: Tensor, v: Tensor) => selfAttention(q, k, v, { rows, bias }),
+  };
+  const pass = ([x]: readonly Tensor[]) => loop(x!, params, context);
+  const states: Tensor[] = [];
+  let h = gatherRows(leaf(embeddingSpec(config)), ids);
+  for (let loopIndex = 0; loopIndex < numLoops; loopIndex++) {
+    h = options.recomputesLoops ? recompute(pass, [h]) : pass([h]);
+    states.push(h);
+  }
+  return states;
+}
+
+/** A packed batch as the forward pass reads it; every array has `rows * length` items. */
+export interface PackedInputs {
+  readonly rows: number;
+  readonly length: number;
+  readonly ids: Int32Array;
+  /** Number of the document within its row, from 1; 0 marks padding. */
+  readonly segments: Int32Array;
+  /** Position within the document, from 0. */
+  readonly positions: Int32Array;
+}
+
+/** The tensors that a graph of `batchLoopStates` is fed with; the arrays of the batch are borrowed. */
+export function batchForwardFeeds(
+  { rows, length, ids, segments, positions }: PackedInputs,
+  config: LoopLMConfig,
+) {
+  const dims = [rows, length];
+  const angleDims = [rows * length, 1, config.headDim / 2];
+  const { cos, sin } = ropeAngles(config, positions);
+  return {
+    ids: { dtype: 'i32', dims, data: ids },
+    segments: { dtype: 'i32', dims, data: segments },
+    cos: { dtype: 'f32', dims: angleDims, data: cos },
+    sin: { dtype: 'f32', dims: angleDims, data: sin },
+  } as const;
+}
+
+function embeddingSpec(config: LoopLMConfig): ParameterSpec {
+  return parameterSpecs(config).find(({ kind }) => kind === 'embedding')!;
+}
+
+/** Scores that hide later positions and other documents: 0 or a large negative, `[B, 1, T, T]`. */
+function documentBias(segments: Tensor, rows: number, length: number): Tensor {
+  const causal = Uint8Array.from({ length: length * length }, (_, index) =>
+    index % length <= Math.floor(index / length) ? 1 : 0,
+  );
+  const same = equal(
+    reshape(segments, [rows, 1, length, 1]),
+    reshape(segments, [rows, 1, 1, length]),
+  );
+  return where(and(same, constant(causal, [1, 1, length, length], 'bool')), 0, HIDDEN_SCORE);
+}
+
+/** Far below any score, yet finite: a row is never left without a visible position. */
+const HIDDEN_SCORE = -1e9;
