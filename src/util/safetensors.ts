@@ -317,7 +317,8 @@ function failDtype(source: ByteSource, { name, dtype }: SafetensorsEntry, allowe
 async function readBuffer(source: ByteSource, entry: SafetensorsEntry): Promise<ArrayBuffer> {
   const bytes = await source.read(entry.byteOffset, entry.byteLength);
   const isView = bytes.byteLength !== bytes.buffer.byteLength;
-  return (isView ? bytes.slice() : bytes).buffer as ArrayBuffer;
+  // Not slice(): a Node Buffer is a Uint8Array whose slice() shares its memory.
+  return (isView ? new Uint8Array(bytes) : bytes).buffer as ArrayBuffer;
 }
 
 function encodeHeader(
