@@ -41,7 +41,9 @@ export const AREA_RULES: Readonly<Record<string, AreaRule>> = {
   'src/data': { imports: ['src/tokenizer'] },
   'src/train': { imports: ['src/model', 'src/runtime', 'src/graph', 'src/data'] },
   'src/engine': { imports: ['src/model', 'src/runtime', 'src/graph'] },
-  'src/eval': { imports: ['src/engine', 'src/model', 'src/tokenizer', 'src/data'] },
+  'src/eval': {
+    imports: ['src/engine', 'src/model', 'src/runtime', 'src/graph', 'src/tokenizer', 'src/data'],
+  },
   'src/rl': { imports: ['src/engine', 'src/train', 'src/model', 'src/tokenizer', 'src/data'] },
   'src/serve': { imports: ['src/engine', 'src/tokenizer'] },
   // The worker entry runs the executor, hence the values of runtime.

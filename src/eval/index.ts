@@ -1,0 +1,19 @@
+/**
+ * Measuring a looped model: accuracy and loss by depth, exit policies, and charts of them.
+ */
+export type { FrontierPoint, PolicyFamily } from './frontier.js';
+export {
+  accuracyByDepth,
+  cheapestPoint,
+  exitShares,
+  frontier,
+  meanExitDepth,
+  meanPoints,
+  POLICY_FAMILIES,
+  truncateLoops,
+} from './frontier.js';
+export type { LoopReading, LoopReadings, ReadLoopsOptions } from './readings.js';
+export { readLoops } from './readings.js';
+export { mean, meanRows, spearman } from './statistics.js';
+export type { DepthLoss } from './text-loss.js';
+export { bitsPerByte, lossByDepth } from './text-loss.js';
