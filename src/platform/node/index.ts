@@ -4,3 +4,4 @@
  */
 export { fileExists, nodeFolder, openFile, readTextFile, writeFileAtomic } from './files.js';
 export { createNodeDevice } from './device.js';
+export { bundledModelPath, loadModel } from './model.js';

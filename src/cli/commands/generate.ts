@@ -1,0 +1,79 @@
+/**
+ * `looplm generate`: continues a prompt; each token in the colour of its depth, or one JSON object.
+ */
+import type { Command } from 'commander';
+import { rolloutToJson } from '../../engine/index.js';
+import type { LoopLM, Prompt, TextFinishEvent } from '../../loop-lm.js';
+import type { GenerationFlags } from '../generation-flags.js';
+import { addGenerationFlags, generateOptions } from '../generation-flags.js';
+import type { CliIo } from '../io.js';
+import { InterruptedError, interruptible } from '../io.js';
+import type { ModelFlags } from '../model-flags.js';
+import { addModelFlags, withModel } from '../model-flags.js';
+import type { PromptFlags } from '../prompt-flags.js';
+import { addPromptFlags, promptOf } from '../prompt-flags.js';
+import { streamAnswer } from '../stream-answer.js';
+import { styleOf } from '../style.js';
+import { closingLine } from '../summary.js';
+
+type Flags = ModelFlags & PromptFlags & GenerationFlags & { readonly json?: true };
+
+const EXAMPLES = `
+Examples:
+  looplm generate --prompt 'cup 3; swap 1 3; swap 2 5;'
+  looplm generate --prompt 'take 4; plus 7; times 3;' --exit-policy cdf:0.5 --prefill deferred
+  looplm generate --model ./my-model --ids 5,9,2 --max-new-tokens 32 --json
+`;
+
+export function registerGenerate(program: Command, io: CliIo): void {
+  const command = program
+    .command('generate')
+    .description('continue a prompt, each token at its own depth')
+    .addHelpText('after', EXAMPLES);
+  addPromptFlags(addModelFlags(command));
+  addGenerationFlags(command)
+    .option('--json', 'print one JSON object with the rollout record instead of the text')
+    .action(async (flags: Flags) => {
+      const prompt = promptOf(flags);
+      await withModel(flags, io, (model) => generate(model, prompt, flags, io));
+    });
+}
+
+async function generate(model: LoopLM, prompt: Prompt, flags: Flags, io: CliIo): Promise<void> {
+  const finish = await interruptible(io, async (signal) => {
+    const options = { ...generateOptions(flags), signal };
+    if (flags.json) return model.complete(prompt, { ...options, record: true });
+    return print(model, prompt, options, io);
+  });
+  if (flags.json) io.stdout.write(`${JSON.stringify(recordOf(finish))}\n`);
+  if (finish.finishReason === 'aborted') throw new InterruptedError();
+}
+
+async function print(
+  model: LoopLM,
+  prompt: Prompt,
+  options: ReturnType<typeof generateOptions>,
+  io: CliIo,
+): Promise<TextFinishEvent> {
+  const style = styleOf(io);
+  if (!model.tokenizer) {
+    io.stderr.write('note: the model folder has no tokenizer.json; token ids are shown\n');
+  }
+  const start = io.now();
+  if (io.stdout.isTTY && typeof prompt === 'string') io.stdout.write(style.dim(prompt));
+  const finish = await streamAnswer(model, model.generate(prompt, options), style, io);
+  io.stdout.write('\n');
+  const summary = {
+    ...finish,
+    numTokens: finish.tokenIds.length,
+    numLoops: options.numLoops ?? model.config.numLoops,
+    seconds: (io.now() - start) / 1000,
+  };
+  io.stderr.write(`${closingLine(summary)}\n`);
+  return finish;
+}
+
+/** The rollout record with the text and the loop counts. */
+function recordOf({ text, rollout, executedLoops, fullDepthLoops }: TextFinishEvent): object {
+  return { text, ...rolloutToJson(rollout!), executedLoops, fullDepthLoops };
+}

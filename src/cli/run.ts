@@ -1,0 +1,83 @@
+/**
+ * The command line as a function: arguments in, exit code out.
+ *
+ * Exit codes: 0 done; 2 the user's mistake, told in one line on stderr; 130 Ctrl-C; 1 a bug. With
+ * `--json` the error is also one object `{"error": {"code", "message"}}` on stdout, so that a
+ * program that reads stdout finds either a result or an error there.
+ */
+import { Command, CommanderError } from 'commander';
+import { LoopLMError } from '../errors.js';
+import { registerDemo } from './commands/demo.js';
+import { registerGenerate } from './commands/generate.js';
+import type { CliIo } from './io.js';
+import { InterruptedError } from './io.js';
+import { packageVersion } from './version.js';
+
+const REGISTER = [registerGenerate, registerDemo];
+
+const DESCRIPTION = 'looped language models: generate and train, each token at its own depth';
+
+const NOTES = `
+Exit codes: 0 done, 1 a bug in looplm, 2 a mistake in the input, 130 interrupted.
+With --json an error is also printed on stdout, as {"error": {"code": ..., "message": ...}}.
+`;
+
+/** Runs one command line, without the name of the program; never throws. */
+export async function run(argv: readonly string[], io: CliIo): Promise<number> {
+  try {
+    await buildProgram(io).parseAsync(argv, { from: 'user' });
+    return 0;
+  } catch (error) {
+    return report(error, argv.includes('--json'), io);
+  }
+}
+
+function buildProgram(io: CliIo): Command {
+  const program = new Command('looplm')
+    .description(DESCRIPTION)
+    .version(packageVersion())
+    .addHelpText('after', NOTES)
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => void io.stdout.write(text),
+      writeErr: (text) => void io.stderr.write(text),
+      // `report` prints them, in one line
+      outputError: () => {},
+    });
+  for (const register of REGISTER) register(program, io);
+  return program;
+}
+
+function report(error: unknown, wantsJson: boolean, io: CliIo): number {
+  if (error instanceof InterruptedError) return 130;
+  if (error instanceof CommanderError && error.exitCode === 0) return 0;
+  // commander has printed the help in answer to a line without a command
+  if (error instanceof CommanderError && error.code === 'commander.help') return 2;
+  const { code, message, exitCode } = describe(error);
+  const line = message.replaceAll(/\s*\n\s*/g, ' ').trim();
+  if (wantsJson) io.stdout.write(`${JSON.stringify({ error: { code, message: line } })}\n`);
+  io.stderr.write(`error: ${line}\n`);
+  if (exitCode === 1) {
+    io.stderr.write('This is a bug in looplm. Please report it with the command that you ran');
+    const stack = io.env['LOOPLM_DEBUG'] && error instanceof Error ? error.stack : undefined;
+    io.stderr.write(stack ? `:\n${stack}\n` : '; LOOPLM_DEBUG=1 shows where it happened.\n');
+  }
+  return exitCode;
+}
+
+interface Description {
+  readonly code: string;
+  readonly message: string;
+  readonly exitCode: 1 | 2;
+}
+
+function describe(error: unknown): Description {
+  if (error instanceof LoopLMError) {
+    return { code: error.code, message: error.message, exitCode: 2 };
+  }
+  if (error instanceof CommanderError) {
+    return { code: 'usage', message: error.message.replace(/^error: /, ''), exitCode: 2 };
+  }
+  const message = error instanceof Error ? error.message : String(error);
+  return { code: 'internal', message, exitCode: 1 };
+}

@@ -1,0 +1,44 @@
+/**
+ * Colours of the terminal: one for each depth, from cool to warm, and dim and bold.
+ *
+ * Colour never carries meaning alone: where a depth matters its number is printed too. Off without
+ * a terminal and under NO_COLOR (no-color.org); FORCE_COLOR turns it on for screenshots.
+ */
+import type { CliIo } from './io.js';
+
+/** Codes of the 256-colour palette for depths 1 to 8, legible on dark and on light ground. */
+const DEPTH_COLOURS = [33, 37, 71, 136, 166, 160, 162, 99] as const;
+
+export interface Style {
+  readonly isColoured: boolean;
+  /** A text in the colour of a depth; depths beyond 8 share the last colour. */
+  depth(text: string, depth: number): string;
+  dim(text: string): string;
+  bold(text: string): string;
+}
+
+/** The style for what is printed on stdout. */
+export function styleOf({ stdout, env }: CliIo): Style {
+  const isColoured = env['FORCE_COLOR'] ? true : stdout.isTTY === true && !env['NO_COLOR'];
+  const paint = (text: string, code: string) =>
+    isColoured && text !== '' ? `\u001b[${code}m${text}\u001b[0m` : text;
+  return {
+    isColoured,
+    depth: (text, depth) =>
+      paint(text, `38;5;${DEPTH_COLOURS[Math.min(depth, DEPTH_COLOURS.length) - 1]}`),
+    dim: (text) => paint(text, '2'),
+    bold: (text) => paint(text, '1'),
+  };
+}
+
+/** The numbers of all depths in their colours. */
+export function depthLegend(style: Style, numLoops: number): string {
+  const depths = Array.from({ length: numLoops }, (_, loopIndex) => loopIndex + 1);
+  return `depth ${depths.map((depth) => style.depth(String(depth), depth)).join(' ')}`;
+}
+
+/** A depth as a bar: as many blocks as loops, the rest of the loops as dots. */
+export function depthBar(style: Style, depth: number, numLoops: number): string {
+  const rest = '·'.repeat(2 * Math.max(0, numLoops - depth));
+  return style.depth('█'.repeat(2 * depth), depth) + style.dim(rest);
+}
