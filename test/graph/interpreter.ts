@@ -6,6 +6,7 @@
  * of size 1, so broadcasting needs no code of its own.
  */
 import type { Dim, Graph, Tensor } from 'looplm/graph';
+import { decodeFloat16 } from '../../src/util/half-float.js';
 
 /** Numbers of any element type (bools are 0 and 1), row-major. */
 export interface Value {
@@ -54,7 +55,7 @@ function compute(
   feeds: Readonly<Record<string, Value>>,
 ): Value {
   if (node.op === 'input') return feeds[node.attributes['name'] as string]!;
-  if (node.op === 'constant' || node.op === 'parameter') return value(dims, numbers(node.data!));
+  if (node.op === 'constant' || node.op === 'parameter') return value(dims, elements(node));
   const rule = RULES[node.op];
   if (!rule) throw new Error(`the interpreter has no rule for op ${node.op}`);
   const result = rule(node, inputs, dims);
@@ -86,7 +87,9 @@ function bindInput(
   node.shape.forEach((dim, axis) => {
     const size = feed.dims[axis]!;
     const expected = typeof dim === 'number' ? dim : (sizes.get(dim) ?? size);
-    if (size !== expected) throw new Error(`input ${name}: axis ${axis} is ${size}, not ${dim}`);
+    if (size !== expected) {
+      throw new Error(`input ${name}: axis ${axis} is ${size}, not ${expected}`);
+    }
     if (typeof dim === 'string') sizes.set(dim, size);
   });
 }
@@ -101,7 +104,9 @@ function resolve(dim: Dim, sizes: ReadonlyMap<string, number>): number {
   }, 0);
 }
 
-const numbers = (data: ArrayLike<number | bigint>): number[] => Array.from(data, Number);
+function elements({ dtype, data }: Tensor): ArrayLike<number> {
+  return dtype === 'f16' ? decodeFloat16(data as Uint16Array) : Array.from(data!, Number);
+}
 
 const count = (dims: readonly number[]): number => dims.reduce((product, dim) => product * dim, 1);
 
