@@ -170,7 +170,7 @@ describe('readings of a model with four loops', () => {
     const { ids } = documents[reading!.documentIndex]!;
     const numDraws = 400;
     const requests = Array.from({ length: numDraws }, (_, seed) => ({
-      promptIds: [...ids.slice(0, reading!.position + 1)],
+      promptIds: [...ids].slice(0, reading!.position + 1),
       maxNewTokens: 1,
       exitPolicy: parseExitPolicy('sampled'),
       sampling: parseSamplingOptions({ seed }),
@@ -215,7 +215,7 @@ async function realExits(
   exitPolicy: ExitPolicy,
 ): Promise<{ exitDepth: number; tokenId: number }[]> {
   const requests = readings.map(({ documentIndex, position }) => ({
-    promptIds: [...documents[documentIndex]!.ids.slice(0, position + 1)],
+    promptIds: [...documents[documentIndex]!.ids].slice(0, position + 1),
     maxNewTokens: 1,
     exitPolicy,
     sampling: parseSamplingOptions({}),

@@ -15,5 +15,12 @@ export {
 export type { LoopReading, LoopReadings, ReadLoopsOptions } from './readings.js';
 export { readLoops } from './readings.js';
 export { mean, meanRows, spearman } from './statistics.js';
+export type {
+  StreamAnswer,
+  StreamedDocument,
+  StreamOptions,
+  StreamResult,
+} from './stream-accuracy.js';
+export { streamAccuracy } from './stream-accuracy.js';
 export type { DepthLoss } from './text-loss.js';
 export { bitsPerByte, lossByDepth } from './text-loss.js';
