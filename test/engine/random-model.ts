@@ -116,3 +116,31 @@ function nearestBfloat16(value: number): number {
   const isDownEven = (down & 0x10000) === 0;
   return toDown < toUp || (toDown === toUp && isDownEven) ? at(down) : at(up);
 }
+
+/** A fixed model with grouped heads, two layers and four loops. */
+export const SMALL_MODEL: ModelDraw = {
+  config: {
+    hiddenSize: 12,
+    intermediateSize: 16,
+    numHiddenLayers: 2,
+    numAttentionHeads: 4,
+    numKeyValueHeads: 2,
+    headDim: 4,
+    vocabSize: VOCAB_SIZE,
+    ropeTheta: 10_000,
+    rmsNormEps: 1e-6,
+    maxPositionEmbeddings: 64,
+    tieWordEmbeddings: false,
+    numLoops: 4,
+    exitThreshold: 1,
+    initializerRange: 0.02,
+    eosTokenIds: [],
+  },
+  dtype: 'f32',
+  namesHeadDim: true,
+  seed: 3,
+};
+
+/** Token ids of a prompt. */
+export const promptArbitrary = (maxLength: number): fc.Arbitrary<number[]> =>
+  fc.array(fc.nat(VOCAB_SIZE - 1), { minLength: 1, maxLength });

@@ -125,13 +125,10 @@ function runLayer(
       return { key: part(keys[loop]![layer]!), value: part(values[loop]![layer]!) };
     });
     const probs = softmax(read.map(({ key }) => dot(query, key) / Math.sqrt(headDim)));
-    for (let j = 0; j < headDim; j++)
-      mixed.push(
-        dot(
-          probs,
-          read.map(({ value }) => value[j]!),
-        ),
-      );
+    for (let j = 0; j < headDim; j++) {
+      const column = read.map(({ value }) => value[j]!);
+      mixed.push(dot(probs, column));
+    }
   }
   const attended = project('self_attn.o_proj', mixed, numAttentionHeads * headDim);
   const middle = plus(x, norm(attended, 'input_layernorm_2'));

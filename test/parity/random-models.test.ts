@@ -16,6 +16,8 @@ import { expectClose, TOLERANCE } from './fixtures.js';
 
 interface Subject extends RandomModel {
   readonly engine: Engine;
+  /** What a failing property prints instead of all weights. */
+  readonly [fc.toStringMethod]: () => string;
 }
 
 const NUM_MODELS = 14;
@@ -31,7 +33,8 @@ beforeAll(async () => {
     draws.map(async (draw) => {
       const model = await makeModel(draw);
       const { config, weights } = model;
-      return { ...model, engine: await Engine.create({ device, config, weights }) };
+      const engine = await Engine.create({ device, config, weights });
+      return { ...model, engine, [fc.toStringMethod]: () => fc.stringify(draw) };
     }),
   );
 });
