@@ -15,9 +15,12 @@ export interface CliIo {
   now(): number;
   /** Resident memory of the process. */
   memoryBytes(): number;
-  /** Calls the handler at the next Ctrl-C, in place of ending the process; returns the undo. */
+  /** Calls the handler at the next Ctrl-C or SIGTERM, in place of ending the process; returns the undo. */
   onInterrupt(handler: () => void): () => void;
 }
+
+/** Ctrl-C, and the polite request to end. */
+const INTERRUPTS = ['SIGINT', 'SIGTERM'] as const;
 
 /** The streams, clock and signals of this process. */
 export function processIo(): CliIo {
@@ -29,8 +32,10 @@ export function processIo(): CliIo {
     now: () => performance.now(),
     memoryBytes: () => process.memoryUsage.rss(),
     onInterrupt(handler) {
-      process.once('SIGINT', handler);
-      return () => process.off('SIGINT', handler);
+      for (const name of INTERRUPTS) process.once(name, handler);
+      return () => {
+        for (const name of INTERRUPTS) process.off(name, handler);
+      };
     },
   };
 }

@@ -7,13 +7,24 @@
  */
 import { Command, CommanderError } from 'commander';
 import { LoopLMError } from '../errors.js';
+import { registerChat } from './commands/chat.js';
 import { registerDemo } from './commands/demo.js';
 import { registerGenerate } from './commands/generate.js';
+import { registerInspect } from './commands/inspect.js';
+import { registerTrace } from './commands/trace.js';
+import { registerTrain } from './commands/train.js';
 import type { CliIo } from './io.js';
 import { InterruptedError } from './io.js';
 import { packageVersion } from './version.js';
 
-const REGISTER = [registerGenerate, registerDemo];
+const REGISTER = [
+  registerDemo,
+  registerGenerate,
+  registerChat,
+  registerInspect,
+  registerTrace,
+  registerTrain,
+];
 
 const DESCRIPTION = 'looped language models: generate and train, each token at its own depth';
 

@@ -23,5 +23,13 @@ export async function streamAnswer(
     stdout.write(style.depth(tokenizer ? text : idText, exitDepth));
     lastDepth = exitDepth;
   }
-  throw new Error('a generation ended without a finish event');
+  throw new Error(NO_FINISH);
 }
+
+/** The last event of one sequence, printing nothing. */
+export async function finishOf(events: AsyncIterable<TextEvent>): Promise<TextFinishEvent> {
+  for await (const event of events) if (event.kind === 'finish') return event;
+  throw new Error(NO_FINISH);
+}
+
+const NO_FINISH = 'a generation ended without a finish event';

@@ -1,0 +1,93 @@
+/**
+ * `looplm trace`: everything that full depth computes for a prompt, as a safetensors file.
+ */
+import type { Command } from 'commander';
+import type { Trace } from '../../engine/index.js';
+import type { LoopLM } from '../../loop-lm.js';
+import { writeFileAtomic } from '../../platform/node/index.js';
+import { safetensorsChunks } from '../../runtime/index.js';
+import type { CliIo } from '../io.js';
+import type { ModelFlags } from '../model-flags.js';
+import { addModelFlags, withModel } from '../model-flags.js';
+import { parseWhole } from '../parse-flags.js';
+import type { PromptFlags } from '../prompt-flags.js';
+import { addPromptFlags, promptOf } from '../prompt-flags.js';
+import { table } from '../table.js';
+
+type Flags = ModelFlags &
+  PromptFlags & { readonly out: string; readonly numLoops?: number; readonly json?: true };
+
+const EXAMPLES = `
+The file holds float32 tensors: hidden [R, T, D], logits [R, T, V], and gate_logits, exit_pdf,
+exit_cdf [R, T], for R loops and T tokens; gate_logits are before the sigmoid.
+
+Examples:
+  looplm trace --prompt 'cup 3; swap 1 3;' --out trace.safetensors
+  looplm trace --model ./my-model --ids 5,9,2 --num-loops 8 --out trace.safetensors --json
+`;
+
+export function registerTrace(program: Command, io: CliIo): void {
+  const command = program
+    .command('trace')
+    .description('write states, gates and logits of every loop for a prompt')
+    .addHelpText('after', EXAMPLES);
+  addPromptFlags(addModelFlags(command))
+    .requiredOption('--out <file>', 'safetensors file to write')
+    .option('--num-loops <n>', "loops to run (default: the model's)", parseWhole)
+    .option('--json', 'print one JSON object instead of the table')
+    .action(async (flags: Flags) => {
+      const prompt = promptOf(flags);
+      await withModel(flags, io, async (model) => {
+        const ids = model.encode(prompt);
+        const { numLoops } = flags;
+        const trace = await model.trace(ids, { ...(numLoops !== undefined && { numLoops }) });
+        await writeFileAtomic(flags.out, traceFile(trace, ids, model));
+        const text = flags.json ? jsonOf(trace, ids, flags.out) : tableOf(trace, ids, model);
+        io.stdout.write(`${text}\n`);
+        if (!flags.json) io.stderr.write(`written: ${flags.out}\n`);
+      });
+    });
+}
+
+function traceFile(trace: Trace, ids: readonly number[], { config }: LoopLM): Iterable<Uint8Array> {
+  const { numLoops, length } = trace;
+  const tensor = (name: string, data: Float32Array, ...inner: number[]) => ({
+    name,
+    shape: [numLoops, length, ...inner],
+    dtype: 'F32' as const,
+    data,
+  });
+  const tensors = [
+    tensor('hidden', trace.hidden, config.hiddenSize),
+    tensor('gate_logits', trace.gateLogits),
+    tensor('exit_pdf', trace.exitPdf),
+    tensor('exit_cdf', trace.exitCdf),
+    tensor('logits', trace.logits, config.vocabSize),
+  ];
+  return safetensorsChunks(tensors, { ids: ids.join(',') });
+}
+
+/** The rows of an `[R, T]` array by token: T lists of R numbers. */
+function byToken(values: Float32Array, { numLoops, length }: Trace): number[][] {
+  return Array.from({ length }, (_, position) =>
+    Array.from({ length: numLoops }, (__, loopIndex) => values[loopIndex * length + position]!),
+  );
+}
+
+function jsonOf(trace: Trace, ids: readonly number[], out: string): string {
+  const { numLoops } = trace;
+  return JSON.stringify({ out, numLoops, ids, exitPdf: byToken(trace.exitPdf, trace) });
+}
+
+function tableOf(trace: Trace, ids: readonly number[], { tokenizer }: LoopLM): string {
+  const depths = Array.from({ length: trace.numLoops }, (_, loopIndex) => `${loopIndex + 1}`);
+  const rows = byToken(trace.exitPdf, trace).map((exitPdf, position) => {
+    const id = ids[position]!;
+    const shown = tokenizer ? JSON.stringify(tokenizer.decode([id])) : String(id);
+    const meanDepth = exitPdf.reduce((sum, p, loopIndex) => sum + p * (loopIndex + 1), 0);
+    return [shown, ...exitPdf.map((p) => p.toFixed(3)), meanDepth.toFixed(2)];
+  });
+  return ['Probability of exiting after each loop:']
+    .concat(table([['token', ...depths, 'mean depth'], ...rows]))
+    .join('\n');
+}

@@ -1,0 +1,28 @@
+/**
+ * Rows of text as columns: the first column to the left, numbers to the right.
+ */
+
+/** Aligned lines; every row has as many cells as the first, which is the heading. */
+export function table(rows: readonly (readonly string[])[], indent = '  '): string[] {
+  const widths = (rows[0] ?? []).map((_, column) =>
+    Math.max(...rows.map((row) => row[column]?.length ?? 0)),
+  );
+  return rows.map((row) => {
+    const cells = row.map((cell, column) =>
+      column === 0 ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!),
+    );
+    return `${indent}${cells.join('  ')}`.trimEnd();
+  });
+}
+
+const UNITS = ['', ' k', ' M', ' G', ' T'] as const;
+
+/** A count with a decimal unit and three digits, such as `2.94 M`. */
+export function short(value: number): string {
+  const power = Math.min(
+    UNITS.length - 1,
+    Math.max(0, Math.floor(Math.log10(Math.max(1, value)) / 3)),
+  );
+  const scaled = value / 1000 ** power;
+  return power === 0 ? String(value) : `${scaled.toPrecision(3)}${UNITS[power]}`;
+}
