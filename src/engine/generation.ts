@@ -11,7 +11,13 @@ import { KvCache } from './kv-cache.js';
 import type { KvPolicyRules } from './kv-policy.js';
 import { KV_POLICY_RULES } from './kv-policy.js';
 import { logSoftmaxAt } from './logits.js';
-import type { EngineEvent, FinishEvent, GenerationRequest, RunOptions, TokenEvent } from './request.js';
+import type {
+  EngineEvent,
+  FinishEvent,
+  GenerationRequest,
+  RunOptions,
+  TokenEvent,
+} from './request.js';
 import { resolveNumLoops } from './request.js';
 import type { FinishReason, RolloutRecord } from './rollout.js';
 import { meanDepthOf } from './rollout.js';
@@ -152,7 +158,10 @@ export class Generation {
         return gateLogits[end - 1]!;
       });
       await this.#observe(running, last, loopIndex);
-      await this.#leave(running, run.entries.map(({ token }) => token));
+      await this.#leave(
+        running,
+        run.entries.map(({ token }) => token),
+      );
     }
   }
 
@@ -175,7 +184,11 @@ export class Generation {
       if (decision.hasExited) return false;
       const logits = decision.logits[loopIndex];
       const hidden = state.current!.hidden!;
-      decision.hasExited = decision.tracker.observe({ gateLogit, hidden, ...(logits && { logits }) });
+      decision.hasExited = decision.tracker.observe({
+        gateLogit,
+        hidden,
+        ...(logits && { logits }),
+      });
       return decision.hasExited;
     });
     await this.#readOut(

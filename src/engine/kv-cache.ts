@@ -83,16 +83,14 @@ export class KvCache {
   copyCommands(from: number, to: number, slots: readonly number[]): readonly Command[] {
     return this.#planes[from]!.flatMap((source, layerIndex) => {
       const target = this.#planes[to]![layerIndex]!;
-      return (['keys', 'values'] as const).map(
-        (part): Command => ({
-          kind: 'copyRows',
-          from: source[part],
-          to: target[part],
-          axis: SLOT_AXIS,
-          fromRows: slots,
-          toRows: slots,
-        }),
-      );
+      return (['keys', 'values'] as const).map((part): Command => ({
+        kind: 'copyRows',
+        from: source[part],
+        to: target[part],
+        axis: SLOT_AXIS,
+        fromRows: slots,
+        toRows: slots,
+      }));
     });
   }
 
@@ -116,16 +114,14 @@ export class KvCache {
     for (const layers of this.#planes) {
       const larger = await this.#newPlane(capacity);
       const commands = layers.flatMap((layer, layerIndex) =>
-        (['keys', 'values'] as const).map(
-          (part): Command => ({
-            kind: 'copyRows',
-            from: layer[part],
-            to: larger[layerIndex]![part],
-            axis: SLOT_AXIS,
-            fromRows: used,
-            toRows: used,
-          }),
-        ),
+        (['keys', 'values'] as const).map((part): Command => ({
+          kind: 'copyRows',
+          from: layer[part],
+          to: larger[layerIndex]![part],
+          axis: SLOT_AXIS,
+          fromRows: used,
+          toRows: used,
+        })),
       );
       await this.#device.submit(commands);
       await this.#free(layers);

@@ -19,12 +19,7 @@ export interface KvPolicyRules {
   /** Changes the cache once the prompt has run all `numLoops` loops. */
   afterPrefill(cache: KvCache, numLoops: number): Promise<void>;
   /** Commands once the token of `slot` exits at `exitDepth`. */
-  onExit(
-    cache: KvCache,
-    slot: number,
-    exitDepth: number,
-    numLoops: number,
-  ): readonly Command[];
+  onExit(cache: KvCache, slot: number, exitDepth: number, numLoops: number): readonly Command[];
 }
 
 export const KV_POLICY_RULES: Readonly<Record<KvPolicy, KvPolicyRules>> = {

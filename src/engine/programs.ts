@@ -56,7 +56,12 @@ export function loopGraph(config: LoopLMConfig, weights: ModelWeights): Graph {
   const leaf = weightLeaf(weights);
   const params = loopParams(config, leaf);
   const angles = ['N', 1, headDim / 2];
-  const context = { config, cos: input('cos', 'f32', angles), sin: input('sin', 'f32', angles), attend };
+  const context = {
+    config,
+    cos: input('cos', 'f32', angles),
+    sin: input('sin', 'f32', angles),
+    attend,
+  };
   const h = loop(input('x', 'f32', ['N', D]), params, context);
   return buildGraph({ h, gateLogit: gateLogit(h, params), ...outputs });
 }
