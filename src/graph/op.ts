@@ -80,6 +80,7 @@ export function opNames(): readonly string[] {
 }
 
 /** Reads an attribute whose type the op's own constructor guarantees. */
+// oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- names the type of a cast
 export function attribute<T extends AttributeValue>(node: Tensor, name: string): T {
   return node.attributes[name] as T;
 }
