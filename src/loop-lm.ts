@@ -455,9 +455,18 @@ interface TextParts {
   readonly eosTokenId: number | undefined;
 }
 
+/**
+ * The tokenizer of a model folder; undefined if it has none.
+ *
+ * @throws LoopLMError if tokenizer.json is damaged or not a byte-level BPE.
+ */
+export async function loadTokenizer(folder: Folder): Promise<Tokenizer | undefined> {
+  const json = await readJson(folder, 'tokenizer.json');
+  return json === undefined ? undefined : Tokenizer.fromJson(json);
+}
+
 async function loadTextParts(folder: Folder): Promise<TextParts> {
-  const tokenizerJson = await readJson(folder, 'tokenizer.json');
-  const tokenizer = tokenizerJson === undefined ? undefined : Tokenizer.fromJson(tokenizerJson);
+  const tokenizer = await loadTokenizer(folder);
   const tokens = parseTokenizerConfig((await readJson(folder, 'tokenizer_config.json')) ?? {});
   const template = (await readText(folder, 'chat_template.jinja')) ?? tokens.chatTemplate;
   return {

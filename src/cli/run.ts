@@ -9,6 +9,7 @@ import { Command, CommanderError } from 'commander';
 import { LoopLMError } from '../errors.js';
 import { registerChat } from './commands/chat.js';
 import { registerDemo } from './commands/demo.js';
+import { registerEval } from './commands/eval.js';
 import { registerGenerate } from './commands/generate.js';
 import { registerInspect } from './commands/inspect.js';
 import { registerTrace } from './commands/trace.js';
@@ -24,6 +25,7 @@ const REGISTER = [
   registerInspect,
   registerTrace,
   registerTrain,
+  registerEval,
 ];
 
 const DESCRIPTION = 'looped language models: generate and train, each token at its own depth';

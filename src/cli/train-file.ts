@@ -5,17 +5,19 @@
  * the file's folder. The file becomes the library's `TrainConfig` and a batch source.
  */
 import { createHash } from 'node:crypto';
-import { dirname, join, resolve } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import { uniformInt } from 'pure-rand/distribution/uniformInt';
 import { z } from 'zod';
 import type { BatchSource, TrainingDocument } from '../data/index.js';
-import { documentsFromJsonLines, generatedSource } from '../data/index.js';
+import { generatedSource } from '../data/index.js';
 import { ConfigError } from '../errors.js';
+import { loadTokenizer } from '../loop-lm.js';
 import type { LoopLMConfig, ModelWeights } from '../model/index.js';
 import { initializeWeights, loadCheckpoint, parseModelConfig } from '../model/index.js';
-import { fileExists, nodeFolder, readTextFile } from '../platform/node/index.js';
-import { Tokenizer } from '../tokenizer/index.js';
+import { nodeFolder, readTextFile } from '../platform/node/index.js';
+import type { Tokenizer } from '../tokenizer/index.js';
 import type { TrainConfig } from '../train/index.js';
+import { readDocuments } from './documents.js';
 import type { TrainingRun } from './training.js';
 
 const count = z.int().min(1);
@@ -109,7 +111,12 @@ export async function readTrainFile(path: string): Promise<TrainingRun> {
   checkVocabulary(path, model, tokenizer);
   const { data, seed } = file;
   const text = await readTextFile(at(data.path));
-  const documents = documentsOf(text, at(data.path), model, tokenizer, data.length);
+  const documents = readDocuments(text, {
+    path: at(data.path),
+    config: model,
+    tokenizer,
+    labelsEnd: true,
+  }).flatMap((document) => pieces(document, data.length));
   const { objective, optimizer, learningRate, schedule, trainSteps } = file;
   const { accumulate, recompute, logEvery, snapshotEvery, dtype } = file;
   const hash = createHash('sha256').update(text).digest('hex').slice(0, 16);
@@ -180,32 +187,24 @@ async function startOf(
 const TOKENIZER_FILES = ['tokenizer.json', 'tokenizer_config.json', 'chat_template.jinja'] as const;
 
 async function tokenizerOf(
-  { tokenizer, from }: TrainFile,
+  { tokenizer: named, from }: TrainFile,
   at: (name: string) => string,
 ): Promise<{ tokenizer: Tokenizer | undefined; extraFiles: Readonly<Record<string, string>> }> {
-  const folder = tokenizer ?? from;
-  if (folder === undefined) return { tokenizer: undefined, extraFiles: {} };
-  const extraFiles: Record<string, string> = {};
-  for (const name of TOKENIZER_FILES) {
-    const file = join(at(folder), name);
-    const isNeeded = tokenizer !== undefined && name === 'tokenizer.json';
-    if (isNeeded || (await fileExists(file))) extraFiles[name] = await readTextFile(file);
-  }
-  const json = extraFiles['tokenizer.json'];
-  if (json === undefined) return { tokenizer: undefined, extraFiles };
-  return { tokenizer: Tokenizer.fromJson(parseTokenizer(json, folder)), extraFiles };
-}
-
-function parseTokenizer(text: string, folder: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
+  const name = named ?? from;
+  if (name === undefined) return { tokenizer: undefined, extraFiles: {} };
+  const folder = nodeFolder(at(name));
+  const tokenizer = await loadTokenizer(folder);
+  if (!tokenizer && named !== undefined) {
     throw new ConfigError(
       'tokenizer',
-      `tokenizer.json in ${folder} is not valid JSON. Copy the file again.`,
-      { cause },
+      `${folder.path} has no tokenizer.json; name a folder with one.`,
     );
   }
+  const extraFiles: Record<string, string> = {};
+  for (const file of TOKENIZER_FILES) {
+    if (await folder.exists(file)) extraFiles[file] = await folder.readText(file);
+  }
+  return { tokenizer, extraFiles };
 }
 
 function checkVocabulary(
@@ -218,37 +217,6 @@ function checkVocabulary(
     'model.vocab_size',
     `${path}: the tokenizer has ${tokenizer.vocabSize} tokens and the model ${model.vocabSize}; the model needs at least as many. Raise vocab_size.`,
   );
-}
-
-function documentsOf(
-  text: string,
-  path: string,
-  model: LoopLMConfig,
-  tokenizer: Tokenizer | undefined,
-  length: number,
-): TrainingDocument[] {
-  const [endOfTextId] = model.eosTokenIds;
-  const encode = (line: string) => {
-    if (!tokenizer) {
-      throw new ConfigError(
-        'tokenizer',
-        `${path} holds texts, which need a tokenizer; name its folder.`,
-      );
-    }
-    if (endOfTextId === undefined) {
-      throw new ConfigError(
-        'model.eos_token_id',
-        `${path} holds texts, whose last token must predict an end of text; the model has no eos_token_id. Add one.`,
-      );
-    }
-    return tokenizer.encode(line, { unencodable: 'replace' });
-  };
-  const options = { path, encode, endOfTextId: endOfTextId ?? 0, vocabSize: model.vocabSize };
-  const documents = [...documentsFromJsonLines(text.split('\n'), options)].flatMap((document) =>
-    pieces(document, length),
-  );
-  if (documents.length > 0) return documents;
-  throw new ConfigError('data.path', `${path} holds no documents; it needs at least one line.`);
 }
 
 /** A document cut where a row ends. */

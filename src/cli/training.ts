@@ -6,12 +6,12 @@
  */
 import { SingleBar } from 'cli-progress';
 import type { BatchSource } from '../data/index.js';
-import type { ModelWeights, WeightDtype } from '../model/index.js';
+import type { Folder, ModelWeights, WeightDtype } from '../model/index.js';
 import { saveCheckpoint } from '../model/index.js';
 import { createNodeDevice, nodeFolder } from '../platform/node/index.js';
 import type { DeviceOptions } from '../runtime/index.js';
 import type { MetricRecord, TrainConfig, TrainResult } from '../train/index.js';
-import { train } from '../train/index.js';
+import { METRICS_FILE, parseMetrics, readSnapshot, train } from '../train/index.js';
 import type { CliIo } from './io.js';
 import { interruptible } from './io.js';
 
@@ -41,6 +41,7 @@ export async function runTraining(
   io: CliIo,
 ): Promise<TrainingOutcome> {
   const folder = nodeFolder(out);
+  await readSnapshot(folder, run.config); // a run with other settings must not lose its config
   await folder.write('train-config.json', `${JSON.stringify(run.config, null, 2)}\n`);
   const device = await createNodeDevice(deviceOptions);
   const progress = openProgress(io);
@@ -67,11 +68,23 @@ export async function runTraining(
       const { dtype = 'f32', extraFiles } = run;
       await saveCheckpoint(folder, config.model, result.weights, { dtype, extraFiles });
     }
+    await drawLosses(folder);
     return { ...result, lastRecord };
   } finally {
     progress.stop();
     await device.dispose();
   }
+}
+
+/** Draws loss.svg from the metrics of the whole run, if there are any yet. */
+async function drawLosses(folder: Folder): Promise<void> {
+  if (!(await folder.exists(METRICS_FILE))) return;
+  const records = parseMetrics(await folder.readText(METRICS_FILE)).filter(
+    (record) => 'lossPerLoop' in record,
+  );
+  if (records.length === 0) return;
+  const { lossCurves } = await import('../eval/index.js'); // the chart library is large
+  await folder.write('loss.svg', lossCurves(records));
 }
 
 interface Progress {

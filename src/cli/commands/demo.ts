@@ -52,6 +52,7 @@ interface Answer {
   readonly difficulty: number;
   readonly problem: string;
   readonly answer: string;
+  readonly rightAnswer: string;
   readonly isRight: boolean;
   readonly exitDepth: number;
   readonly executedLoops: number;
@@ -110,12 +111,13 @@ async function solve(model: LoopLM, problem: Problem, flags: Flags, io: CliIo): 
     }),
   );
   if (finish.finishReason === 'aborted') throw new InterruptedError();
-  const right = problem.answers.at(-1)?.answer;
+  const right = problem.answers.at(-1)!.answer;
   return {
     task: problem.task,
     difficulty: problem.difficulty,
     problem: problem.text,
     answer: finish.text.trim(),
+    rightAnswer: right.trim(),
     isRight: finish.text === right,
     exitDepth: finish.exitDepths[0] ?? 0,
     executedLoops: finish.executedLoops,
@@ -126,19 +128,24 @@ async function solve(model: LoopLM, problem: Problem, flags: Flags, io: CliIo): 
 const PROBLEM_WIDTH = { min: 24, max: 64 } as const;
 
 function answerLine(answer: Answer, numLoops: number, style: Style, columns: number): string {
-  const { difficulty, isRight, exitDepth } = answer;
-  const rest = 36 + 2 * numLoops;
+  const { difficulty, isRight, rightAnswer, exitDepth } = answer;
+  const rest = 42 + 2 * numLoops;
   const width = Math.max(PROBLEM_WIDTH.min, Math.min(PROBLEM_WIDTH.max, columns - rest));
   const moves = `${difficulty} ${difficulty === 1 ? 'move ' : 'moves'}`.padStart(10);
   const shown = style.depth(answer.answer.padEnd(4), exitDepth);
-  return `${moves}  ${shorten(answer.problem, width).padEnd(width)} -> ${shown} ${isRight ? 'right' : 'WRONG'}  ${depthBar(style, exitDepth, numLoops)} ${exitDepth} of ${numLoops}`;
+  return `${moves}  ${shorten(answer.problem, width).padEnd(width)} -> ${shown} ${(isRight ? 'right' : `not ${rightAnswer}`).padEnd(7)}  ${depthBar(style, exitDepth, numLoops)} ${exitDepth} of ${numLoops}`;
 }
 
-/** A problem with its middle left out where it is too long for the line. */
+/** A problem without the clauses in its middle that do not fit; its end tells more than its start. */
 function shorten(text: string, width: number): string {
   if (text.length <= width) return text;
-  const end = text.slice(text.length - Math.ceil((width - 5) / 2));
-  return `${text.slice(0, Math.floor((width - 5) / 2))} ... ${end}`;
+  const clauses = text.match(/[^;]+;/g) ?? [];
+  let [head, tail] = ['', ''];
+  const fits = (clause: string, share: number) =>
+    head.length + tail.length + clause.length + ' ...'.length <= width * share;
+  while (fits(clauses.at(-1)!, 2 / 3)) tail = clauses.pop()! + tail;
+  while (fits(clauses[0]!, 1)) head += clauses.shift()!;
+  return `${head} ...${tail}`.trim();
 }
 
 function totals(answers: readonly Answer[]) {

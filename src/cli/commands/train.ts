@@ -8,6 +8,7 @@ import { type Command, Option } from 'commander';
 import { VARIANTS, type Variant } from '../../../recipes/bundled/configs.js';
 import { BUNDLED_TRAIN_STEPS, bundledRun } from '../../../recipes/bundled/train.js';
 import { RequestError } from '../../errors.js';
+import { LINE_FORMS } from '../documents.js';
 import type { CliIo } from '../io.js';
 import { InterruptedError } from '../io.js';
 import { parseWhole } from '../parse-flags.js';
@@ -31,9 +32,10 @@ A run writes train-config.json, metrics.jsonl, loss.svg and snapshot.safetensors
 and at the end a model (config.json, model.safetensors, tokenizer files). Ctrl-C saves a snapshot;
 the same command goes on from it.
 
-The file of --config (lines of the data are {"text": ...} or {"ids": [...], "targets": [...]},
-with -100 for targets that do not count; paths are relative to the file):
+The file of --config, with paths relative to the file:
 ${TRAIN_FILE_EXAMPLE}
+Lines of the data: ${LINE_FORMS}.
+Of an answer only its tokens count, of a text all; -100 marks targets that do not count.
 
 Examples:
   looplm train --recipe bundled --out runs/bundled

@@ -1,0 +1,84 @@
+/**
+ * Lines of JSON as labelled documents, for training and evaluation.
+ *
+ * To the forms that the library reads, `{"text"}` and `{"ids", "targets"}`, a third is added here:
+ * `{"prompt", "answer"}`, in which only the answer counts.
+ */
+import { z } from 'zod';
+import type { TrainingDocument } from '../data/index.js';
+import { IGNORED_TARGET, documentsFromJsonLines } from '../data/index.js';
+import { ConfigError } from '../errors.js';
+import type { LoopLMConfig } from '../model/index.js';
+import type { Tokenizer } from '../tokenizer/index.js';
+
+/** The forms of a line, for help texts. */
+export const LINE_FORMS =
+  '{"prompt": ..., "answer": ...}, {"text": ...} or {"ids": [...], "targets": [...]}';
+
+export interface DocumentsOptions {
+  /** Name of the file, for messages. */
+  readonly path: string;
+  readonly config: LoopLMConfig;
+  readonly tokenizer: Tokenizer | undefined;
+  /** Whether an answer is followed by a label for the end of the text. */
+  readonly labelsEnd: boolean;
+}
+
+const problemSchema = z.strictObject({ prompt: z.string(), answer: z.string() });
+
+/**
+ * The documents of a JSONL text, one a line.
+ *
+ * @throws FileError for a line in none of the forms.
+ * @throws ConfigError if texts lack a tokenizer or an end-of-text id, or there is no document.
+ */
+export function readDocuments(text: string, options: DocumentsOptions): TrainingDocument[] {
+  const { path, config, tokenizer } = options;
+  const endOfTextId = config.eosTokenIds[0] ?? tokenizer?.specialTokens.get('<|endoftext|>');
+  const encode = (words: string): readonly number[] => {
+    if (!tokenizer) {
+      throw new ConfigError(
+        'tokenizer',
+        `${path} holds texts, and there is no tokenizer.json; add it, or use lines of ids and targets.`,
+      );
+    }
+    if (endOfTextId === undefined) {
+      throw new ConfigError(
+        'eos_token_id',
+        `${path} holds texts, and the model has no eos_token_id for their end; add it to config.json.`,
+      );
+    }
+    return tokenizer.encode(words, { unencodable: 'replace' });
+  };
+  const lines = text.split('\n').map((line) => {
+    const problem = problemOf(line);
+    if (!problem) return line;
+    const end = options.labelsEnd && endOfTextId !== undefined ? [endOfTextId] : [];
+    return JSON.stringify(labelled(encode(problem.prompt), [...encode(problem.answer), ...end]));
+  });
+  const lineOptions = { path, encode, endOfTextId: endOfTextId ?? 0, vocabSize: config.vocabSize };
+  const documents = [...documentsFromJsonLines(lines, lineOptions)];
+  if (documents.length > 0) return documents;
+  throw new ConfigError('data', `${path} holds no documents; it needs one a line: ${LINE_FORMS}.`);
+}
+
+/** The problem of a line; undefined for every other form, which the library judges. */
+function problemOf(line: string): z.output<typeof problemSchema> | undefined {
+  if (!line.includes('"prompt"')) return undefined;
+  try {
+    return problemSchema.safeParse(JSON.parse(line)).data;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Each token of the answer is the target of the token before it. */
+function labelled(
+  prompt: readonly number[],
+  answer: readonly number[],
+): { ids: readonly number[]; targets: readonly number[] } {
+  return {
+    ids: [...prompt, ...answer].slice(0, -1),
+    targets: [...prompt.slice(1).map(() => IGNORED_TARGET), ...answer],
+  };
+}
