@@ -24,3 +24,11 @@ export type {
 export { streamAccuracy } from './stream-accuracy.js';
 export type { DepthLoss } from './text-loss.js';
 export { bitsPerByte, lossByDepth } from './text-loss.js';
+export type { DifficultySeries, FrontierSeries, LossRecord } from './charts.js';
+export {
+  accuracyByDepthChart,
+  exitDepthByDifficulty,
+  exitDepthHeatmap,
+  frontierChart,
+  lossCurves,
+} from './charts.js';

@@ -97,9 +97,10 @@ function forcedRequest(
   exitPolicy: ExitPolicy,
   seed: number,
 ): GenerationRequest {
+  const tokenIds = [...ids];
   return {
-    promptIds: [...ids.slice(0, promptLength)],
-    forcedIds: [...ids.slice(promptLength)],
+    promptIds: tokenIds.slice(0, promptLength),
+    forcedIds: tokenIds.slice(promptLength),
     maxNewTokens: ids.length - promptLength + 1,
     exitPolicy,
     sampling: parseSamplingOptions({ seed }),

@@ -1,0 +1,138 @@
+/**
+ * The figures of the bundled model as data: what evaluation.json and comparison.json hold.
+ *
+ * The one idea: measuring writes these files and reporting reads them, so no number in a text is
+ * typed by hand. Means are taken over problems, then over difficulties, then over tasks, each of
+ * which counts the same.
+ */
+import { readTextFile } from 'looplm/node';
+import { FileError } from 'looplm/errors';
+import { POLICY_FAMILIES } from 'looplm/eval';
+import { z } from 'zod';
+import { TASKS } from '../tasks.js';
+
+export const EVALUATION_FILE = 'evaluation.json';
+export const COMPARISON_FILE = 'comparison.json';
+
+/** Names of the exit gates in gates.safetensors; `own` where the model's gate is none of them. */
+export const GATES = ['stage1', 'stage2-published', 'stage2-forward'] as const;
+
+const number = z.number();
+const count = z.int();
+const task = z.enum(Object.keys(TASKS) as [keyof typeof TASKS, ...(keyof typeof TASKS)[]]);
+const byTask = <Value extends z.ZodType>(value: Value) => z.record(task, value);
+const point = z.strictObject({
+  policy: z.enum(POLICY_FAMILIES),
+  threshold: number.exactOptional(),
+  meanDepth: number,
+  accuracy: number,
+});
+/** Problems of one difficulty; accuracy at every depth that was run. */
+const cell = z.strictObject({
+  task,
+  difficulty: count,
+  n: count,
+  accuracyByDepth: z.array(number),
+});
+const gate = z.enum(GATES).or(z.literal('own'));
+
+export const evaluationSchema = z.strictObject({
+  provenance: z.strictObject({
+    looplm: z.string(),
+    onnxruntime: z.string(),
+    seed: count,
+    problemsPerDifficulty: count,
+    streamedPerDifficulty: count,
+  }),
+  model: z.strictObject({
+    parameters: count,
+    numLoops: count,
+    exitThreshold: number,
+    /** Which gate the shipped weights hold. */
+    gate,
+  }),
+  /** Held-out problems of trained difficulties, up to twice the trained loops. */
+  trained: z.array(
+    cell.extend({
+      /** Under Q-exit at the shipped threshold with the shipped gate. */
+      meanExitDepth: number,
+      /** Fraction of problems that exit at depth 1..R. */
+      exitShares: z.array(number),
+    }),
+  ),
+  /** Problems longer than any trained one. */
+  longer: z.array(cell),
+  /** Spearman's correlation of mean exit depth with difficulty. */
+  rankCorrelation: byTask(number),
+  /** Every policy with the shipped gate under `per-loop`, exactly. */
+  frontiers: z.array(point),
+  /** Q-exit of each gate. */
+  gates: z.array(
+    z.strictObject({
+      gate,
+      points: z.array(point),
+      pointsByTask: byTask(z.array(point)),
+      /** The point of least depth with 99 % of the full-depth accuracy, over all tasks. */
+      cheapest: point.exactOptional(),
+      /** Mean depth if exits are drawn from the gate. */
+      sampled: point,
+      /** Of mean exit depth with difficulty, at `cheapest`. */
+      rankCorrelation: byTask(number),
+    }),
+  ),
+  /** Real runs in which every token exits where the policy says. */
+  streams: z.array(
+    point.extend({
+      kvPolicy: z.enum(['per-loop', 'last-exited', 'shared']),
+      /** Loops computed of those of full depth, over all tokens. */
+      executedFraction: number,
+    }),
+  ),
+});
+export type Evaluation = z.infer<typeof evaluationSchema>;
+export type GateName = z.infer<typeof gate>;
+export type Cell = z.infer<typeof cell>;
+
+export const comparisonSchema = z.strictObject({
+  seed: count,
+  models: z.array(
+    z.strictObject({
+      variant: z.enum(['looped', 'twin', 'iso-flop']),
+      parameters: count,
+      numHiddenLayers: count,
+      numLoops: count,
+      /** At full depth, for a token that sees 32 positions. */
+      flopsPerToken: number,
+      trainSteps: count,
+      /** Tokens of all batches, padding included. */
+      tokens: count,
+      cells: z.array(z.strictObject({ task, difficulty: count, n: count, accuracy: number })),
+    }),
+  ),
+});
+export type Comparison = z.infer<typeof comparisonSchema>;
+
+/**
+ * Reads a file of figures.
+ *
+ * @throws FileError if it is missing or holds something else
+ */
+export async function readFigures<Schema extends z.ZodType>(
+  path: string,
+  schema: Schema,
+): Promise<z.infer<Schema>> {
+  const result = schema.safeParse(JSON.parse(await readTextFile(path)));
+  if (result.success) return result.data;
+  throw new FileError(
+    path,
+    `${path} does not hold these figures: ${z.prettifyError(result.error).split('\n')[0]}. Measure again.`,
+    { cause: result.error },
+  );
+}
+
+/** Figures as the text of a file, numbers rounded to five places. */
+export function figuresToJson(figures: Evaluation | Comparison): string {
+  const round = (_: string, value: unknown) =>
+    typeof value === 'number' ? Number(value.toFixed(5)) : value;
+  return `${JSON.stringify(figures, round, 1)}\n`;
+}

@@ -1,0 +1,60 @@
+/**
+ * The three exit gates of the bundled model, read from gates.safetensors and put into its weights.
+ */
+import type { Folder, LoopLMConfig, ModelWeights } from 'looplm/model';
+import { parameterSpecs } from 'looplm/model';
+import { openSafetensors } from 'looplm/runtime';
+import { GATES_FILE } from '../gates.js';
+import type { GateName } from './figures.js';
+import { GATES } from './figures.js';
+
+/** Weights of the model with one of its gates. */
+export interface GatedWeights {
+  readonly gate: GateName;
+  readonly weights: ModelWeights;
+  /** Whether this is the gate that the model ships with. */
+  readonly isShipped: boolean;
+}
+
+/**
+ * The model with each gate of the folder's gates file. The shipped gate comes first; it is called
+ * `own`, and is the only one, where there is no file, and comes in addition where the file lacks it.
+ *
+ * @throws CheckpointError if the file is damaged or lacks a gate
+ */
+export async function readGates(
+  folder: Folder,
+  config: LoopLMConfig,
+  weights: ModelWeights,
+): Promise<GatedWeights[]> {
+  const own: GatedWeights = { gate: 'own', weights, isShipped: true };
+  if (!(await folder.exists(GATES_FILE))) return [own];
+  const source = await folder.open(GATES_FILE);
+  try {
+    const reader = await openSafetensors(source);
+    const gates: GatedWeights[] = [];
+    for (const gate of GATES) {
+      const swapped = new Map(weights);
+      for (const { hfName, kind } of parameterSpecs(config)) {
+        if (kind !== 'gateWeight' && kind !== 'gateBias') continue;
+        const name = `${gate}.${kind === 'gateWeight' ? 'weight' : 'bias'}`;
+        swapped.set(hfName, await reader.readFloat32(name));
+      }
+      gates.push({ gate, weights: swapped, isShipped: areEqual(swapped, weights) });
+    }
+    const shipped = gates.filter(({ isShipped }) => isShipped).slice(0, 1);
+    return [
+      ...(shipped.length > 0 ? shipped : [own]),
+      ...gates.filter((gate) => gate !== shipped[0]),
+    ];
+  } finally {
+    await source.close();
+  }
+}
+
+function areEqual(a: ModelWeights, b: ModelWeights): boolean {
+  return [...a].every(([name, values]) => {
+    const others = b.get(name)!;
+    return values === others || values.every((value, index) => value === others[index]);
+  });
+}

@@ -1,0 +1,159 @@
+/**
+ * Measures the bundled model on its problem sets: everything that follows from full-depth readings.
+ *
+ * The one idea: one pass over the problems at twice the trained loops tells accuracy at every depth
+ * and the outcome of every exit policy; only another gate needs another pass.
+ */
+import type { FrontierPoint, LoopReadings, PolicyFamily } from 'looplm/eval';
+import {
+  accuracyByDepth,
+  cheapestPoint,
+  exitShares,
+  frontier,
+  meanExitDepth,
+  meanPoints,
+  readLoops,
+  spearman,
+  truncateLoops,
+} from 'looplm/eval';
+import type { LoopLMConfig, ModelWeights } from 'looplm/model';
+import type { Device } from 'looplm/runtime';
+import type { Cell, Evaluation } from './figures.js';
+import type { ProblemSet, TaskName } from './problem-sets.js';
+import { TASK_NAMES } from './problem-sets.js';
+
+/** A model that is measured. */
+export interface Subject {
+  readonly device: Device;
+  readonly config: LoopLMConfig;
+  readonly weights: ModelWeights;
+}
+
+/** Problems of one task and difficulty with their readings. */
+export interface MeasuredSet extends ProblemSet {
+  readonly readings: readonly LoopReadings[];
+}
+
+/** Thresholds that are tried; the ends of each range are close to depth 1 and to full depth. */
+export const THRESHOLDS: Readonly<Record<PolicyFamily, readonly number[]>> = {
+  fixed: [1, 2, 3, 4],
+  cdf: [
+    0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75,
+    0.8, 0.85, 0.9, 0.95, 0.98, 0.99, 1,
+  ],
+  delta: [0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.2, 1.5],
+  kl: [1e-5, 1e-4, 1e-3, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10],
+  confidence: [0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 0.9999, 1],
+  sampled: [],
+  oracle: [],
+};
+
+/** Part of the full-depth accuracy that a cheap threshold must keep. */
+export const KEPT_ACCURACY = 0.99;
+
+/** Reads all problems of the sets in one pass. */
+export async function measureSets(
+  subject: Subject,
+  sets: readonly ProblemSet[],
+  numLoops: number,
+  onProgress?: (done: number, total: number) => void,
+): Promise<MeasuredSet[]> {
+  const documents = sets.flatMap((set) => set.documents);
+  const readings = await readLoops(
+    { ...subject, numLoops, ...(onProgress && { onProgress }) },
+    documents,
+  );
+  let start = 0;
+  return sets.map((set) => ({
+    ...set,
+    readings: readings.slice(start, (start += set.documents.length)),
+  }));
+}
+
+/** The same sets as if the model had stopped after `numLoops` loops. */
+export function truncateSets(sets: readonly MeasuredSet[], numLoops: number): MeasuredSet[] {
+  return sets.map((set) => ({ ...set, readings: truncateLoops(set.readings, numLoops) }));
+}
+
+/** Accuracy of a set at every depth that was read. */
+export function accuracyCell({ task, difficulty, readings }: MeasuredSet): Cell {
+  return { task, difficulty, n: readings.length, accuracyByDepth: accuracyByDepth(readings) };
+}
+
+/** Where the problems of a set exit under Q-exit. */
+export function exitFigures(
+  { readings }: MeasuredSet,
+  exitThreshold: number,
+): Pick<Evaluation['trained'][number], 'meanExitDepth' | 'exitShares'> {
+  return {
+    meanExitDepth: meanExitDepth(readings, exitThreshold),
+    exitShares: exitShares(readings, exitThreshold),
+  };
+}
+
+/** Points of a policy for each task; its difficulties count the same. */
+export function taskFrontiers(
+  sets: readonly MeasuredSet[],
+  policy: PolicyFamily,
+): Record<TaskName, FrontierPoint[]> {
+  return eachTask((task) =>
+    frontier(
+      sets.filter((set) => set.task === task).map(({ readings }) => readings),
+      policy,
+      THRESHOLDS[policy],
+    ),
+  );
+}
+
+/** Points of a policy over all tasks, which count the same. */
+export function overallFrontier(
+  sets: readonly MeasuredSet[],
+  policy: PolicyFamily,
+): FrontierPoint[] {
+  return meanPoints(Object.values(taskFrontiers(sets, policy)));
+}
+
+/** Spearman's correlation of mean exit depth with difficulty, for each task. */
+export function rankCorrelations(
+  sets: readonly MeasuredSet[],
+  exitThreshold: number,
+): Record<TaskName, number> {
+  return eachTask((task) => {
+    const ofTask = sets.filter((set) => set.task === task);
+    return spearman(
+      ofTask.map(({ difficulty }) => difficulty),
+      ofTask.map(({ readings }) => meanExitDepth(readings, exitThreshold)),
+    );
+  });
+}
+
+/** What is said of one gate: its Q-exit frontier, and where it is cheapest. */
+export function gateFigures(
+  gate: Evaluation['gates'][number]['gate'],
+  sets: readonly MeasuredSet[],
+): Evaluation['gates'][number] {
+  const pointsByTask = taskFrontiers(sets, 'cdf');
+  const points = meanPoints(Object.values(pointsByTask));
+  const cheapest = cheapestPoint(points, KEPT_ACCURACY * fullDepthAccuracy(points));
+  const [sampled] = overallFrontier(sets, 'sampled');
+  return {
+    gate,
+    points,
+    pointsByTask,
+    ...(cheapest && { cheapest }),
+    sampled: sampled!,
+    rankCorrelation: rankCorrelations(sets, cheapest?.threshold ?? 1),
+  };
+}
+
+/** Accuracy of the point at threshold 1. */
+export function fullDepthAccuracy(points: readonly FrontierPoint[]): number {
+  return points.find(({ threshold }) => threshold === 1)!.accuracy;
+}
+
+function eachTask<Value>(valueOf: (task: TaskName) => Value): Record<TaskName, Value> {
+  return Object.fromEntries(TASK_NAMES.map((task) => [task, valueOf(task)])) as Record<
+    TaskName,
+    Value
+  >;
+}

@@ -1,0 +1,55 @@
+/**
+ * Writes the measured figures into the texts that state them: the model card and the README.
+ *
+ * `node dist/recipes/bundled/report.js` reads evaluation.json and comparison.json of models/bundled
+ * and replaces what stands between the markers, so that no number is typed by hand. Where there is
+ * no comparison.json the columns of the compared models are left out.
+ */
+import { join } from 'node:path';
+import { FileError, LoopLMError } from 'looplm/errors';
+import { fileExists, readTextFile, writeFileAtomic } from 'looplm/node';
+import {
+  COMPARISON_FILE,
+  comparisonSchema,
+  EVALUATION_FILE,
+  evaluationSchema,
+  readFigures,
+} from './evaluation/figures.js';
+import { replaceMarked } from './evaluation/marked-text.js';
+import { evaluationTables, readmeTables } from './evaluation/tables.js';
+
+const MODEL_FOLDER = 'models/bundled';
+
+async function main(): Promise<void> {
+  const evaluation = await readFigures(join(MODEL_FOLDER, EVALUATION_FILE), evaluationSchema);
+  const comparisonPath = join(MODEL_FOLDER, COMPARISON_FILE);
+  const comparison = (await fileExists(comparisonPath))
+    ? await readFigures(comparisonPath, comparisonSchema)
+    : undefined;
+  await update(
+    join(MODEL_FOLDER, 'README.md'),
+    'figures',
+    evaluationTables(evaluation, comparison),
+  );
+  await update('README.md', 'bundled figures', readmeTables(evaluation, comparison));
+}
+
+async function update(path: string, marker: string, content: string): Promise<void> {
+  const text = replaceMarked(await readTextFile(path), marker, content);
+  if (text === undefined) {
+    throw new FileError(
+      path,
+      `${path} lacks the lines <!-- ${marker} --> and <!-- /${marker} -->; add them where the figures belong.`,
+    );
+  }
+  await writeFileAtomic(path, text);
+  console.log(`Updated ${path}.`);
+}
+
+try {
+  await main();
+} catch (error) {
+  if (!(error instanceof LoopLMError)) throw error;
+  console.error(error.message);
+  process.exitCode = 2;
+}
