@@ -5,15 +5,23 @@ import type { LoopLM, TextEvent, TextFinishEvent } from '../loop-lm.js';
 import type { CliIo } from './io.js';
 import type { Style } from './style.js';
 
-/** Prints the events of one sequence on stdout and returns the last one; adds no line end. */
+/**
+ * Prints the events of one sequence on stdout and returns the last one; adds no line end.
+ *
+ * @param before - printed once it is sure that there will be events.
+ */
 export async function streamAnswer(
   { tokenizer }: LoopLM,
   events: AsyncIterable<TextEvent>,
   style: Style,
   { stdout }: CliIo,
+  before = '',
 ): Promise<TextFinishEvent> {
   let lastDepth = 1;
+  let isFirst = true;
   for await (const event of events) {
+    if (isFirst) stdout.write(before);
+    isFirst = false;
     if (event.kind === 'finish') {
       stdout.write(style.depth(event.lastPiece, lastDepth));
       return event;

@@ -56,13 +56,13 @@ async function print(
   io: CliIo,
 ): Promise<TextFinishEvent> {
   const style = styleOf(io);
+  const start = io.now();
+  const shown = io.stdout.isTTY && typeof prompt === 'string' ? style.dim(prompt) : '';
+  const finish = await streamAnswer(model, model.generate(prompt, options), style, io, shown);
+  io.stdout.write('\n');
   if (!model.tokenizer) {
     io.stderr.write('note: the model folder has no tokenizer.json; token ids are shown\n');
   }
-  const start = io.now();
-  if (io.stdout.isTTY && typeof prompt === 'string') io.stdout.write(style.dim(prompt));
-  const finish = await streamAnswer(model, model.generate(prompt, options), style, io);
-  io.stdout.write('\n');
   const summary = {
     ...finish,
     numTokens: finish.tokenIds.length,

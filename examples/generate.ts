@@ -1,0 +1,18 @@
+/**
+ * Streams an answer of the bundled model, or of the model folder given as argument, and says for
+ * each token how many loops it took.
+ */
+import { bundledModelPath, loadModel } from 'looplm/node';
+
+const model = await loadModel(process.argv[2] ?? bundledModelPath());
+
+const prompt = 'cup 3; swap 1 3; swap 2 5; swap 1 4;';
+for await (const event of model.generate(prompt, { prefill: 'deferred' })) {
+  if (event.kind === 'token') {
+    console.log(`${JSON.stringify(event.text)} at depth ${event.exitDepth}`);
+  } else {
+    console.log(`${event.executedLoops} of ${event.fullDepthLoops} loops were run`);
+  }
+}
+
+await model.dispose();

@@ -1,0 +1,174 @@
+/** Every mistake of a user is one line on stderr and exit code 2: no stack, nothing on stdout. */
+import { cpSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { TINY, cli, temporaryFolder } from './support.js';
+
+const folder = temporaryFolder();
+
+/** A copy of the tiny model with one file changed. */
+function damaged(name: string, file: string, change: (bytes: Buffer) => Buffer): string {
+  const path = join(folder, name);
+  cpSync(TINY, path, { recursive: true });
+  writeFileSync(join(path, file), change(readFileSync(join(TINY, file))));
+  return path;
+}
+
+const WEIGHTS = 'model.safetensors';
+const headerEnd = (bytes: Buffer) => 8 + Number(bytes.readBigUInt64LE(0));
+const withConfig = (name: string, change: (json: Record<string, unknown>) => void) =>
+  damaged(name, 'config.json', (bytes) => {
+    const json = JSON.parse(bytes.toString()) as Record<string, unknown>;
+    change(json);
+    return Buffer.from(JSON.stringify(json));
+  });
+
+const MODELS = {
+  truncated: damaged('truncated', WEIGHTS, (bytes) => bytes.subarray(0, bytes.length / 2)),
+  flipped: damaged('flipped', WEIGHTS, (bytes) => {
+    bytes[bytes.indexOf('"F32"') + 2]! ^= 1;
+    return bytes;
+  }),
+  longHeader: damaged('long-header', WEIGHTS, (bytes) => {
+    bytes.writeBigUInt64LE(BigInt(bytes.length), 0);
+    return bytes;
+  }),
+  nan: damaged('nan', WEIGHTS, (bytes) => {
+    bytes.writeFloatLE(Number.NaN, headerEnd(bytes) + 400);
+    return bytes;
+  }),
+  misshaped: withConfig('misshaped', (json) => (json['intermediate_size'] = 161)),
+  otherKind: withConfig('other-kind', (json) => (json['model_type'] = 'llama')),
+  notJson: damaged('not-json', 'config.json', (bytes) => bytes.subarray(1)),
+};
+
+const file = join(folder, 'file');
+writeFileSync(file, 'in the way');
+
+const trainFile = (name: string, change: Record<string, unknown>): string => {
+  const path = join(folder, `${name}.json`);
+  const model = JSON.parse(readFileSync(join(TINY, 'config.json'), 'utf8')) as object;
+  const data = { path: 'data.jsonl', rows: 2, length: 8 };
+  const objective = { kind: 'stage-1', beta: 0.1 };
+  const settings = { model, data, objective, learningRate: 0.001, trainSteps: 2, ...change };
+  writeFileSync(path, JSON.stringify(settings));
+  return path;
+};
+writeFileSync(join(folder, 'data.jsonl'), '{"ids":[1,2,3],"targets":[2,3,4]}\n');
+writeFileSync(join(folder, 'bad.jsonl'), '{"ids":[1,2,3],"targets":[2,3,4]}\n{"ids":[1,2]}\n');
+
+const generate = (...flags: string[]) => ['generate', '--model', TINY, ...flags];
+const on = (model: string) => ['generate', '--model', model, '--ids', '1'];
+const longPrompt = Array.from({ length: 513 }, () => 1).join(',');
+
+describe.each<[string, [what: string, argv: string[], message: RegExp][]]>([
+  [
+    'a model folder',
+    [
+      ['truncated weights', on(MODELS.truncated), /model\.safetensors.*bytes/],
+      ['a flipped bit in the header', on(MODELS.flipped), /model\.safetensors/],
+      ['a header longer than the file', on(MODELS.longHeader), /model\.safetensors.*header/],
+      ['a NaN weight', on(MODELS.nan), /NaN.*finite/],
+      ['a NaN weight, inspected', ['inspect', '--model', MODELS.nan], /NaN.*finite/],
+      ['wrong shapes', on(MODELS.misshaped), /has shape \[160, 64\].*needs \[161, 64\]/],
+      ['another architecture', on(MODELS.otherKind), /llama/],
+      ['a config that is no JSON', on(MODELS.notJson), /config\.json.*not valid JSON/],
+      ['no such folder', on(join(folder, 'nowhere')), /does not exist/],
+      ['a file instead of a folder', on(file), /Cannot read/],
+    ],
+  ],
+  [
+    'a prompt',
+    [
+      ['an empty one', generate('--ids', ''), /prompt is empty/],
+      ['an id above the vocabulary', generate('--ids', '5,256'), /256.*0 to 255/],
+      ['a negative id', generate('--ids=-1'), /-1.*0 to 255/],
+      ['ids that are words', generate('--ids', '5,x'), /token ids between commas/],
+      ['longer than the context', generate('--ids', longPrompt), /513 tokens.*512/],
+      ['text without a tokenizer', generate('--prompt', 'a'), /no tokenizer\.json/],
+      ['none', generate(), /--prompt .* or --ids/],
+      ['both forms', generate('--ids', '1', '--prompt', 'a'), /Both/],
+    ],
+  ],
+  [
+    'a flag',
+    [
+      ['a threshold of 0', generate('--ids', '1', '--exit-policy', 'cdf:0'), /\(0, 1\]/],
+      ['a threshold above 1', generate('--ids', '1', '--exit-policy', 'cdf:1.5'), /\(0, 1\]/],
+      ['an unknown policy', generate('--ids', '1', '--exit-policy', 'deep'), /Write one of/],
+      ['a depth the model lacks', generate('--ids', '1', '--exit-policy', 'fixed:9'), /1 to 4/],
+      [
+        'minDepth above maxDepth',
+        generate('--ids', '1', '--min-depth', '3', '--max-depth', '2'),
+        /minDepth is 3 and maxDepth is 2/,
+      ],
+      [
+        'a deferred prefill under another KV policy',
+        generate('--ids', '1', '--prefill', 'deferred', '--kv-policy', 'shared'),
+        /use per-loop, or prefill full/,
+      ],
+      ['a filter without sampling', generate('--ids', '1', '--top-k', '4'), /temperature/],
+      ['stop texts without a tokenizer', generate('--ids', '1', '--stop', 'x'), /stopStrings/],
+      ['no tokens', generate('--ids', '1', '--max-new-tokens', '0'), /maxNewTokens is 0/],
+      ['half a token', generate('--ids', '1', '--max-new-tokens', '1.5'), /whole number/],
+      ['no threads', generate('--ids', '1', '--threads', '0'), /[tT]hreads/],
+      ['an unknown device', generate('--ids', '1', '--device', 'tpu'), /cpu, webgpu/],
+      ['an unknown flag', generate('--idz', '1'), /Did you mean --ids\?/],
+      ['an unknown command', ['genrate'], /Did you mean generate\?/],
+      ['a missing --out', ['trace', '--model', TINY, '--ids', '1'], /--out/],
+    ],
+  ],
+  [
+    'an output or data file',
+    [
+      [
+        'a file where the folder of a trace should be',
+        ['trace', '--model', TINY, '--ids', '1', '--out', join(file, 'a.safetensors')],
+        /Cannot write/,
+      ],
+      [
+        'a file where the folder of a run should be',
+        ['train', '--config', trainFile('good', {}), '--out', file],
+        /Cannot write/,
+      ],
+      ['a missing run file', ['train', '--config', 'none.json', '--out', 'x'], /none\.json/],
+      ['neither recipe nor run file', ['train', '--out', 'x'], /--recipe bundled or --config/],
+      [
+        'an unknown key in a run file',
+        ['train', '--config', trainFile('unknown', { learningrate: 1 }), '--out', 'x'],
+        /learningrate/,
+      ],
+      [
+        'a value out of range in a run file',
+        ['train', '--config', trainFile('range', { trainSteps: 0 }), '--out', 'x'],
+        /trainSteps/,
+      ],
+      [
+        'a wrong line in the data',
+        [
+          ...['train', '--out', 'x', '--config'],
+          trainFile('line', { data: { path: 'bad.jsonl', rows: 2, length: 8 } }),
+        ],
+        /bad\.jsonl, line 2/,
+      ],
+      ['missing data', ['eval', '--model', TINY, '--data', 'none.jsonl'], /none\.jsonl/],
+    ],
+  ],
+])('%s', (_, cases) => {
+  test.each(cases)('%s is one line and exit code 2', async (__, argv, message) => {
+    const { exitCode, stdout, stderr } = await cli(argv);
+    expect(stderr).toMatch(/^error: [^\n]+\n$/);
+    expect(stderr).toMatch(message);
+    expect(stderr).not.toMatch(/\bat .*:\d+:\d+/);
+    expect(stdout).toBe('');
+    expect(exitCode).toBe(2);
+  });
+});
+
+test('with --json the error is an object on stdout, too', async () => {
+  const { exitCode, stdout, stderr } = await cli([...on(file), '--json']);
+  const { error } = JSON.parse(stdout) as { error: { code: string; message: string } };
+  expect(exitCode).toBe(2);
+  expect(error.code).toBe('file');
+  expect(stderr).toBe(`error: ${error.message}\n`);
+});

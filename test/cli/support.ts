@@ -1,0 +1,87 @@
+/**
+ * Runs command lines in this process, as compiled, since the device's worker exists only there.
+ */
+import { existsSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Readable, Writable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import { afterAll } from 'vitest';
+import type { CliIo } from '../../src/cli/io.js';
+
+const entry = new URL('../../dist/src/cli/run.js', import.meta.url);
+if (!existsSync(entry)) throw new Error('dist/ is missing: run `npm run build` first.');
+const { run } = (await import(entry.href)) as {
+  run(argv: readonly string[], io: CliIo): Promise<number>;
+};
+
+/** Path of a file or folder of the repository. */
+export const repositoryPath = (path: string): string =>
+  fileURLToPath(new URL(`../../${path}`, import.meta.url));
+
+/** A model of the fixtures; it has no tokenizer. */
+export const TINY = repositoryPath('test/fixtures/tiny-mha');
+
+export interface CliResult {
+  readonly exitCode: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface CliOptions {
+  /** Standard input. */
+  readonly input?: string;
+  readonly env?: CliIo['env'];
+  readonly isTerminal?: boolean;
+  /** Sees what is written to stderr and may press Ctrl-C. */
+  readonly onError?: (text: string, interrupt: () => void) => void;
+}
+
+/** Runs one command line to its end. */
+export async function cli(argv: readonly string[], options: CliOptions = {}): Promise<CliResult> {
+  const { input = '', env = {}, isTerminal = false, onError } = options;
+  let interrupt = () => {};
+  const stdout = collector();
+  const stderr = collector((text) => onError?.(text, () => interrupt()));
+  const exitCode = await run(argv, {
+    stdin: Readable.from([input]),
+    stdout: Object.assign(stdout.stream, { isTTY: isTerminal, columns: 100 }),
+    stderr: stderr.stream,
+    env,
+    now: () => 0,
+    memoryBytes: () => 1,
+    onInterrupt(handler) {
+      interrupt = handler;
+      return () => (interrupt = () => {});
+    },
+  });
+  return { exitCode, stdout: stdout.text(), stderr: stderr.text() };
+}
+
+/** Runs a command line with --json and parses what it prints. */
+export async function cliJson<T>(argv: readonly string[]): Promise<T> {
+  const { exitCode, stdout, stderr } = await cli([...argv, '--json']);
+  if (exitCode !== 0) throw new Error(`exit code ${exitCode}: ${stderr}`);
+  return JSON.parse(stdout) as T;
+}
+
+function collector(onText: (text: string) => void = () => {}) {
+  const parts: string[] = [];
+  const stream = new Writable({
+    decodeStrings: false,
+    write(chunk: string, _, done) {
+      parts.push(chunk);
+      onText(chunk);
+      done();
+    },
+  });
+  return { stream, text: () => parts.join('') };
+}
+
+/** A folder that is removed after the tests of the file. */
+export function temporaryFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'looplm-cli-'));
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
