@@ -66,14 +66,8 @@ export function adamWOutputs(
   specs.forEach(({ hfName, shape }, index) => {
     const param = input(`param:${hfName}`, 'f32', shape);
     const grad = mul(grads[index]!, factor);
-    const m = add(
-      mul(input(`m:${hfName}`, 'f32', shape), beta1),
-      mul(grad, 1 - beta1),
-    );
-    const v = add(
-      mul(input(`v:${hfName}`, 'f32', shape), beta2),
-      mul(mul(grad, grad), 1 - beta2),
-    );
+    const m = add(mul(input(`m:${hfName}`, 'f32', shape), beta1), mul(grad, 1 - beta1));
+    const v = add(mul(input(`v:${hfName}`, 'f32', shape), beta2), mul(mul(grad, grad), 1 - beta2));
     const direction = div(div(m, correction1), add(sqrt(div(v, correction2)), epsilon));
     const decayed =
       shape.length === 2 && weightDecay > 0
@@ -87,7 +81,9 @@ export function adamWOutputs(
 }
 
 /** Outputs of the program that adds the gradients of a further micro-batch. */
-export function accumulateOutputs(specs: readonly ParameterSpec[]): Readonly<Record<string, Tensor>> {
+export function accumulateOutputs(
+  specs: readonly ParameterSpec[],
+): Readonly<Record<string, Tensor>> {
   return Object.fromEntries(
     specs.map(({ hfName, shape }) => [
       `next:total:${hfName}`,

@@ -28,8 +28,10 @@ export const METRICS_FILE = 'metrics.jsonl';
 
 const number = z.number();
 const perLoop = z.array(number);
+// JSON has no NaN: an evaluation that is not a number is written as null.
+const evaluated = number.or(z.null().transform(() => NaN));
 const recordSchema = z.union([
-  z.strictObject({ trainStep: z.int(), evaluation: z.record(z.string(), number) }),
+  z.strictObject({ trainStep: z.int(), evaluation: z.record(z.string(), evaluated) }),
   z.strictObject({
     trainStep: z.int(),
     loss: number,

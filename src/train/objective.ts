@@ -8,6 +8,7 @@
  * micro-batches add up.
  * Source: Ouro (arXiv 2510.25741) Eq. 2-6; docs/math.md (exit-pdf, stage-1, stage-2).
  */
+import { ConfigError } from '../errors.js';
 import type { Tensor } from '../graph/index.js';
 import {
   add,
@@ -88,9 +89,14 @@ export interface ObjectiveGraph {
 
 export type MetricName = 'loss' | 'lossPerLoop' | 'accuracyPerLoop' | 'meanExitPdf' | 'entropy';
 
-/** The graph of an objective over a batch of fixed size; every parameter is an input by `hfName`. */
+/**
+ * The graph of an objective over a batch of fixed size; every parameter is an input by `hfName`.
+ *
+ * @throws ConfigError for stage II on a model of one loop
+ */
 export function objectiveGraph(config: LoopLMConfig, options: ObjectiveOptions): ObjectiveGraph {
   const { rows, length, objective } = options;
+  if (objective.kind === 'stage-2' && config.numLoops < 2) throw oneLoop();
   const tensors = new Map<string, Tensor>();
   const leaf = (spec: ParameterSpec) => {
     const known = tensors.get(spec.name);
@@ -123,7 +129,9 @@ export function objectiveGraph(config: LoopLMConfig, options: ObjectiveOptions):
   const loss = lossOf(objective, { tokenLosses, gates, logPdf, entropy, mean });
   const correct = states.map((h) => cast(equal(argmax(readout(h, head)), labels), 'f32'));
   const trained = parameterSpecs(config)
-    .filter(({ kind }) => objective.kind !== 'stage-2' || kind === 'gateWeight' || kind === 'gateBias')
+    .filter(
+      ({ kind }) => objective.kind !== 'stage-2' || kind === 'gateWeight' || kind === 'gateBias',
+    )
     .map((spec) => ({ spec, tensor: tensors.get(spec.name)! }));
   return {
     loss,
@@ -140,6 +148,13 @@ export function objectiveGraph(config: LoopLMConfig, options: ObjectiveOptions):
       0,
     ),
   };
+}
+
+function oneLoop(): ConfigError {
+  return new ConfigError(
+    'objective',
+    'objective is stage-2 and the model has 1 loop; its gate has nothing to decide. Use last-loop, or a model with more loops.',
+  );
 }
 
 /** Outputs of the program that one micro-batch runs: metrics, and `grad:NAME` of what is trained. */

@@ -20,7 +20,12 @@ export type Schedule =
       readonly finalFraction: number;
     };
 
-/** Fraction of the peak learning rate, in (0, 1]. @param trainStep - from 0 */
+/**
+ * Fraction of the peak learning rate: above 0 and at most 1, and 0 only where a decay ends in a
+ * `finalFraction` of 0.
+ *
+ * @param trainStep - from 0
+ */
 export function scheduleFraction(
   schedule: Schedule,
   trainStep: number,

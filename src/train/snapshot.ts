@@ -7,6 +7,7 @@ import type { LoopLMConfig, ModelWeights } from '../model/index.js';
 import { parameterSpecs } from '../model/index.js';
 import { openSafetensors, safetensorsChunks } from '../runtime/safetensors.js';
 import type { Folder } from '../util/folder.js';
+import { quote } from '../util/quote.js';
 
 export const SNAPSHOT_FILE = 'snapshot.safetensors';
 
@@ -17,6 +18,8 @@ export interface Snapshot {
   /** By `m:NAME` and `v:NAME`. */
   readonly moments: ReadonlyMap<string, Float32Array>;
 }
+
+const PARAM = 'param:';
 
 /** Any run config: JSON that names the model. */
 type RunConfig = { readonly model: LoopLMConfig };
@@ -34,7 +37,7 @@ export async function writeSnapshot(
     data,
   });
   const tensors = [
-    ...[...weights].map(([name, data]) => entry(`param:${name}`, name, data)),
+    ...[...weights].map(([name, data]) => entry(`${PARAM}${name}`, name, data)),
     ...[...moments].map(([name, data]) => entry(name, name.slice(2), data)),
   ];
   const metadata = { trainSteps: String(trainSteps), config: JSON.stringify(config) };
@@ -56,34 +59,77 @@ export async function readSnapshot(
   try {
     const reader = await openSafetensors(source);
     checkConfig(folder, reader.metadata.get('config'), config);
-    const trainSteps = Number(reader.metadata.get('trainSteps'));
-    if (!Number.isInteger(trainSteps) || trainSteps < 0) {
-      throw new CheckpointError(
-        `${folder.path}/${SNAPSHOT_FILE} does not say how many train steps it has; delete it to start again.`,
-      );
-    }
+    checkTensors(folder, config, reader.entries);
     const weights = new Map<string, Float32Array>();
     const moments = new Map<string, Float32Array>();
     for (const name of reader.entries.keys()) {
       const data = await reader.readFloat32(name);
-      if (name.startsWith('param:')) weights.set(name.slice('param:'.length), data);
+      if (data.some((value) => !Number.isFinite(value))) {
+        throw damaged(folder, `${name} holds values that are not finite`);
+      }
+      if (name.startsWith(PARAM)) weights.set(name.slice(PARAM.length), data);
       else moments.set(name, data);
     }
-    return { trainSteps, weights, moments };
+    return {
+      trainSteps: trainStepsOf(folder, reader.metadata.get('trainSteps')),
+      weights,
+      moments,
+    };
   } finally {
     await source.close();
   }
 }
 
+function damaged(folder: Folder, fault: string): CheckpointError {
+  return new CheckpointError(
+    `${folder.path}/${SNAPSHOT_FILE} is damaged: ${fault}. Delete it to start again.`,
+  );
+}
+
+function trainStepsOf(folder: Folder, text: string | undefined): number {
+  const trainSteps = Number(text ?? NaN);
+  if (Number.isSafeInteger(trainSteps) && trainSteps >= 0) return trainSteps;
+  throw damaged(folder, 'it does not say how many train steps it has');
+}
+
+/** Every weight must be there in its shape; moments come in pairs, for the weights that are trained. */
+function checkTensors(
+  folder: Folder,
+  config: RunConfig,
+  entries: ReadonlyMap<string, { readonly shape: readonly number[] }>,
+): void {
+  const expected = new Map<string, string>();
+  for (const { hfName, shape } of parameterSpecs(config.model)) {
+    expected.set(`${PARAM}${hfName}`, shape.join());
+    if (!entries.has(`m:${hfName}`) && !entries.has(`v:${hfName}`)) continue;
+    expected.set(`m:${hfName}`, shape.join());
+    expected.set(`v:${hfName}`, shape.join());
+  }
+  for (const [name, shape] of expected) {
+    if (entries.get(name)?.shape.join() !== shape) {
+      throw damaged(folder, `it lacks ${name} of shape [${shape}]`);
+    }
+  }
+  const extra = [...entries.keys()].find((name) => !expected.has(name));
+  if (extra !== undefined) throw damaged(folder, `it holds ${quote(extra)}`);
+}
+
 function checkConfig(folder: Folder, saved: string | undefined, config: RunConfig): void {
   const wanted: unknown = JSON.parse(JSON.stringify(config));
-  const found: unknown = saved === undefined ? {} : JSON.parse(saved);
-  const different = differences(found, wanted);
+  const different = differences(parseSaved(folder, saved), wanted);
   if (different.length > 0) {
     throw new ConfigError(
       different[0]!,
       `${folder.path} holds a snapshot of a run with another ${different.join(', ')}; use the same settings, or another folder for a new run.`,
     );
+  }
+}
+
+function parseSaved(folder: Folder, saved: string | undefined): unknown {
+  try {
+    return JSON.parse(saved ?? '');
+  } catch {
+    throw damaged(folder, 'it does not say of which run it is');
   }
 }
 

@@ -5,9 +5,10 @@
  * It knows one update; when to log, evaluate or save is the trainer's business.
  */
 import type { TrainingBatch } from '../data/index.js';
+import { CheckpointError } from '../errors.js';
 import { buildGraph } from '../graph/index.js';
 import type { LoopLMConfig, ModelWeights, ParameterSpec } from '../model/index.js';
-import { batchForwardFeeds, parameterSpecs } from '../model/index.js';
+import { batchForwardFeeds, elementCount, parameterSpecs } from '../model/index.js';
 import type { Command, Device, DeviceBuffer, HostTensor, Program } from '../runtime/index.js';
 import type { AdamWOptions } from './adamw.js';
 import { accumulateOutputs, adamWOutputs, updateScalars } from './adamw.js';
@@ -74,9 +75,15 @@ export class TrainState {
     this.#buffers = buffers;
   }
 
-  /** Compiles the programs and uploads the weights. The caller disposes the state. */
+  /**
+   * Compiles the programs and uploads the weights. The caller disposes the state.
+   *
+   * @throws CheckpointError if a weight is missing or has another size
+   * @throws ConfigError if the objective does not fit the model
+   */
   static async create(options: TrainStateOptions): Promise<TrainState> {
     const { device, config, weights, moments } = options;
+    checkWeights(config, weights);
     const objective = objectiveGraph(config, options);
     const trained = objective.trained.map(({ spec }) => spec);
     const programs = {
@@ -153,11 +160,7 @@ export class TrainState {
     for (const program of Object.values(this.#programs)) await this.#device.free(program);
   }
 
-  #gradientCommand(
-    batch: TrainingBatch,
-    inverseCount: number,
-    target: 'grad' | 'total',
-  ): Command {
+  #gradientCommand(batch: TrainingBatch, inverseCount: number, target: 'grad' | 'total'): Command {
     const feeds: Record<string, HostTensor | DeviceBuffer> = batchFeeds(
       batch,
       this.#config,
@@ -186,7 +189,7 @@ export class TrainState {
   #updateCommand(trainStep: number, learningRate: number): Command {
     const scalars = updateScalars(this.#optimizer, trainStep, learningRate);
     const feeds: Record<string, HostTensor | DeviceBuffer> = {};
-    for (const [name, value] of Object.entries(scalars)) feeds[name] = scalarTensor(value);
+    for (const [name, value] of Object.entries({ ...scalars })) feeds[name] = scalarTensor(value);
     const store: Record<string, DeviceBuffer> = {};
     for (const { hfName } of this.#trained) {
       feeds[`grad:${hfName}`] = this.#buffer(`total:${hfName}`);
@@ -218,6 +221,18 @@ export class TrainState {
   }
 }
 
+/** A weight that is missing would start at zero without a word. */
+function checkWeights(config: LoopLMConfig, weights: ModelWeights): void {
+  for (const { hfName, shape } of parameterSpecs(config)) {
+    const data = weights.get(hfName);
+    if (data?.length === elementCount(shape)) continue;
+    const got = data ? `has ${data.length} elements` : 'is missing';
+    throw new CheckpointError(
+      `The weight ${hfName} ${got}; the model needs shape [${shape.join(', ')}]. Start from weights of this model.`,
+    );
+  }
+}
+
 /** The batch inputs of an objective graph. Padding and ignored targets pass through as they are. */
 export function batchFeeds(
   batch: TrainingBatch,
@@ -245,7 +260,9 @@ function sumMetrics(
   results: readonly Readonly<Record<string, HostTensor>>[],
 ): (name: MetricName) => readonly number[] {
   return (name) => {
-    const rows = results.flatMap((result) => result[name] ?? []).map(({ data }) => [...data].map(Number));
+    const rows = results
+      .flatMap((result) => result[name] ?? [])
+      .map(({ data }) => [...data].map(Number));
     return rows[0]!.map((_, index) => rows.reduce((sum, row) => sum + row[index]!, 0));
   };
 }

@@ -7,6 +7,7 @@
  * `Folder`.
  */
 import type { BatchSource } from '../data/index.js';
+import { ConfigError } from '../errors.js';
 import type { LoopLMConfig, ModelWeights } from '../model/index.js';
 import type { Device } from '../runtime/index.js';
 import type { Folder } from '../util/folder.js';
@@ -17,6 +18,7 @@ import type { Objective, ObjectiveOptions } from './objective.js';
 import type { Schedule } from './schedule.js';
 import { checkSchedule, scheduleFraction } from './schedule.js';
 import { readSnapshot, writeSnapshot } from './snapshot.js';
+import type { UpdateMetrics } from './state.js';
 import { TrainState } from './state.js';
 
 /** Everything that decides the result of a run; written beside every snapshot. */
@@ -71,10 +73,13 @@ export interface TrainResult {
  * Trains until the last train step or until stopped, resuming from the folder's snapshot if it
  * has one.
  *
- * @throws ConfigError if the snapshot was made with another config, or settings contradict
+ * @throws ConfigError if the snapshot was made with another config, settings contradict, or the loss
+ * or a gradient stops being finite; the last snapshot then stays as it was
+ * @throws CheckpointError if the snapshot is damaged, or the weights do not fit the model
  */
 export async function train(options: TrainOptions): Promise<TrainResult> {
   const { config, device, source, folder, signal, now } = options;
+  checkCounts(config);
   checkSchedule(config.schedule, config.trainSteps);
   const snapshot = await readSnapshot(folder, config);
   const log = await MetricLog.open(folder, snapshot?.trainSteps ?? 0);
@@ -94,8 +99,9 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
       source.batchAt(trainStep, microBatch),
     );
   const save = async (trainSteps: number) => {
-    await log.flush();
     const contents = { trainSteps, weights: await state.weights(), moments: await state.moments() };
+    checkWeights(contents.weights, trainSteps);
+    await log.flush();
     await writeSnapshot(folder, config, contents);
   };
 
@@ -110,6 +116,7 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
       if (trainStep + 1 < config.trainSteps) batches = batchesAt(trainStep + 1);
       const metrics = await updating;
       trainStep++;
+      checkFinite(metrics, trainStep);
       since.tokens += source.rows * source.length * config.accumulate;
 
       const isLast = trainStep === config.trainSteps;
@@ -140,4 +147,40 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
   } finally {
     await state.dispose();
   }
+}
+
+const COUNTS = [
+  'trainSteps',
+  'accumulate',
+  'logEvery',
+  'snapshotEvery',
+  'evaluateEvery',
+] as const satisfies readonly (keyof TrainConfig)[];
+
+function checkCounts(config: TrainConfig): void {
+  for (const field of COUNTS) {
+    const value = config[field];
+    if (Number.isSafeInteger(value) && value >= 1) continue;
+    throw new ConfigError(field, `${field} is ${value}; it must be a whole number from 1 up.`);
+  }
+}
+
+function checkFinite({ loss, gradNorm }: UpdateMetrics, trainStep: number): void {
+  if (!Number.isFinite(loss)) throw diverged(`the loss is ${loss}`, trainStep);
+  if (!Number.isFinite(gradNorm)) throw diverged(`the gradient norm is ${gradNorm}`, trainStep);
+}
+
+/** The weights after an update, before they replace the last good snapshot. */
+function checkWeights(weights: ModelWeights, trainStep: number): void {
+  for (const [name, values] of weights) {
+    const bad = values.find((value) => !Number.isFinite(value));
+    if (bad !== undefined) throw diverged(`${name} holds ${bad}`, trainStep);
+  }
+}
+
+function diverged(what: string, trainStep: number): ConfigError {
+  return new ConfigError(
+    'learningRate',
+    `Train step ${trainStep}: ${what}; it must be finite. The last snapshot is kept: lower learningRate, clip gradients or check the data, and start again.`,
+  );
 }
