@@ -14,6 +14,7 @@ import type { PolicyFamily } from './frontier.js';
 import { frontier } from './frontier.js';
 import type { LoopReadings } from './readings.js';
 import { readLoops } from './readings.js';
+import { streamAccuracy } from './stream-accuracy.js';
 import { lossByDepth } from './text-loss.js';
 
 const CONFIG: LoopLMConfig = {
@@ -163,6 +164,54 @@ describe('readings of a model with four loops', () => {
     }
     const depths = new Set(exits.map(({ exitDepth }) => exitDepth));
     if (at < 1 && family !== 'fixed') expect(depths.size).toBeGreaterThan(1);
+  });
+
+  const streamed = () => documents.map((document) => ({ ...document, promptLength: 2 }));
+
+  test.each(POLICIES)('streamed per-loop with %s at %d agrees too', async (family, at) => {
+    const exitPolicy = parseExitPolicy(`${family}:${at}`);
+    const { answers } = await streamAccuracy(engine, streamed(), {
+      exitPolicy,
+      kvPolicy: 'per-loop',
+      prefill: 'deferred',
+      batchSize: 5,
+    });
+    expect(answers).toHaveLength(readings.length);
+    for (const [index, { documentIndex, position, ...answer }] of answers.entries()) {
+      const reading = readings[index]!;
+      expect([documentIndex, position]).toEqual([reading.documentIndex, reading.position]);
+      const [point] = frontier([[reading]], family, [at]);
+      const { exitDepth, isCorrect } = answer;
+      expect(point).toMatchObject({ meanDepth: exitDepth, accuracy: Number(isCorrect) });
+    }
+  });
+
+  test('at full depth last-exited gives the answers of per-loop, and all loops are run', async () => {
+    const options = { exitPolicy: parseExitPolicy('full') };
+    const exact = await streamAccuracy(engine, streamed(), { ...options, kvPolicy: 'per-loop' });
+    const other = await streamAccuracy(engine, streamed(), { ...options, kvPolicy: 'last-exited' });
+    expect(other).toEqual(exact);
+    expect(exact.executedLoops).toBe(exact.fullDepthLoops);
+  });
+
+  test('early exits under last-exited and shared compute fewer loops than full depth', async () => {
+    for (const kvPolicy of ['last-exited', 'shared'] as const) {
+      const exitPolicy = parseExitPolicy('fixed:2');
+      const result = await streamAccuracy(engine, streamed(), { exitPolicy, kvPolicy });
+      const promptTokens = 2 * documents.length;
+      const allTokens = documents.reduce((sum, { ids }) => sum + ids.length, 0);
+      expect(result.executedLoops).toBe(4 * promptTokens + 2 * (allTokens - promptTokens));
+      expect(result.fullDepthLoops).toBe(4 * allTokens);
+    }
+  });
+
+  test('a label inside the prompt is refused', async () => {
+    const inside = documents.map((document) => ({ ...document, promptLength: 3 }));
+    const running = streamAccuracy(engine, inside, {
+      exitPolicy: parseExitPolicy('full'),
+      kvPolicy: 'shared',
+    });
+    await expect(running).rejects.toThrow(ConfigError);
   });
 
   test('sampled gives the mean of many real draws', async () => {
