@@ -52,9 +52,9 @@ function propagateOp(pending: PendingGradients, node: Tensor, grad: Tensor): voi
 }
 
 /**
- * Builds a region again, from inputs that wait for the incoming gradient. What leaves the region
- * waits in turn for the gradients of what it uses from outside. So all of its inner values are
- * computed, used and freed before the backward pass moves on, in whatever order programs run.
+ * Builds a region again, from inputs that wait for the incoming gradient and for the region before.
+ * What leaves the region waits in turn for all gradients found in it, those of weights included. So
+ * inner values are computed, used and freed region by region, in whatever order programs run.
  */
 function propagateRegion(
   pending: PendingGradients,
@@ -63,7 +63,8 @@ function propagateRegion(
   rebuild: NonNullable<Tensor['rebuild']>,
 ): void {
   const inputs = node.inputs.slice(1);
-  const starts = inputs.map((x) => barrier(x, grad));
+  const signals = pending.lastRegion ? [grad, pending.lastRegion] : [grad];
+  const starts = inputs.map((x) => barrier(x, ...signals));
   const edge = (starts.at(-1) ?? grad).id;
   const again = rebuild(starts);
   const inner = ancestors([again], edge);
@@ -72,12 +73,14 @@ function propagateRegion(
   pending.add(again, grad);
   propagate(pending, edge);
 
-  const parts = starts.map((start) => pending.take(start));
-  const used = new Set([again, ...inner.flatMap((x) => x.inputs)]);
+  const used = new Set([again, ...inner.flatMap((x) => x.inputs), ...starts]);
   const outside = [...used].filter(({ id, dtype }) => id <= edge && dtype === 'f32');
-  const signals = outside.flatMap((x) => pending.peek(x) ?? []);
-  parts.forEach((part, index) => {
-    if (part) pending.add(inputs[index]!, barrier(part, ...signals));
+  const found = outside.flatMap((x) => pending.peek(x) ?? []);
+  const finished = barrier(scalar(0), ...found);
+  pending.lastRegion = finished;
+  starts.forEach((start, index) => {
+    const part = pending.take(start);
+    if (part) pending.add(inputs[index]!, barrier(part, finished));
   });
 }
 
@@ -100,6 +103,8 @@ class PendingGradients {
   readonly #admitted = new Set<number>();
   readonly #open = new Map<number, readonly [Tensor, Tensor]>();
   readonly #results = new Map<number, Tensor>();
+  /** Available when the gradients of the last region have been computed. */
+  lastRegion: Tensor | undefined;
 
   constructor(wanted: readonly Tensor[]) {
     this.#wanted = new Set(wanted.map(({ id }) => id));

@@ -105,19 +105,32 @@ describe('ONNX Runtime', () => {
     expect(countOf(await optimized(graph), 'Exp')).toBe(3);
   });
 
-  test('finishes all gradients of a region before it computes an earlier region again', async () => {
-    const depth = 4;
-    const model = await optimized(expChain(depth, recompute, squares));
+  /** Every second computation waits for the weight gradients of all later regions. */
+  async function expectOneAfterAnother(graph: Graph, numRegions: number): Promise<void> {
+    const model = await optimized(graph);
     const exps = model.nodes.filter(({ opType }) => opType === 'Exp');
     const sorted = exps.toSorted((a, b) => needs(model, a).size - needs(model, b).size);
-    const again = sorted.slice(depth);
-    expect(again).toHaveLength(depth);
+    const again = sorted.slice(numRegions);
+    expect(again).toHaveLength(numRegions);
     again.forEach((node, index) => {
       const finished = needs(model, node);
-      for (let later = depth - 1; later > depth - 1 - index; later--) {
+      for (let later = numRegions - 1; later > numRegions - 1 - index; later--) {
         expect(finished).toContain(makerOf(model, `d${later}`));
       }
     });
+  }
+
+  test('finishes all gradients of a region before it computes an earlier region again', () =>
+    expectOneAfterAnother(expChain(4, recompute, squares), 4));
+
+  test('does so also for regions that do not depend on each other', () => {
+    const weights = [0, 1, 2, 3].map((branch) => input(`w${branch}`, 'f32', [8]));
+    const branches = weights.map((weight, branch) =>
+      recompute(([y]) => exp(mul(y!, weight)), [input(`x${branch}`, 'f32', [4, 8])]),
+    );
+    const loss = branches.map(squares).reduce((sum, part) => add(sum, part));
+    const grads = gradients(loss, weights).map((grad, branch) => [`d${branch}`, grad!] as const);
+    return expectOneAfterAnother(buildGraph({ loss, ...Object.fromEntries(grads) }), 4);
   });
 });
 
