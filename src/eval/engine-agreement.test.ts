@@ -187,9 +187,15 @@ describe('readings of a model with four loops', () => {
   });
 
   test('at full depth last-exited gives the answers of per-loop, and all loops are run', async () => {
-    const options = { exitPolicy: parseExitPolicy('full') };
-    const exact = await streamAccuracy(engine, streamed(), { ...options, kvPolicy: 'per-loop' });
-    const other = await streamAccuracy(engine, streamed(), { ...options, kvPolicy: 'last-exited' });
+    const atFullDepth = { exitPolicy: parseExitPolicy('full') };
+    const exact = await streamAccuracy(engine, streamed(), {
+      ...atFullDepth,
+      kvPolicy: 'per-loop',
+    });
+    const other = await streamAccuracy(engine, streamed(), {
+      ...atFullDepth,
+      kvPolicy: 'last-exited',
+    });
     expect(other).toEqual(exact);
     expect(exact.executedLoops).toBe(exact.fullDepthLoops);
   });

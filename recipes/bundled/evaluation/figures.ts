@@ -130,9 +130,15 @@ export async function readFigures<Schema extends z.ZodType>(
   );
 }
 
-/** Figures as the text of a file, numbers rounded to five places. */
+/** Figures as the text of a file: numbers rounded to five places, a line for each item of a list. */
 export function figuresToJson(figures: Evaluation | Comparison): string {
-  const round = (_: string, value: unknown) =>
-    typeof value === 'number' ? Number(value.toFixed(5)) : value;
-  return `${JSON.stringify(figures, round, 1)}\n`;
+  const toText = (value: unknown) =>
+    JSON.stringify(value, (_, inner: unknown) =>
+      typeof inner === 'number' ? Number(inner.toFixed(5)) : inner,
+    );
+  const fields = Object.entries(figures).map(([name, value]: [string, unknown]) => {
+    const items = Array.isArray(value) && value.map((item) => `\n    ${toText(item)}`).join(',');
+    return `  "${name}": ${items ? `[${items}\n  ]` : toText(value)}`;
+  });
+  return `{\n${fields.join(',\n')}\n}\n`;
 }

@@ -1,0 +1,184 @@
+/** Laws of measuring and reporting the bundled model, on tiny models and made-up figures. */
+import type { LoopLMConfig } from 'looplm/model';
+import { initializeWeights, memoryFolder } from 'looplm/model';
+import { createInlineDevice, encodeSafetensors } from 'looplm/runtime';
+import { Tokenizer } from 'looplm/tokenizer';
+import { expect, test } from 'vitest';
+import { GATES_FILE } from '../gates.js';
+import { isHeldOut, TASKS } from '../tasks.js';
+import { bundledTokenizerJson } from '../tokenizer.js';
+import { bundledCharts } from './charts.js';
+import type { Comparison, Evaluation } from './figures.js';
+import { comparisonSchema, evaluationSchema, figuresToJson, GATES } from './figures.js';
+import { readGates } from './gates-file.js';
+import {
+  accuracyCell,
+  exitFigures,
+  gateFigures,
+  measureSets,
+  overallFrontier,
+  rankCorrelations,
+} from './measure.js';
+import { replaceMarked } from './marked-text.js';
+import { longerSets, TASK_NAMES, trainedSets } from './problem-sets.js';
+import { pointsNear } from './streams.js';
+import { evaluationTables, readmeTables } from './tables.js';
+
+const tokenizer = Tokenizer.fromJson(bundledTokenizerJson());
+const encode = (text: string) => tokenizer.encode(text);
+
+const CONFIG: LoopLMConfig = {
+  hiddenSize: 8,
+  intermediateSize: 8,
+  numHiddenLayers: 1,
+  numAttentionHeads: 1,
+  numKeyValueHeads: 1,
+  headDim: 8,
+  vocabSize: tokenizer.vocabSize,
+  ropeTheta: 10_000,
+  rmsNormEps: 1e-6,
+  maxPositionEmbeddings: 256,
+  tieWordEmbeddings: false,
+  numLoops: 4,
+  exitThreshold: 0.4,
+  initializerRange: 0.02,
+  bosTokenId: 0,
+  eosTokenIds: [0],
+  padTokenId: 0,
+};
+const WEIGHTS = initializeWeights(CONFIG, 3, { matrixStd: 'fanIn', embeddingStd: 1 });
+
+test('sets hold held-out problems of every trained difficulty, labelled at the answer only', () => {
+  const sets = trainedSets(encode, 3);
+  for (const task of TASK_NAMES) {
+    const difficulties = sets
+      .filter((set) => set.task === task)
+      .map(({ difficulty }) => difficulty);
+    const { maxTrainedDifficulty } = TASKS[task];
+    expect(difficulties).toEqual(Array.from({ length: maxTrainedDifficulty }, (_, i) => i + 1));
+  }
+  for (const { ids, targets, promptLength } of sets.flatMap(({ documents }) => documents)) {
+    expect(isHeldOut(tokenizer.decode(ids))).toBe(true);
+    expect(targets.slice(0, -1).every((target) => target < 0)).toBe(true);
+    expect(tokenizer.decode([targets.at(-1)!])).toMatch(/^ ([0-9]|[a-z]{3})$/);
+    expect(tokenizer.decode(ids.slice(0, promptLength))).toMatch(/^[^;]+;$/);
+  }
+});
+
+test('longer sets begin where training ends', () => {
+  for (const { task, difficulty } of longerSets(encode, 1)) {
+    expect(difficulty).toBeGreaterThan(TASKS[task].maxTrainedDifficulty);
+  }
+});
+
+test('the nearest point to each depth is taken, each once', () => {
+  const points = [1, 1.9, 2.2, 4].map((meanDepth) => ({
+    policy: 'cdf' as const,
+    threshold: meanDepth / 10,
+    meanDepth,
+    accuracy: 1,
+  }));
+  expect(pointsNear(points, [1.95, 2, 3.5])).toEqual([points[1], points[3]]);
+});
+
+test('the gates of the file take the place of the gate of the model, the shipped one first', async () => {
+  const values = [0, 1, 2].map((gate) => Float32Array.from({ length: 8 }, (_, i) => gate * i));
+  const tensors = GATES.flatMap((gate, index) => [
+    { name: `${gate}.weight`, shape: [1, 8], dtype: 'F32' as const, data: values[index]! },
+    { name: `${gate}.bias`, shape: [1], dtype: 'F32' as const, data: Float32Array.of(index) },
+  ]);
+  const folder = memoryFolder('model', new Map([[GATES_FILE, encodeSafetensors(tensors)]]));
+  const weights = new Map(WEIGHTS);
+  weights.set('model.early_exit_gate.weight', values[2]!);
+  weights.set('model.early_exit_gate.bias', Float32Array.of(2));
+  const gates = await readGates(folder, CONFIG, weights);
+  expect(gates.map(({ gate }) => gate)).toEqual([GATES[2], GATES[0], GATES[1]]);
+  expect(gates.map(({ isShipped }) => isShipped)).toEqual([true, false, false]);
+  expect(gates[1]!.weights.get('model.early_exit_gate.weight')).toEqual(values[0]);
+  expect(gates[1]!.weights.get('lm_head.weight')).toBe(WEIGHTS.get('lm_head.weight'));
+});
+
+test('without a gates file the model is measured with its own gate', async () => {
+  const gates = await readGates(memoryFolder('model', new Map()), CONFIG, WEIGHTS);
+  expect(gates).toEqual([{ gate: 'own', weights: WEIGHTS, isShipped: true }]);
+});
+
+test('figures of a tiny model survive their file, and every text and picture is made of them', async () => {
+  const evaluation = await tinyEvaluation();
+  const text = figuresToJson(evaluation);
+  const read = evaluationSchema.parse(JSON.parse(text));
+  expect(read).toEqual(JSON.parse(text));
+  const comparison = tinyComparison(read);
+  expect(comparisonSchema.parse(JSON.parse(figuresToJson(comparison)))).toEqual(comparison);
+
+  const tables = evaluationTables(read, comparison);
+  for (const { task, difficulty } of read.trained) {
+    expect(tables).toContain(`| ${task} | ${difficulty} |`);
+  }
+  expect(tables).toContain('| twin |');
+  expect(tables).not.toMatch(/NaN|undefined|Infinity/);
+  expect(readmeTables(read)).not.toContain('twin');
+  expect(readmeTables(read, comparison)).toContain('| 25.0 % |');
+  for (const svg of Object.values(bundledCharts(read))) expect(svg).toMatch(/^<svg [^]*<\/svg>$/);
+});
+
+test('marked text is replaced between its markers only, and twice is once', () => {
+  const text = 'before\n<!-- figures -->\nold 1\n<!-- /figures -->\nafter\n';
+  const replaced = replaceMarked(text, 'figures', 'new 2');
+  expect(replaced).toBe('before\n<!-- figures -->\n\nnew 2\n\n<!-- /figures -->\nafter\n');
+  expect(replaceMarked(replaced!, 'figures', 'new 2')).toBe(replaced);
+  expect(replaceMarked('no markers', 'figures', 'new 2')).toBeUndefined();
+  expect(replaceMarked('<!-- /figures --><!-- figures -->', 'figures', 'new 2')).toBeUndefined();
+});
+
+async function tinyEvaluation(): Promise<Evaluation> {
+  await using device = await createInlineDevice({ numThreads: 1 });
+  const subject = { device, config: CONFIG, weights: WEIGHTS };
+  const sets = await measureSets(subject, trainedSets(encode, 2), CONFIG.numLoops);
+  const longer = await measureSets(subject, longerSets(encode, 1), CONFIG.numLoops);
+  const { exitThreshold, numLoops } = CONFIG;
+  return {
+    provenance: {
+      looplm: '0',
+      onnxruntime: '0',
+      seed: 1,
+      problemsPerDifficulty: 2,
+      streamedPerDifficulty: 1,
+    },
+    model: { parameters: 1, numLoops, exitThreshold, gate: 'stage1' },
+    trained: sets.map((set) => ({ ...accuracyCell(set), ...exitFigures(set, exitThreshold) })),
+    longer: longer.map(accuracyCell),
+    rankCorrelation: rankCorrelations(sets, exitThreshold),
+    frontiers: (
+      ['fixed', 'cdf', 'delta', 'kl', 'confidence', 'sampled', 'oracle'] as const
+    ).flatMap((policy) => overallFrontier(sets, policy)),
+    gates: [gateFigures('stage1', sets)],
+    streams: [
+      {
+        kvPolicy: 'shared',
+        policy: 'cdf',
+        threshold: 0.5,
+        meanDepth: 2,
+        accuracy: 0.5,
+        executedFraction: 0.6,
+      },
+    ],
+  };
+}
+
+/** Every rival answers a quarter of the problems. */
+function tinyComparison({ trained }: Evaluation): Comparison {
+  return {
+    seed: 1,
+    models: (['looped', 'twin', 'iso-flop'] as const).map((variant) => ({
+      variant,
+      parameters: 1,
+      numHiddenLayers: 1,
+      numLoops: 1,
+      flopsPerToken: 1,
+      trainSteps: 1,
+      tokens: 1,
+      cells: trained.map(({ task, difficulty, n }) => ({ task, difficulty, n, accuracy: 0.25 })),
+    })),
+  };
+}
