@@ -7,7 +7,7 @@ import { CheckpointError, ConfigError } from '../../src/errors.js';
 import type { BatchSource } from '../../src/data/index.js';
 import type { Folder } from '../../src/model/index.js';
 import { initializeWeights, memoryFolder } from '../../src/model/index.js';
-import type { TrainConfig } from '../../src/train/index.js';
+import type { TrainConfig, TrainOptions } from '../../src/train/index.js';
 import { METRICS_FILE, SNAPSHOT_FILE, parseMetrics, readSnapshot } from '../../src/train/index.js';
 import { encodeSafetensors, openSafetensors } from '../../src/util/safetensors.js';
 import type { SafetensorsTensor } from '../../src/util/safetensors.js';
@@ -27,14 +27,21 @@ const whole = trained();
 const textOf = (bytes: Uint8Array | undefined): string => new TextDecoder().decode(bytes);
 const recordsOf = (files: Files) => parseMetrics(textOf(files.get(METRICS_FILE)));
 
-/** Calls back when the batches of a train step are asked for, which is while the one before runs. */
-const watchedSource = (onBatch: (trainStep: number) => void): BatchSource => ({
-  ...SOURCE,
-  batchAt(trainStep, microBatch) {
-    onBatch(trainStep);
-    return SOURCE.batchAt(trainStep, microBatch);
-  },
-});
+/** Stops a run while its given train step is under way: when the batches of the next are drawn. */
+function stoppedAfter(last: number): Pick<TrainOptions, 'source' | 'signal'> {
+  const controller = new AbortController();
+  const source: BatchSource = {
+    ...SOURCE,
+    batchAt(trainStep, microBatch) {
+      if (trainStep === last) controller.abort();
+      return SOURCE.batchAt(trainStep, microBatch);
+    },
+  };
+  return { source, signal: controller.signal };
+}
+
+const isSame = (a: Float32Array, b: Float32Array): boolean =>
+  a.length === b.length && a.every((value, index) => value === b[index]);
 
 /** Runs until write number `cut` fails, or to the end; resolves to the number of writes before. */
 async function writesUntilCut(folder: Folder, cut: number, config: TrainConfig): Promise<number> {
@@ -59,12 +66,7 @@ describe('an interrupted run', () => {
     for (const stops of [[1], [3], [4], [9], [2, 5, 7, 10]]) {
       const files: Files = new Map();
       for (const stop of stops) {
-        const controller = new AbortController();
-        const source = watchedSource((trainStep) => {
-          if (trainStep === stop) controller.abort();
-        });
-        const { signal } = controller;
-        const result = await runTiny({ folder: folderOf(files), source, signal });
+        const result = await runTiny({ folder: folderOf(files), ...stoppedAfter(stop) });
         expect(result).toMatchObject({ trainStepsDone: stop, finished: false });
       }
       const result = await runTiny({ folder: folderOf(files) });
@@ -93,6 +95,23 @@ describe('an interrupted run', () => {
     await runTiny({ folder: folderOf(files) });
     expect(files).toEqual(await whole);
   });
+});
+
+it('stage II, which trains the gate alone, resumes like any other', async () => {
+  const objective = { kind: 'stage-2', target: 'forward', k: 50, gamma: 0.005 } as const;
+  const config: TrainConfig = { ...RUN_CONFIG, objective };
+  const expected: Files = new Map();
+  const { weights } = await runTiny({ folder: folderOf(expected), config });
+  const files: Files = new Map();
+  await runTiny({ folder: folderOf(files), config, ...stoppedAfter(4) });
+  await runTiny({ folder: folderOf(files), config });
+  expect(files).toEqual(expected);
+  const start = initializeWeights(config.model, 1);
+  const changed = [...weights].filter(([name, values]) => !isSame(values, start.get(name)!));
+  expect(changed.map(([name]) => name)).toEqual([
+    'model.early_exit_gate.weight',
+    'model.early_exit_gate.bias',
+  ]);
 });
 
 describe('a finished run', () => {
