@@ -230,8 +230,8 @@ describe('a written model', () => {
   });
 });
 
-test('rows of equal index add up exactly, on several threads', async () => {
-  const [numRows, width, height] = [8192, 64, 16];
+test('rows of equal index add up exactly, run after run, on several threads', async () => {
+  const [numRows, width, height] = [2048, 1024, 8];
   const indices = input('indices', 'i32', [numRows]);
   const rows = input('rows', 'f32', [numRows, width]);
   const graph = buildGraph({ sums: addRows([height, width], indices, rows) });
@@ -242,8 +242,15 @@ test('rows of equal index add up exactly, on several threads', async () => {
     ),
     rows: value([numRows, width], new Float32Array(numRows * width).fill(1)),
   };
-  const { sums } = await runOnnx(graph, feeds, {}, { intraOpNumThreads: 4 });
-  expect(new Set(sums!.data)).toEqual(new Set([numRows / height]));
+  const { bytes } = writeOnnx(graph);
+  // A race shows only now and then; this is the operator that has one.
+  expect(readModel(bytes).nodes.map(({ opType }) => opType)).not.toContain('ScatterND');
+  const session = await ort.InferenceSession.create(bytes, { intraOpNumThreads: 2 });
+  for (let run = 0; run < 5; run++) {
+    const { sums } = await runSession(session, graph, feeds);
+    expect(new Set(sums!.data)).toEqual(new Set([numRows / height]));
+  }
+  await session.release();
 });
 
 test('the gradient of a lookup is as large as its table only while it runs', () => {
