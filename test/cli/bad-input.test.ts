@@ -146,7 +146,10 @@ describe.each<[string, [what: string, argv: string[], message: RegExp][]]>([
       [
         'a wrong line in the data',
         [
-          ...['train', '--out', 'x', '--config'],
+          'train',
+          '--out',
+          'x',
+          '--config',
           trainFile('line', { data: { path: 'bad.jsonl', rows: 2, length: 8 } }),
         ],
         /bad\.jsonl, line 2/,

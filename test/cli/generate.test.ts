@@ -1,6 +1,7 @@
 /** `looplm generate`, `trace`, `inspect` and `chat` say what the library computes. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { stripVTControlCharacters } from 'node:util';
 import { expect, test } from 'vitest';
 import type { RolloutRecord } from '../../src/engine/index.js';
 import { openFile } from '../../src/platform/node/files.js';
@@ -32,10 +33,10 @@ test.each(['full', 'exact', 'last-exited', 'shared'] as const)(
     const { prompt, new_tokens, runs } = golden.generate;
     const expected = runs.find((run) => run.mode === mode && (run.q ?? 1) !== 0.3)!;
     const policy = expected.q === null ? [] : ['--exit-policy', `cdf:${expected.q}`];
-    const printed = await cliJson<Printed>([
-      ...['generate', '--model', TINY, '--ids', prompt.join(','), '--ignore-eos'],
-      ...['--max-new-tokens', String(new_tokens), ...policy, ...FLAGS[mode]],
-    ]);
+    const ids = ['--ids', prompt.join(','), '--max-new-tokens', String(new_tokens)];
+    const printed = await cliJson<Printed>(
+      ['generate', '--model', TINY, '--ignore-eos'].concat(ids, policy, FLAGS[mode]),
+    );
     expect(printed.tokenIds).toEqual(expected.tokens);
     expect(printed.exitDepths).toEqual(expected.exit_steps);
     expectClose(printed.logprobs, expected.token_logprob, TOLERANCE.rollout, 'logprobs');
@@ -66,7 +67,7 @@ test('colour is for terminals, and NO_COLOR turns it off', async () => {
   const coloured = await cli(argv, { isTerminal: true });
   const plain = await cli(argv, { isTerminal: true, env: { NO_COLOR: '1' } });
   expect(coloured.stdout).toContain('\u001b[38;5;');
-  expect(coloured.stdout.replaceAll(/\u001b\[[\d;]*m/g, '')).toBe(plain.stdout);
+  expect(stripVTControlCharacters(coloured.stdout)).toBe(plain.stdout);
   expect(plain.stdout).toBe('cup 3; swap 1 3; 1\n');
   const piped = await cli(argv);
   expect(piped.stdout).toBe(' 1\n');

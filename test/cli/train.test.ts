@@ -7,8 +7,14 @@ import { TINY, cli, cliJson, temporaryFolder } from './support.js';
 const folder = temporaryFolder();
 const model = {
   ...(JSON.parse(readFileSync(join(TINY, 'config.json'), 'utf8')) as object),
-  ...{ hidden_size: 16, head_dim: 8, num_attention_heads: 2, num_key_value_heads: 1 },
-  ...{ intermediate_size: 24, num_hidden_layers: 1, layer_types: null, vocab_size: 12 },
+  hidden_size: 16,
+  head_dim: 8,
+  num_attention_heads: 2,
+  num_key_value_heads: 1,
+  intermediate_size: 24,
+  num_hidden_layers: 1,
+  layer_types: null,
+  vocab_size: 12,
 };
 const lines = Array.from({ length: 6 }, (_, first) =>
   JSON.stringify({ ids: [first, first + 1, first + 2], targets: [-100, first + 2, first + 3] }),
@@ -62,7 +68,11 @@ test('a run leaves config, metrics, curves, snapshot and a model that loads', as
   const { exitCode } = await cli(['generate', '--model', out, '--ids', '1,2', '--json']);
   expect(exitCode).toBe(0);
   const evaluation = await cliJson<{ groups: { labels: number; accuracyByDepth: number[] }[] }>([
-    ...['eval', '--model', out, '--data', join(folder, 'data.jsonl')],
+    'eval',
+    '--model',
+    out,
+    '--data',
+    join(folder, 'data.jsonl'),
   ]);
   expect(evaluation.groups).toHaveLength(1);
   expect(evaluation.groups[0]).toMatchObject({ labels: 12 });

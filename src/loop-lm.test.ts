@@ -1,0 +1,223 @@
+/** Laws of text generation, on a random model with the byte-level tokenizer of the bundled one. */
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { bundledTokenizerConfig, bundledTokenizerJson } from '../recipes/bundled/tokenizer.js';
+import { ConfigError, DisposedError, RequestError } from './errors.js';
+import type { GenerateOptions, TextEvent, TextFinishEvent } from './loop-lm.js';
+import { LoopLM } from './loop-lm.js';
+import type { LoopLMConfig } from './model/index.js';
+import { initializeWeights, memoryFolder, saveCheckpoint } from './model/index.js';
+import type { Device } from './runtime/index.js';
+import { createInlineDevice } from './runtime/index.js';
+import { CHATML_TEMPLATES, ChatTemplate, Tokenizer } from './tokenizer/index.js';
+
+const tokenizer = Tokenizer.fromJson(bundledTokenizerJson());
+const EOS = 0;
+const config: LoopLMConfig = {
+  hiddenSize: 16,
+  intermediateSize: 24,
+  numHiddenLayers: 1,
+  numAttentionHeads: 2,
+  numKeyValueHeads: 1,
+  headDim: 8,
+  vocabSize: tokenizer.vocabSize,
+  ropeTheta: 10_000,
+  rmsNormEps: 1e-6,
+  maxPositionEmbeddings: 64,
+  tieWordEmbeddings: false,
+  numLoops: 3,
+  exitThreshold: 0.6,
+  initializerRange: 0.5,
+  eosTokenIds: [EOS],
+};
+
+function folderWith(texts: Readonly<Record<string, string>>) {
+  const encoder = new TextEncoder();
+  const files = Object.entries(texts).map(([name, text]): [string, Uint8Array] => [
+    name,
+    encoder.encode(text),
+  ]);
+  return memoryFolder('the model', new Map(files));
+}
+
+async function load(extraFiles: Readonly<Record<string, string>>, ownsDevice = false) {
+  const folder = folderWith(extraFiles);
+  await saveCheckpoint(folder, config, initializeWeights(config, 5), { dtype: 'f32' });
+  return LoopLM.load(folder, { device, ownsDevice });
+}
+
+const TOKENIZER_FILES = {
+  'tokenizer.json': JSON.stringify(bundledTokenizerJson()),
+  'tokenizer_config.json': JSON.stringify(bundledTokenizerConfig()),
+};
+
+let device: Device;
+let model: LoopLM;
+beforeAll(async () => {
+  device = await createInlineDevice({ numThreads: 1 });
+  model = await load(TOKENIZER_FILES);
+});
+afterAll(async () => {
+  await model.dispose();
+  await device.dispose();
+});
+
+/** Hot enough to produce all kinds of bytes. */
+const wild = (seed: number, more: GenerateOptions = {}): GenerateOptions => ({
+  maxNewTokens: 24,
+  ignoreEos: true,
+  sampling: { temperature: 3, seed },
+  ...more,
+});
+
+async function eventsOf(events: AsyncIterable<TextEvent>): Promise<TextEvent[]> {
+  const all: TextEvent[] = [];
+  for await (const event of events) all.push(event);
+  return all;
+}
+
+test('the pieces of a text are well-formed and together the decoding of its ids', async () => {
+  for (const seed of [1, 2, 3, 4]) {
+    const events = await eventsOf(model.generate('cup 3;', wild(seed)));
+    const finish = events.at(-1) as TextFinishEvent;
+    const pieces = events.map((event) => (event.kind === 'token' ? event.text : event.lastPiece));
+    const expected = tokenizer.decode(finish.tokenIds, { skipSpecialTokens: true });
+    expect(events.filter(({ kind }) => kind === 'finish')).toHaveLength(1);
+    expect(pieces.some((piece) => /\p{Surrogate}/u.test(piece))).toBe(false);
+    expect(pieces.join('')).toBe(expected);
+    expect(finish.text).toBe(expected);
+  }
+});
+
+test('a stop string cuts the text where it begins and ends the computation', async () => {
+  for (const seed of [1, 2, 3, 4]) {
+    const whole = await model.complete('cup 3;', wild(seed));
+    const stop = whole.text.slice(9, 11);
+    const options = wild(seed, { stopStrings: ['never', stop], record: true });
+    const events = await eventsOf(model.generate('cup 3;', options));
+    const finish = events.at(-1) as TextFinishEvent;
+    const pieces = events.map((event) => (event.kind === 'token' ? event.text : event.lastPiece));
+    expect(finish.text).toBe(whole.text.slice(0, whole.text.indexOf(stop)));
+    expect(pieces.join('')).toBe(finish.text);
+    expect(finish.finishReason).toBe('stop-string');
+    expect(finish.executedLoops).toBeLessThan(whole.executedLoops);
+    expect(finish.rollout).toMatchObject({
+      tokenIds: whole.tokenIds.slice(0, finish.tokenIds.length),
+      finishReason: 'stop-string',
+      meanDepth: finish.meanDepth,
+    });
+  }
+});
+
+test('prompts of a batch end as they end alone, stop strings included', async () => {
+  const prompts = ['cup 3;', 'take 4; plus 2;', [5, 9, 2]];
+  const [first] = [await model.complete(prompts[0]!, wild(7))];
+  const options = wild(7, { stopStrings: [first.text.slice(3, 5)], record: true });
+  const ended: TextFinishEvent[] = [];
+  for await (const event of model.generateBatch(prompts, options)) {
+    if (event.kind === 'finish') ended[event.promptIndex] = event;
+  }
+  for (const [promptIndex, prompt] of prompts.entries()) {
+    const { rollout, ...alone } = await model.complete(prompt, options);
+    const { rollout: batched, ...together } = ended[promptIndex]!;
+    const { tokenIds, text, finishReason, exitDepths, lastPiece } = alone;
+    expect(together).toMatchObject({ tokenIds, text, finishReason, exitDepths, lastPiece });
+    expect(batched!.tokenIds).toEqual(rollout!.tokenIds);
+    expect(batched!.gateLogits.map(({ length }) => length)).toEqual(
+      rollout!.gateLogits.map(({ length }) => length),
+    );
+  }
+});
+
+test('end-of-text ids stop a text unless ignored, and further stop ids join them', async () => {
+  const whole = await model.complete('cup 3;', wild(1));
+  const [, second] = whole.tokenIds;
+  const stopped = await model.complete('cup 3;', wild(1, { stopIds: [second!] }));
+  expect(stopped.tokenIds).toEqual(whole.tokenIds.slice(0, 1 + whole.tokenIds.indexOf(second!)));
+  expect(stopped.finishReason).toBe('stop-id');
+  expect(stopped.text).toBe(tokenizer.decode(stopped.tokenIds.slice(0, -1)));
+  expect(model.eosTokenIds).toEqual([EOS]);
+});
+
+test('depth bounds and policies given as text hold for every token', async () => {
+  const bounded = await model.complete('cup 3;', wild(2, { exitPolicy: 'sampled', minDepth: 2 }));
+  expect(bounded.exitDepths.every((depth) => depth >= 2)).toBe(true);
+  const fixed = await model.complete('cup 3;', wild(2, { exitPolicy: 'fixed:1' }));
+  expect(new Set(fixed.exitDepths)).toEqual(new Set([1]));
+  const { rollout } = await model.complete('cup 3;', wild(2, { record: true }));
+  expect(rollout!.exitPolicy).toBe(`cdf:${config.exitThreshold}`);
+});
+
+test('leaving the loop early frees the memory of the run', async () => {
+  const before = await device.stats();
+  for await (const event of model.generate('cup 3;', wild(1))) {
+    if (event.kind === 'token' && event.tokenIndex === 2) break;
+  }
+  expect(await device.stats()).toEqual(before);
+});
+
+test('an aborted run ends with one finish event that says so', async () => {
+  const controller = new AbortController();
+  const events: TextEvent[] = [];
+  for await (const event of model.generate('cup 3;', wild(1, { signal: controller.signal }))) {
+    events.push(event);
+    controller.abort();
+  }
+  expect(events.map(({ kind }) => kind)).toEqual(['token', 'finish']);
+  expect(events[1]).toMatchObject({ finishReason: 'aborted' });
+});
+
+test('chat continues the rendered template', async () => {
+  const chatTemplate = new ChatTemplate(CHATML_TEMPLATES.corrected);
+  const messages = [{ role: 'user', content: 'cup 3;' }];
+  const [token] = await eventsOf(model.chat(messages, { ...wild(1), chatTemplate }));
+  const prompt = chatTemplate.apply(messages, { addGenerationPrompt: true });
+  const [same] = await eventsOf(model.generate(prompt, wild(1)));
+  expect(token).toEqual(same);
+
+  const own = await load({
+    ...TOKENIZER_FILES,
+    'chat_template.jinja': '{{ messages[0].content }}',
+  });
+  const [answered] = await eventsOf(own.chat(messages, wild(1)));
+  const [continued] = await eventsOf(own.generate('cup 3;', wild(1)));
+  expect(answered).toEqual(continued);
+  await own.dispose();
+});
+
+test.each<[string, unknown, RegExp]>([
+  ['an unknown option', { temperature: 1 }, /"temperature", which is not known/],
+  ['an unknown KV policy', { kvPolicy: 'mean' }, /per-loop, last-exited, shared/],
+  ['an unknown prefill', { prefill: 'lazy' }, /full, deferred/],
+  ['a policy that cannot be read', { exitPolicy: 'deep' }, /Write one of/],
+  ['an unknown sampling field', { sampling: { topk: 1 } }, /topk/],
+  ['a stop string without text', { stopStrings: [''] }, /at least one character/],
+])('%s is a ConfigError before anything is computed', async (_, options, message) => {
+  const pending = model.complete('cup 3;', options as GenerateOptions);
+  await expect(pending).rejects.toThrow(ConfigError);
+  await expect(model.complete('cup 3;', options as GenerateOptions)).rejects.toThrow(message);
+});
+
+test('a model without tokenizer or template says what it lacks', async () => {
+  const bare = await load({});
+  await expect(bare.complete('text')).rejects.toThrow(RequestError);
+  await expect(bare.complete([1], { stopStrings: ['x'] })).rejects.toThrow(/tokenizer\.json/);
+  expect((await bare.complete([1, 2], wild(1))).text).toBe('');
+  await expect(eventsOf(bare.chat([{ role: 'user', content: 'x' }]))).rejects.toThrow(
+    /no chat template/,
+  );
+  await bare.dispose();
+  await expect(bare.complete([1])).rejects.toThrow(DisposedError);
+  await expect(LoopLM.load(folderWith({ 'tokenizer.json': '{' }), { device })).rejects.toThrow(
+    /not valid JSON/,
+  );
+});
+
+test('a device that is owned goes with the model', async () => {
+  const shared = device;
+  const owned = await createInlineDevice({ numThreads: 1 });
+  device = owned;
+  const owner = await load({}, true);
+  device = shared;
+  await owner.dispose();
+  await expect(owned.stats()).rejects.toThrow(DisposedError);
+});
