@@ -20,19 +20,19 @@ from pathlib import Path
 
 
 def tune_process():
-    """Settings that have to be in place before torch is loaded; the environment wins over them.
+    """Settings that have to be in place before torch is loaded; they win over the environment.
 
     OpenBLAS 0.3.21 takes newer AVX-512 CPUs for AVX2 ones, Debian's torch keeps to AVX2 unless
     told, and glibc returns every block above 32 MB (one [2048, 4096] of logits) to the system,
     so that each step would pay for fresh pages.
     """
     if "avx512dq" in Path("/proc/cpuinfo").read_text():
-        os.environ.setdefault("OPENBLAS_CORETYPE", "SKYLAKEX")
-        os.environ.setdefault("ATEN_CPU_CAPABILITY", "avx512")
+        os.environ["OPENBLAS_CORETYPE"] = "SKYLAKEX"
+        os.environ["ATEN_CPU_CAPABILITY"] = "avx512"
     m_trim_threshold, m_mmap_max = -1, -4
     libc = ctypes.CDLL(None)
     libc.mallopt(m_mmap_max, 0)
-    libc.mallopt(m_trim_threshold, 2**31 - 1)
+    libc.mallopt(m_trim_threshold, -1)
 
 
 tune_process()
