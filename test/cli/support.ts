@@ -34,16 +34,16 @@ export interface CliOptions {
   readonly input?: string;
   readonly env?: CliIo['env'];
   readonly isTerminal?: boolean;
-  /** Sees what is written to stderr and may press Ctrl-C. */
-  readonly onError?: (text: string, interrupt: () => void) => void;
+  /** Presses Ctrl-C: at once, or when something is written to stderr. */
+  readonly interrupts?: 'at once' | 'at progress';
 }
 
 /** Runs one command line to its end. */
 export async function cli(argv: readonly string[], options: CliOptions = {}): Promise<CliResult> {
-  const { input = '', env = {}, isTerminal = false, onError } = options;
+  const { input = '', env = {}, isTerminal = false, interrupts } = options;
   let interrupt = () => {};
   const stdout = collector();
-  const stderr = collector((text) => onError?.(text, () => interrupt()));
+  const stderr = collector(() => interrupts === 'at progress' && interrupt());
   const exitCode = await run(argv, {
     stdin: Readable.from([input]),
     stdout: Object.assign(stdout.stream, { isTTY: isTerminal, columns: 100 }),
@@ -53,6 +53,7 @@ export async function cli(argv: readonly string[], options: CliOptions = {}): Pr
     memoryBytes: () => 1,
     onInterrupt(handler) {
       interrupt = handler;
+      if (interrupts === 'at once') setTimeout(handler, 0);
       return () => (interrupt = () => {});
     },
   });
@@ -66,13 +67,13 @@ export async function cliJson<T>(argv: readonly string[]): Promise<T> {
   return JSON.parse(stdout) as T;
 }
 
-function collector(onText: (text: string) => void = () => {}) {
+function collector(onText: () => void = () => {}) {
   const parts: string[] = [];
   const stream = new Writable({
     decodeStrings: false,
     write(chunk: string, _, done) {
       parts.push(chunk);
-      onText(chunk);
+      onText();
       done();
     },
   });

@@ -43,7 +43,7 @@ test('a run that Ctrl-C stopped goes on and ends in the same bytes as one that w
   expect(done.exitCode).toBe(0);
   expect(done.stderr).toContain('train step 12 of 12: loss ');
 
-  const first = await cli(train(stopped), { onError: (_, interrupt) => interrupt() });
+  const first = await cli(train(stopped), { interrupts: 'at progress' });
   expect(first.exitCode).toBe(130);
   expect(first.stdout).toMatch(/^Stopped after \d+ of 12 train steps/);
   expect(readdirSync(stopped)).not.toContain('model.safetensors');
@@ -94,7 +94,7 @@ test('another config does not touch the run of a folder', async () => {
 test('the recipe of the bundled model starts', async () => {
   const out = join(folder, 'bundled');
   const argv = ['train', '--recipe', 'bundled', '--train-steps', '1000', '--out', out];
-  const { exitCode } = await cli(argv, { onError: (_, interrupt) => interrupt() });
+  const { exitCode } = await cli(argv, { interrupts: 'at once' });
   expect(exitCode).toBe(130);
   const saved = JSON.parse(readFileSync(join(out, 'train-config.json'), 'utf8')) as object;
   expect(saved).toMatchObject({ trainSteps: 1000, objective: { kind: 'stage-1', beta: 0.1 } });

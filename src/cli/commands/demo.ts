@@ -31,8 +31,9 @@ Examples:
   looplm demo --seed 5                  other problems
 `;
 
-/** Problems shown of each task. */
-const NUM_SHOWN = 4;
+/** Problems shown, shared among the tasks. */
+const NUM_PROBLEMS = 12;
+const NUM_SHOWN = Math.floor(NUM_PROBLEMS / Object.keys(TASKS).length);
 const DEFAULT_SEED = 1;
 
 export function registerDemo(program: Command, io: CliIo): void {
@@ -129,11 +130,11 @@ const PROBLEM_WIDTH = { min: 24, max: 64 } as const;
 
 function answerLine(answer: Answer, numLoops: number, style: Style, columns: number): string {
   const { difficulty, isRight, rightAnswer, exitDepth } = answer;
-  const rest = 42 + 2 * numLoops;
+  const rest = 38 + 2 * numLoops;
   const width = Math.max(PROBLEM_WIDTH.min, Math.min(PROBLEM_WIDTH.max, columns - rest));
   const moves = `${difficulty} ${difficulty === 1 ? 'move ' : 'moves'}`.padStart(10);
-  const shown = style.depth(answer.answer.padEnd(4), exitDepth);
-  return `${moves}  ${shorten(answer.problem, width).padEnd(width)} -> ${shown} ${(isRight ? 'right' : `not ${rightAnswer}`).padEnd(7)}  ${depthBar(style, exitDepth, numLoops)} ${exitDepth} of ${numLoops}`;
+  const shown = style.depth(answer.answer.padEnd(2), exitDepth);
+  return `${moves}  ${shorten(answer.problem, width).padEnd(width)} -> ${shown} ${(isRight ? 'right' : `not ${rightAnswer}`).padEnd(5)}  ${depthBar(style, exitDepth, numLoops)} ${exitDepth} of ${numLoops}`;
 }
 
 /** A problem without the clauses in its middle that do not fit; its end tells more than its start. */
