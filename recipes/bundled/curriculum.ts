@@ -78,7 +78,7 @@ function drawDifficulty(
 
 /**
  * Encoder of problems as training documents. The ids are the problem and its answer. The targets
- * are the running answer at the last token of each clause that has one, `<|endoftext|>` at the
+ * are the running answer at the last token of each clause, `<|endoftext|>` at the
  * answer, and `IGNORED_TARGET` elsewhere. Clauses are encoded once and remembered.
  *
  * @throws ConfigError if an answer or `<|endoftext|>` is not exactly one token; from the encoder,
@@ -113,12 +113,10 @@ function labelledDocument(
   const ids = [...pieces.flat(), finalId];
   const targets = ids.map(() => IGNORED_TARGET);
   targets[ids.length - 1] = endOfTextId;
-  // Each answer belongs to the end of one clause; the last answers to the last clauses.
-  const firstLabelled = pieces.length - answerIds.length;
   let end = 0;
   pieces.forEach((piece, index) => {
     end += piece.length;
-    targets[end - 1] = answerIds[index - firstLabelled] ?? IGNORED_TARGET;
+    targets[end - 1] = answerIds[index] ?? IGNORED_TARGET; // each clause has its answer
   });
   return { ids, targets };
 }

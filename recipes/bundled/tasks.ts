@@ -39,8 +39,6 @@ export interface TaskDefinition {
   readonly firstTrainedDifficulty: number;
   /** Longest difficulty ever trained. */
   readonly maxTrainedDifficulty: number;
-  /** Whether the opening alone has an answer worth learning (difficulty 0). */
-  readonly labelsOpening: boolean;
   /** Draws the opening of a problem. */
   begin(rng: RandomGenerator): Stage;
   /** Every opening there is, for tasks that have few. */
@@ -118,34 +116,14 @@ const sumMoves = remembered((value) =>
 
 const sumOpenings = DIGITS.map((digit) => sumStage(`take ${digit};`, digit));
 
-const NAMES = ['ann', 'bob', 'cat', 'dan', 'eve', 'fay', 'gus', 'hal', 'ivy', 'jon'];
-const CYCLE_LENGTH = 6;
-
-/** @param cycle - names in the order in which each likes the next; the last likes the first. */
-function linkStage(clause: string, cycle: readonly string[], index: number): Stage {
-  return {
-    clause,
-    answer: ` ${cycle[index]}`,
-    moves: () => [{ weight: 1, stage: linkStage('next;', cycle, (index + 1) % cycle.length) }],
-  };
-}
-
-function beginLinks(rng: RandomGenerator): Stage {
-  const cycle = shuffled(NAMES, rng).slice(0, CYCLE_LENGTH);
-  const facts = cycle.map((name, index) => `${name} likes ${cycle[(index + 1) % cycle.length]};`);
-  // The cycle is in random order already, so its first name is a random start.
-  return linkStage(`${shuffled(facts, rng).join(' ')} from ${cycle[0]};`, cycle, 0);
-}
-
 /** The tasks of the bundled model, by name. */
-export const TASKS: Readonly<Record<'cups' | 'sums' | 'links', TaskDefinition>> = {
+export const TASKS: Readonly<Record<'cups' | 'sums', TaskDefinition>> = {
   cups: {
     name: 'cups',
     description: 'A ball lies under one of five cups; say where it is after the swaps.',
     weight: 1,
     firstTrainedDifficulty: 2,
     maxTrainedDifficulty: 12,
-    labelsOpening: true,
     openings: cupOpenings,
     begin: (rng) => pick(cupOpenings, rng),
     canonical: (text) =>
@@ -159,24 +137,8 @@ export const TASKS: Readonly<Record<'cups' | 'sums' | 'links', TaskDefinition>> 
     weight: 1,
     firstTrainedDifficulty: 2,
     maxTrainedDifficulty: 8,
-    labelsOpening: true,
     openings: sumOpenings,
     begin: (rng) => pick(sumOpenings, rng),
-  },
-  links: {
-    name: 'links',
-    description: 'Each of six people likes another; follow the likes from one of them.',
-    weight: 1,
-    firstTrainedDifficulty: 1,
-    maxTrainedDifficulty: 4,
-    labelsOpening: false,
-    begin: beginLinks,
-    canonical: (text) => {
-      const from = text.indexOf('from ');
-      if (!text.includes(' likes ') || from < 0) return text;
-      const facts = text.slice(0, from).match(/[^;]+; /g) ?? [];
-      return facts.toSorted().join('') + text.slice(from);
-    },
   },
 };
 
@@ -189,8 +151,8 @@ const HELD_OUT_REMAINDER = 4;
 
 /**
  * Whether a problem belongs to the test set: one in eight does, by a hash of its text that never
- * changes. Problems that differ only in an order without meaning (`swap 1 3` and `swap 3 1`, the
- * order of the facts) fall on the same side. An opening without a move is no problem: never.
+ * changes. Problems that differ only in an order without meaning (`swap 1 3` and `swap 3 1`) fall on
+ * the same side. An opening without a move is no problem: never.
  *
  * @param promptText - a complete problem, ending with `;`, without its answer.
  */
@@ -293,7 +255,7 @@ function problemOf(task: TaskDefinition, stages: readonly Stage[]): Problem {
     task: task.name,
     difficulty: stages.length - 1,
     text,
-    answers: task.labelsOpening ? answers : answers.slice(1),
+    answers,
   };
 }
 
@@ -366,11 +328,6 @@ export function pickWeighted<Item extends { readonly weight: number }>(
   const item = items.find(({ weight }) => (rest -= weight) < 0) ?? items.at(-1);
   assert(item !== undefined, 'picked from an empty list');
   return item;
-}
-
-function shuffled<Item>(items: readonly Item[], rng: RandomGenerator): Item[] {
-  const keys = items.map((item) => ({ item, key: uniformFloat64(rng) }));
-  return keys.toSorted((a, b) => a.key - b.key).map(({ item }) => item);
 }
 
 /** The same moves for the same value, made once: a training draws millions. */

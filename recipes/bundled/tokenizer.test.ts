@@ -27,23 +27,10 @@ test('every word of a problem is one token together with its space and semicolon
     ' minus',
     ' 2;',
   ]);
-  expect(pieces('ann likes bob; bob likes eve; from bob; next; next;')).toEqual([
-    'ann',
-    ' likes',
-    ' bob;',
-    ' bob',
-    ' likes',
-    ' eve;',
-    ' from',
-    ' bob;',
-    ' next;',
-    ' next;',
-  ]);
 });
 
 test('an answer is one token with its leading space, followed by the stop token', () => {
   expect(pieces('minus 2; 4<|endoftext|>')).toEqual(['minus', ' 2;', ' 4', '<|endoftext|>']);
-  expect(pieces('next; cat<|endoftext|>')).toEqual(['next;', ' cat', '<|endoftext|>']);
 });
 
 test('special tokens have the ids 0, 1 and 2', () => {
@@ -57,7 +44,7 @@ test('the four forms of a digit are four different tokens', () => {
 });
 
 test('a word that the language lacks falls back to its bytes', () => {
-  expect(pieces(' annual 12;')).toEqual([' ', 'a', 'n', 'n', 'u', 'a', 'l', ' 1', '2;']);
+  expect(pieces(' cups 12;')).toEqual([' ', 'c', 'u', 'p', 's', ' 1', '2;']);
 });
 
 test('every id below the vocabulary size has a token, at most 400 in all', () => {
@@ -80,7 +67,18 @@ test('the config names the stop token and adds nothing to a text', () => {
 });
 
 test('any Unicode text survives encoding and decoding', () => {
-  const word = fc.constantFrom('cup', ' 3;', ' swap', 'next;', ';', ' ', '\n', 'é', '😀', '\u0004');
+  const word = fc.constantFrom(
+    'cup',
+    ' 3;',
+    ' swap',
+    'minus;',
+    ';',
+    ' ',
+    '\n',
+    'é',
+    '😀',
+    '\u0004',
+  );
   const text = fc.oneof(
     fc.string({ unit: 'binary' }),
     fc.array(word).map((words) => words.join('')),

@@ -1,7 +1,7 @@
 /**
  * The tokenizer of the bundled model: one token for each word of its tiny language.
  *
- * A word is a name, a verb or a digit together with a leading space and a directly following
+ * A word is a verb or a digit together with a leading space and a directly following
  * semicolon, so `cup 3; swap 1 3;` is five tokens. It is a byte-level BPE without merges: a word of
  * the list is taken whole (`ignore_merges`), any other text falls back to its bytes. Pure data: no
  * file is read or written here.
@@ -12,32 +12,8 @@ import { BYTE_ALPHABET, toByteAlphabet } from 'looplm/tokenizer';
 /** Special tokens of the bundled model; the index is the id. The first one ends an answer. */
 export const BUNDLED_SPECIAL_TOKENS = ['<|endoftext|>', '<|im_start|>', '<|im_end|>'] as const;
 
-/** Names that the relation problems speak of. */
-export const BUNDLED_NAMES = [
-  'ann',
-  'bob',
-  'cat',
-  'dan',
-  'eve',
-  'fay',
-  'gus',
-  'hal',
-  'ivy',
-  'jon',
-] as const;
-
-/** Words of the three kinds of problems: shell game, arithmetic, relations. */
-export const BUNDLED_WORDS = [
-  'cup',
-  'swap',
-  'take',
-  'plus',
-  'minus',
-  'times',
-  'likes',
-  'from',
-  'next',
-] as const;
+/** Words of the two kinds of problems: shell game and arithmetic. */
+export const BUNDLED_WORDS = ['cup', 'swap', 'take', 'plus', 'minus', 'times'] as const;
 
 const DIGITS = Array.from('0123456789');
 
@@ -46,7 +22,7 @@ const WORD_PATTERN = ' ?(?:[a-z]+|[0-9]);?';
 
 /** All tokens in order of their ids: special tokens, the 256 bytes, then words in four forms. */
 function tokensInOrder(): string[] {
-  const forms = [...DIGITS, ...BUNDLED_WORDS, ...BUNDLED_NAMES].flatMap((word) =>
+  const forms = [...DIGITS, ...BUNDLED_WORDS].flatMap((word) =>
     [word, ` ${word}`, `${word};`, ` ${word};`].map(toByteAlphabet),
   );
   return [...new Set([...BUNDLED_SPECIAL_TOKENS, ...BYTE_ALPHABET, ...forms])];

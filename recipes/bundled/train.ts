@@ -17,7 +17,7 @@ import { TASKS } from './tasks.js';
 import { bundledTokenizerConfig, bundledTokenizerJson } from './tokenizer.js';
 
 /** Optimizer updates of the shipped model. */
-export const BUNDLED_TRAIN_STEPS = 6000;
+export const BUNDLED_TRAIN_STEPS = 3600;
 
 export interface BundledRunOptions {
   readonly variant: Variant;
