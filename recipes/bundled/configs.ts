@@ -61,3 +61,7 @@ export function bundledTrainConfig(
     data: `bundled problems, seed ${SEED}, ${ROWS} x ${LENGTH}`,
   };
 }
+
+/** The gate and the Q-exit threshold that the model ships with: the best of evaluation.json. */
+export const SHIPPED_GATE = 'stage1';
+export const SHIPPED_EXIT_THRESHOLD = 0.2;
