@@ -12,13 +12,19 @@ import type { RandomModel } from '../engine/random-model.js';
 import { VOCAB_SIZE, makeModel, modelDraw } from '../engine/random-model.js';
 import { referenceRun } from '../engine/reference-model.js';
 import { driftFrom, expectQExit, referenceOf, requestOf, runAll } from '../engine/runs.js';
-import { expectClose, TOLERANCE } from './fixtures.js';
+import { expectClose } from './fixtures.js';
 
 interface Subject extends RandomModel {
   readonly engine: Engine;
   /** What a failing property prints instead of all weights. */
   readonly [fc.toStringMethod]: () => string;
 }
+
+/**
+ * Ten times the golden tolerance: some random models amplify rounding, so that moving every weight
+ * by half a unit in its last place moves log-probabilities by 1e-3. Mistakes move them by 0.1 to 10.
+ */
+const DRIFT = 2e-3;
 
 const NUM_MODELS = 14;
 const RUNS = { numRuns: 20, seed: 2 };
@@ -72,7 +78,7 @@ async function expectDefinition(
 ): Promise<void> {
   for (const run of await runAll(of.engine, requests, { ...options, record: true })) {
     const reference = referenceOf(of.config, of.expectedWeights, run);
-    expect(driftFrom(reference, run)).toBeLessThanOrEqual(TOLERANCE.rollout);
+    expect(driftFrom(reference, run)).toBeLessThanOrEqual(DRIFT);
   }
 }
 
@@ -116,9 +122,9 @@ describe('random models', () => {
           const gates = loops.flatMap((loop) =>
             reference.map(({ gateLogits }) => gateLogits[loop]!),
           );
-          expectClose(trace.hidden, flat('hidden'), TOLERANCE.forward, 'hidden');
-          expectClose(trace.logits, flat('logits'), TOLERANCE.forward, 'logits');
-          expectClose(trace.gateLogits, gates, TOLERANCE.forward, 'gate logits');
+          expectClose(trace.hidden, flat('hidden'), DRIFT, 'hidden');
+          expectClose(trace.logits, flat('logits'), DRIFT, 'logits');
+          expectClose(trace.gateLogits, gates, DRIFT, 'gate logits');
         },
       ),
       RUNS,
@@ -149,8 +155,8 @@ describe('random models', () => {
             const requests = [requestOf(prompt, cdfThreshold(exitThreshold))];
             const [run] = await runAll(of.engine, requests, { kvPolicy, record: true });
             const reference = referenceOf(of.config, of.expectedWeights, run!);
-            expect(driftFrom(reference, run!)).toBeLessThanOrEqual(TOLERANCE.rollout);
-            expectQExit(reference, run!, exitThreshold, TOLERANCE.probability);
+            expect(driftFrom(reference, run!)).toBeLessThanOrEqual(DRIFT);
+            expectQExit(reference, run!, exitThreshold, DRIFT);
           },
         ),
         RUNS,

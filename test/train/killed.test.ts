@@ -66,4 +66,4 @@ it('a run killed twice with SIGKILL ends in the bytes of an uninterrupted one', 
   }
   const left = (await readdir(path)).filter((name) => !name.endsWith('.tmp'));
   expect(left.toSorted()).toEqual([METRICS_FILE, SNAPSHOT_FILE].toSorted());
-});
+}, 120_000);
