@@ -110,8 +110,9 @@ function openProgress({ stderr }: CliIo): Progress {
   });
   return {
     show(record, total) {
-      if (!bar.isActive) bar.start(total, record.trainStep, { metrics: '' });
-      bar.update(record.trainStep, { metrics: describe(record) });
+      const payload = { metrics: describe(record) };
+      if (bar.isActive) bar.update(record.trainStep, payload);
+      else bar.start(total, record.trainStep, payload);
     },
     stop: () => bar.stop(),
   };
