@@ -75,7 +75,7 @@ beforeAll(async () => {
   device = await createInlineDevice({ numThreads: 1 });
   const { config, weights } = await makeModel(SMALL_MODEL);
   engine = await Engine.create({ device, config, weights });
-});
+}, 60_000);
 afterAll(async () => {
   await engine.dispose();
   await device.dispose();

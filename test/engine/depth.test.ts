@@ -37,7 +37,7 @@ beforeAll(async () => {
   device = await createInlineDevice({ numThreads: 1 });
   model = await makeModel(SMALL_MODEL);
   engine = await Engine.create({ device, config: model.config, weights: model.weights });
-});
+}, 60_000);
 afterAll(async () => {
   await engine.dispose();
   await device.dispose();

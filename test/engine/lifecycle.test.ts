@@ -30,7 +30,7 @@ beforeAll(async () => {
   device = await createInlineDevice({ numThreads: 1 });
   model = await makeModel(SMALL_MODEL);
   engine = await Engine.create({ device, config: model.config, weights: model.weights });
-});
+}, 60_000);
 beforeEach(async () => {
   before = await device.stats();
 });

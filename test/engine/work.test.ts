@@ -88,7 +88,7 @@ describe('executed loops', () => {
     device = await createInlineDevice({ numThreads: 1 });
     const { config, weights } = await makeModel(SMALL_MODEL);
     engine = await Engine.create({ device: spy.watch(device), config, weights });
-  });
+  }, 60_000);
   afterAll(async () => {
     await engine.dispose();
     await device.dispose();

@@ -43,7 +43,7 @@ beforeAll(async () => {
       return { ...model, engine, [fc.toStringMethod]: () => fc.stringify(draw) };
     }),
   );
-});
+}, 60_000);
 
 afterAll(async () => {
   for (const { engine } of subjects) await engine.dispose();

@@ -30,7 +30,7 @@ beforeAll(async () => {
     objectiveRunner(device, TINY, weights, objective, { rows, length });
   packed = await runner(ROWS, LENGTH);
   alone = await runner(1, DOCUMENT_LENGTH);
-});
+}, 60_000);
 afterAll(() => device.dispose());
 
 function pack(docs: readonly TrainingDocument[], padId: number) {
