@@ -116,6 +116,7 @@ async function evaluate(folder: Folder, size: typeof FULL): Promise<Evaluation> 
       ...exitFigures(trained[index]!, exitThreshold),
     })),
     longer: longer.map(accuracyCell),
+    shipped: overallFrontier(trained, 'cdf', [exitThreshold])[0]!,
     rankCorrelation: rankCorrelations(trained, exitThreshold),
     frontiers: frontiers.flat(),
     gates: gateRows,

@@ -27,7 +27,7 @@ export interface StreamOptions {
   readonly kvPolicy: KvPolicy;
   /** Default `full`. */
   readonly prefill?: PrefillMode;
-  /** Sequences that run together. Default 48. */
+  /** Sequences that run together. Default 32. */
   readonly batchSize?: number;
 }
 
@@ -58,7 +58,7 @@ export interface StreamResult {
 export async function streamAccuracy(
   engine: Engine,
   documents: readonly StreamedDocument[],
-  { exitPolicy, kvPolicy, prefill = 'full', batchSize = 48 }: StreamOptions,
+  { exitPolicy, kvPolicy, prefill = 'full', batchSize = 32 }: StreamOptions,
 ): Promise<StreamResult> {
   documents.forEach(checkLabels);
   // Documents of like length finish together, so that few places of a batch stand empty.

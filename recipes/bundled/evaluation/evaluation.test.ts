@@ -1,4 +1,5 @@
 /** Laws of measuring and reporting the bundled model, on tiny models and made-up figures. */
+import { KV_POLICIES } from 'looplm/engine';
 import type { LoopLMConfig } from 'looplm/model';
 import { initializeWeights, memoryFolder } from 'looplm/model';
 import { createInlineDevice, encodeSafetensors } from 'looplm/runtime';
@@ -116,6 +117,7 @@ test('figures of a tiny model survive their file, and every text and picture is 
     expect(tables).toContain(`| ${task} | ${difficulty} |`);
   }
   expect(tables).toContain('| twin |');
+  expect(tables).toContain('| `cdf:0.5` | 50.0 % at 2.00 (60 %) |');
   expect(tables).not.toMatch(/NaN|undefined|Infinity/);
   expect(readmeTables(read)).not.toContain('twin');
   expect(readmeTables(read, comparison)).toContain('| 25.0 % |');
@@ -148,21 +150,20 @@ async function tinyEvaluation(): Promise<Evaluation> {
     model: { parameters: 1, numLoops, exitThreshold, gate: 'stage1' },
     trained: sets.map((set) => ({ ...accuracyCell(set), ...exitFigures(set, exitThreshold) })),
     longer: longer.map(accuracyCell),
+    shipped: overallFrontier(sets, 'cdf', [exitThreshold])[0]!,
     rankCorrelation: rankCorrelations(sets, exitThreshold),
     frontiers: (
       ['fixed', 'cdf', 'delta', 'kl', 'confidence', 'sampled', 'oracle'] as const
     ).flatMap((policy) => overallFrontier(sets, policy)),
     gates: [gateFigures('stage1', sets)],
-    streams: [
-      {
-        kvPolicy: 'shared',
-        policy: 'cdf',
-        threshold: 0.5,
-        meanDepth: 2,
-        accuracy: 0.5,
-        executedFraction: 0.6,
-      },
-    ],
+    streams: KV_POLICIES.map((kvPolicy) => ({
+      kvPolicy,
+      policy: 'cdf',
+      threshold: 0.5,
+      meanDepth: 2,
+      accuracy: 0.5,
+      executedFraction: 0.6,
+    })),
   };
 }
 

@@ -62,7 +62,9 @@ export const evaluationSchema = z.strictObject({
   ),
   /** Problems longer than any trained one. */
   longer: z.array(cell),
-  /** Spearman's correlation of mean exit depth with difficulty. */
+  /** Q-exit at the shipped threshold with the shipped gate, over all tasks. */
+  shipped: point,
+  /** Spearman's correlation of mean exit depth with difficulty there. */
   rankCorrelation: byTask(number),
   /** Every policy with the shipped gate under `per-loop`, exactly. */
   frontiers: z.array(point),

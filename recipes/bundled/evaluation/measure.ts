@@ -35,7 +35,7 @@ export interface MeasuredSet extends ProblemSet {
 }
 
 /** Thresholds that are tried; the ends of each range are close to depth 1 and to full depth. */
-export const THRESHOLDS: Readonly<Record<PolicyFamily, readonly number[]>> = {
+const THRESHOLDS: Readonly<Record<PolicyFamily, readonly number[]>> = {
   fixed: [1, 2, 3, 4],
   cdf: [
     0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75,
@@ -92,15 +92,16 @@ export function exitFigures(
 }
 
 /** Points of a policy for each task; its difficulties count the same. */
-export function taskFrontiers(
+function taskFrontiers(
   sets: readonly MeasuredSet[],
   policy: PolicyFamily,
+  thresholds = THRESHOLDS[policy],
 ): Record<TaskName, FrontierPoint[]> {
   return eachTask((task) =>
     frontier(
       sets.filter((set) => set.task === task).map(({ readings }) => readings),
       policy,
-      THRESHOLDS[policy],
+      thresholds,
     ),
   );
 }
@@ -109,8 +110,9 @@ export function taskFrontiers(
 export function overallFrontier(
   sets: readonly MeasuredSet[],
   policy: PolicyFamily,
+  thresholds = THRESHOLDS[policy],
 ): FrontierPoint[] {
-  return meanPoints(Object.values(taskFrontiers(sets, policy)));
+  return meanPoints(Object.values(taskFrontiers(sets, policy, thresholds)));
 }
 
 /** Spearman's correlation of mean exit depth with difficulty, for each task. */

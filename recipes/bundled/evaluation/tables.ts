@@ -1,8 +1,10 @@
 /**
  * The figures of the bundled model as markdown: the tables of its model card and of the README.
  */
+import type { KvPolicy } from 'looplm/engine';
+import { KV_POLICIES } from 'looplm/engine';
 import type { FrontierPoint } from 'looplm/eval';
-import { cheapestPoint, mean, POLICY_FAMILIES } from 'looplm/eval';
+import { cheapestPoint, mean, meanRows, POLICY_FAMILIES } from 'looplm/eval';
 import type { Cell, Comparison, Evaluation } from './figures.js';
 import { fullDepthAccuracy, KEPT_ACCURACY } from './measure.js';
 import type { TaskName } from './problem-sets.js';
@@ -35,68 +37,55 @@ export function readmeTables(evaluation: Evaluation, comparison?: Comparison): s
   return summary(evaluation, rivalsOf(comparison));
 }
 
-function summary({ model, trained, rankCorrelation, gates }: Evaluation, rivals: readonly Rival[]) {
-  const { numLoops, exitThreshold } = model;
+function summary(evaluation: Evaluation, rivals: readonly Rival[]): string {
+  const { model, trained, rankCorrelation, gates, shipped } = evaluation;
   const rows = TASK_NAMES.map((task) => {
     const cells = trained.filter((cell) => cell.task === task);
     return {
-      task,
       numProblems: cells.reduce((sum, { n }) => sum + n, 0),
-      byDepth: depths(numLoops).map((depth) => mean(cells.map((cell) => at(cell, depth)))),
+      accuracies: [
+        ...depths(model.numLoops).map((depth) => mean(cells.map((cell) => at(cell, depth)))),
+        ...rivals.map(({ accuracy }) => mean(cells.map((cell) => accuracy(task, cell.difficulty)))),
+      ],
       exitDepth: mean(cells.map(({ meanExitDepth }) => meanExitDepth)),
-      rivals: rivals.map(({ accuracy }) =>
-        mean(cells.map((cell) => accuracy(task, cell.difficulty))),
-      ),
     };
   });
-  const all = {
-    byDepth: depths(numLoops).map((depth) => mean(rows.map(({ byDepth }) => byDepth[depth - 1]!))),
-    rivals: rivals.map((_, index) => mean(rows.map((row) => row.rivals[index]!))),
+  const line = (
+    name: string,
+    { numProblems, accuracies, exitDepth }: (typeof rows)[number],
+    rank: string,
+  ) => [name, String(numProblems), ...accuracies.map(percent), exitDepth.toFixed(2), rank];
+  const total = {
+    numProblems: rows.reduce((sum, { numProblems }) => sum + numProblems, 0),
+    accuracies: meanRows(rows.map(({ accuracies }) => accuracies)),
+    exitDepth: shipped.meanDepth,
   };
-  const shipped = gates[0]!;
-  const point = shipped.points.find(({ threshold }) => threshold === exitThreshold);
-  const lines = [
-    `Held-out problems of trained lengths; accuracy is the mean over difficulties. Exit depth is the mean under \`cdf:${exitThreshold}\`, the threshold that the model ships with, and "rank" its rank correlation with difficulty (Spearman).`,
+  const { cheapest } = gates[0]!;
+  return [
+    `Accuracy on held-out problems of trained lengths, as the mean over difficulties. "Exit depth" is the mean under \`cdf:${model.exitThreshold}\`, with which the model ships, and "rank" its rank correlation with difficulty.`,
     table(
       [
         'task',
         'problems',
-        ...depths(numLoops).map((depth) => `depth ${depth}`),
+        ...depths(model.numLoops).map((depth) => `depth ${depth}`),
+        ...rivals.map(({ variant }) => variant),
         'exit depth',
         'rank',
-        ...rivals.map(({ variant }) => variant),
       ],
       [
-        ...rows.map((row) => [
-          row.task,
-          String(row.numProblems),
-          ...row.byDepth.map(percent),
-          row.exitDepth.toFixed(2),
-          rankCorrelation[row.task].toFixed(2),
-          ...row.rivals.map(percent),
-        ]),
-        [
-          'mean',
-          String(rows.reduce((sum, { numProblems }) => sum + numProblems, 0)),
-          ...all.byDepth.map(percent),
-          mean(rows.map(({ exitDepth }) => exitDepth)).toFixed(2),
-          '',
-          ...all.rivals.map(percent),
-        ],
+        ...TASK_NAMES.map((task, index) =>
+          line(task, rows[index]!, rankCorrelation[task].toFixed(2)),
+        ),
+        line('mean', total, ''),
       ],
     ),
-    ...(point
-      ? [
-          `At that threshold the accuracy is ${percent(point.accuracy)} with ${share(point.meanDepth, numLoops)} of the loops.`,
-        ]
-      : []),
-    ...(shipped.cheapest
-      ? [
-          `The cheapest threshold that keeps 99 % of the full-depth accuracy is ${shipped.cheapest.threshold}: ${percent(shipped.cheapest.accuracy)} at a mean depth of ${shipped.cheapest.meanDepth.toFixed(2)}, ${share(shipped.cheapest.meanDepth, numLoops)} of the loops.`,
-        ]
-      : []),
-  ];
-  return lines.join('\n\n');
+    `Where each token exits by itself the accuracy is ${percent(shipped.accuracy)}, with ${share(shipped.meanDepth, model.numLoops)} of the loops.`,
+    cheapest
+      ? `The cheapest threshold that keeps 99 % of the full-depth accuracy is ${cheapest.threshold}: ${percent(cheapest.accuracy)} with ${share(cheapest.meanDepth, model.numLoops)} of the loops.`
+      : '',
+  ]
+    .join('\n\n')
+    .trim();
 }
 
 function comparedModels({ models }: Comparison): string {
@@ -216,17 +205,21 @@ function gateTable({ gates, model }: Evaluation): string {
 }
 
 function streamTable({ streams, provenance }: Evaluation): string {
+  const policies = [...new Set(streams.map(label))];
+  const outcome = (policy: string, kvPolicy: KvPolicy): string => {
+    const point = streams.find((one) => one.kvPolicy === kvPolicy && label(one) === policy);
+    if (!point) return '';
+    const computed = (100 * point.executedFraction).toFixed(0);
+    return `${percent(point.accuracy)} at ${point.meanDepth.toFixed(2)} (${computed} %)`;
+  };
   return section(
     'KV policies',
-    `Real runs over ${provenance.streamedPerDifficulty} problems of each difficulty, in which every token of a problem but its first clause exits where the policy says. Depth and accuracy are those of the answers; "computed" counts loops of all tokens.`,
+    `Real runs over ${provenance.streamedPerDifficulty} problems of each difficulty, in which every token of a problem but its first clause exits where the policy says. Accuracy at mean depth of the answers, and in brackets the loops computed for all tokens, of those of full depth.`,
     table(
-      ['policy', 'KV policy', 'mean depth', 'accuracy', 'computed'],
-      streams.map((point) => [
-        `\`${label(point)}\``,
-        `\`${point.kvPolicy}\``,
-        point.meanDepth.toFixed(2),
-        percent(point.accuracy),
-        percent(point.executedFraction),
+      ['policy', ...KV_POLICIES.map((kvPolicy) => `\`${kvPolicy}\``)],
+      policies.map((policy) => [
+        `\`${policy}\``,
+        ...KV_POLICIES.map((kvPolicy) => outcome(policy, kvPolicy)),
       ]),
     ),
   );
