@@ -63,9 +63,6 @@ export type Objective =
     }
   | { readonly kind: 'last-loop' };
 
-/** Names of the graph's batch inputs; shapes `[B, T]`, angles `[B*T, 1, Dh/2]`. */
-export const BATCH_INPUTS = ['ids', 'targets', 'segments', 'cos', 'sin', 'inverseCount'] as const;
-
 export interface ObjectiveOptions {
   readonly rows: number;
   readonly length: number;
@@ -90,7 +87,8 @@ export interface ObjectiveGraph {
 export type MetricName = 'loss' | 'lossPerLoop' | 'accuracyPerLoop' | 'meanExitPdf' | 'entropy';
 
 /**
- * The graph of an objective over a batch of fixed size; every parameter is an input by `hfName`.
+ * The graph of an objective over a batch of fixed size. Every parameter is an input by `hfName`; the
+ * others are those of `batchFeeds`.
  *
  * @throws ConfigError for stage II on a model of one loop
  */

@@ -4,12 +4,12 @@
 import fc from 'fast-check';
 import type { LoopLMConfig, ModelWeights, WeightDtype } from '../../src/model/index.js';
 import {
+  elementCount,
   loadCheckpoint,
   memoryFolder,
   parameterSpecs,
   saveCheckpoint,
 } from '../../src/model/index.js';
-import { elementCount } from '../../src/model/index.js';
 import { normalSampler } from '../../src/util/normal.js';
 
 export const VOCAB_SIZE = 11;

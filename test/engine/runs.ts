@@ -17,7 +17,7 @@ import type { LoopLMConfig, ModelWeights } from '../../src/model/index.js';
 import type { ReadVersion, ReferenceInput, ReferenceToken } from './reference-model.js';
 import { referenceRun, softmax } from './reference-model.js';
 
-export const GREEDY = parseSamplingOptions({});
+const GREEDY = parseSamplingOptions({});
 
 /** A greedy request. */
 export function requestOf(
