@@ -25,7 +25,7 @@ export const nonZeroInteger = smallInteger.map((n) => (n < 0 ? n : n + 1));
 export const bit = fc.integer({ min: 0, max: 1 });
 export const indexBelow = (size: number) => fc.integer({ min: 0, max: size - 1 });
 
-export const size = fc.integer({ min: 1, max: 4 });
+export const size = fc.integer({ min: 1, max: 3 });
 
 /** Sizes of a tensor; every rank is equally likely. */
 export const dimsOfRank = (minRank: number, maxRank: number) =>

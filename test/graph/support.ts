@@ -125,6 +125,29 @@ export function expectDerivative(loss: Tensor, gradient: Value, feeds: Feeds, na
   });
 }
 
+/** Checks the derivative of a scalar along one direction through all inputs at once. */
+export function expectDerivativeAlong(
+  loss: Tensor,
+  gradients: Feeds,
+  feeds: Feeds,
+  direction: Feeds,
+): void {
+  const lossAt = (distance: number) => {
+    const moved = Object.entries(feeds).map(([name, { dims, data }]) => {
+      const along = direction[name]!.data;
+      return [name, { dims, data: data.map((x, index) => x + distance * along[index]!) }] as const;
+    });
+    return evaluate([loss], Object.fromEntries(moved))[0]!.data[0]!;
+  };
+  const numeric = (lossAt(DIFFERENCE) - lossAt(-DIFFERENCE)) / (2 * DIFFERENCE);
+  let exact = 0;
+  for (const [name, { data }] of Object.entries(gradients)) {
+    data.forEach((x, index) => (exact += x * direction[name]!.data[index]!));
+  }
+  const error = Math.abs(exact - numeric) / Math.max(1, Math.abs(numeric));
+  expect(error).toBeLessThan(FINITE_DIFFERENCE_TOLERANCE);
+}
+
 /** Evaluates tensors in ONNX Runtime, in the given order. */
 export async function runTensors(
   tensors: readonly Tensor[],
