@@ -222,6 +222,17 @@ describe('held-out problems', () => {
     }
   });
 
+  test('a test problem begins as asked: as training may, or as it never does', () => {
+    for (const task of ALL_TASKS) {
+      const starts = (start: 'trained' | 'held-out') =>
+        heldOutProblems(task, 6, 64, 5, start).map(({ answers }) =>
+          answers.slice(0, -1).some(({ prefixText }) => isHeldOut(prefixText)),
+        );
+      expect(new Set(starts('trained'))).toEqual(new Set([false]));
+      expect(new Set(starts('held-out'))).toEqual(new Set([true]));
+    }
+  });
+
   test('a small space gives all it has', () => {
     const texts = [1, 2, 3, 4, 5].flatMap((cup) =>
       [1, 2, 3, 4, 5].flatMap((from) =>

@@ -265,11 +265,18 @@ const MAX_LISTED_TEXTS = 10_000;
 const MAX_DRAWS_PER_PROBLEM = 400;
 
 /**
+ * How a held-out problem begins: with moves that training may contain (`trained`), or with at least
+ * one prefix that is held out as well (`held-out`), so that training never showed its beginning.
+ */
+export type ProblemStart = 'trained' | 'held-out';
+
+/**
  * Distinct held-out problems of one difficulty, drawn as in training. Where the space is small and
  * holds no more than `count`, all of them.
  *
  * @param count - how many are wanted; fewer come back where there are not as many.
  * @param seed - equal seeds give equal problems.
+ * @param start - default `trained`. Problems of one move have no other.
  * @throws ConfigError if `difficulty` is not a positive integer.
  */
 export function heldOutProblems(
@@ -277,17 +284,24 @@ export function heldOutProblems(
   difficulty: number,
   count: number,
   seed: number,
+  start: ProblemStart = 'trained',
 ): Problem[] {
   checkDifficulty(difficulty);
-  const listed = listProblems(task, difficulty)?.filter(({ text }) => isHeldOut(text));
+  const isWanted = (problem: Problem) => isHeldOut(problem.text) && startOf(problem) === start;
+  const listed = listProblems(task, difficulty)?.filter(isWanted);
   if (listed !== undefined && listed.length <= count) return listed;
   const rng = generatorFor(seed, difficulty);
   const found = new Map<string, Problem>();
   for (let draw = 0; found.size < count && draw < count * MAX_DRAWS_PER_PROBLEM; draw++) {
     const problem = generateProblem(task, difficulty, rng);
-    if (isHeldOut(problem.text)) found.set(problem.text, problem);
+    if (isWanted(problem)) found.set(problem.text, problem);
   }
   return [...found.values()];
+}
+
+function startOf({ answers }: Problem): ProblemStart {
+  const hasHeldOutPrefix = answers.slice(0, -1).some(({ prefixText }) => isHeldOut(prefixText));
+  return hasHeldOutPrefix ? 'held-out' : 'trained';
 }
 
 /** Every problem of one difficulty, or undefined where there are too many to list. */
