@@ -13,6 +13,7 @@ import type { Tensor } from '../graph/index.js';
 import {
   add,
   argmax,
+  barrier,
   cast,
   concat,
   crossEntropy,
@@ -113,11 +114,12 @@ export function objectiveGraph(config: LoopLMConfig, options: ObjectiveOptions):
   const states = batchLoopStates(config, leaf, { rows, length, recomputesLoops });
   const head = tensors.get(headName(config))!;
   const params = loopParams(config, leaf);
-  const tokenLosses = states.map((h) => {
+  const correct = states.map((h) => cast(equal(argmax(readout(h, head)), labels), 'f32'));
+  const tokenLosses = states.map((h, loopIndex) => {
     const loss = ([x]: readonly Tensor[]) => crossEntropy(readout(x!, head), labels);
-    return options.recompute === undefined || options.recompute === 'none'
-      ? loss([h])
-      : recompute(loss, [h]);
+    const keepsLogits = options.recompute === undefined || options.recompute === 'none';
+    // The barrier has the metric computed now, so that its logits need not live to the end.
+    return barrier(keepsLogits ? loss([h]) : recompute(loss, [h]), correct[loopIndex]!);
   });
   const gates = states.map((h) => gateLogit(h, params));
   const logPdf = logExitPdf(gates);
@@ -125,7 +127,6 @@ export function objectiveGraph(config: LoopLMConfig, options: ObjectiveOptions):
 
   const mean = (x: Tensor) => reduceSum(mul(x, weight)); // [N] to []
   const loss = lossOf(objective, { tokenLosses, gates, logPdf, entropy, mean });
-  const correct = states.map((h) => cast(equal(argmax(readout(h, head)), labels), 'f32'));
   const trained = parameterSpecs(config)
     .filter(
       ({ kind }) => objective.kind !== 'stage-2' || kind === 'gateWeight' || kind === 'gateBias',
