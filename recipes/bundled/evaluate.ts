@@ -3,9 +3,11 @@
  * evaluation.json beside it and the pictures to docs/images, and prints the tables.
  *
  * With `--quick` it measures a fifth of the problems and writes nothing. `--model FOLDER` and
- * `--images FOLDER` name other places. Texts are updated by report.ts.
+ * `--images FOLDER` name other places, `--threads N` the threads to compute with. Texts are updated
+ * by report.ts.
  */
 import { createRequire } from 'node:module';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Engine, KV_POLICIES } from 'looplm/engine';
@@ -15,6 +17,7 @@ import { POLICY_FAMILIES } from 'looplm/eval';
 import type { Folder } from 'looplm/model';
 import { loadCheckpoint, modelCost } from 'looplm/model';
 import { nodeFolder, writeFileAtomic } from 'looplm/node';
+import type { Device } from 'looplm/runtime';
 import { createInlineDevice } from 'looplm/runtime';
 import { Tokenizer } from 'looplm/tokenizer';
 import { bundledCharts } from './evaluation/charts.js';
@@ -32,7 +35,12 @@ import {
   truncateSets,
 } from './evaluation/measure.js';
 import type { ProblemSet } from './evaluation/problem-sets.js';
-import { EVALUATION_SEED, longerSets, trainedSets } from './evaluation/problem-sets.js';
+import {
+  EVALUATION_SEED,
+  longerSets,
+  trainedSets,
+  unseenStartSets,
+} from './evaluation/problem-sets.js';
 import { pointsNear, streamFigures } from './evaluation/streams.js';
 import { evaluationTables } from './evaluation/tables.js';
 
@@ -51,11 +59,13 @@ async function main(): Promise<void> {
       model: { type: 'string', default: 'models/bundled' },
       images: { type: 'string', default: 'docs/images' },
       quick: { type: 'boolean', default: false },
+      threads: { type: 'string', default: String(availableParallelism()) },
     },
   });
   const size = values.quick ? QUICK : FULL;
   const folder = nodeFolder(values.model);
-  const evaluation = await evaluate(folder, size);
+  await using device = await createInlineDevice({ numThreads: Number(values.threads) });
+  const evaluation = await evaluate(device, folder, size);
   console.log(evaluationTables(evaluation));
   if (values.quick) return;
   await folder.write(EVALUATION_FILE, figuresToJson(evaluation));
@@ -65,23 +75,29 @@ async function main(): Promise<void> {
   console.log(`Wrote ${join(values.model, EVALUATION_FILE)} and the pictures of ${values.images}.`);
 }
 
-async function evaluate(folder: Folder, size: typeof FULL): Promise<Evaluation> {
+async function evaluate(device: Device, folder: Folder, size: typeof FULL): Promise<Evaluation> {
   const { config, weights } = await loadCheckpoint(folder);
   const tokenizer = Tokenizer.fromJson(JSON.parse(await folder.readText('tokenizer.json')));
   const encode = (text: string) => tokenizer.encode(text);
   const gates = await readGates(folder, config, weights);
   const { numLoops, exitThreshold } = config;
   const loopsTried = LOOPS_TRIED * numLoops;
-  await using device = await createInlineDevice();
   const subject: Subject = { device, config, weights };
 
   const trainedProblems = trainedSets(encode, size.problems);
   const deep = await measureSets(subject, trainedProblems, loopsTried, progress('trained lengths'));
+  const longerProblems = longerSets(encode, size.problems);
   const longer = await measureSets(
     subject,
-    longerSets(encode, size.problems),
+    longerProblems,
     loopsTried,
     progress('longer problems'),
+  );
+  const unseenStarts = await measureSets(
+    subject,
+    unseenStartSets(encode, size.problems),
+    numLoops,
+    progress('unseen beginnings'),
   );
   const trained = truncateSets(deep, numLoops);
   const gateRows: Evaluation['gates'] = [];
@@ -115,6 +131,7 @@ async function evaluate(folder: Folder, size: typeof FULL): Promise<Evaluation> 
       ...accuracyCell(set),
       ...exitFigures(trained[index]!, exitThreshold),
     })),
+    unseenStarts: unseenStarts.map(accuracyCell),
     longer: longer.map(accuracyCell),
     shipped: overallFrontier(trained, 'cdf', [exitThreshold])[0]!,
     rankCorrelation: rankCorrelations(trained, exitThreshold),

@@ -21,7 +21,7 @@ import {
   rankCorrelations,
 } from './measure.js';
 import { replaceMarked } from './marked-text.js';
-import { longerSets, TASK_NAMES, trainedSets } from './problem-sets.js';
+import { longerSets, TASK_NAMES, trainedSets, unseenStartSets } from './problem-sets.js';
 import { pointsNear } from './streams.js';
 import { evaluationTables, readmeTables } from './tables.js';
 
@@ -63,6 +63,20 @@ test('sets hold held-out problems of every trained difficulty, labelled at the a
     expect(targets.slice(0, -1).every((target) => target < 0)).toBe(true);
     expect(tokenizer.decode([targets.at(-1)!])).toMatch(/^ ([0-9]|[a-z]{3})$/);
     expect(tokenizer.decode(ids.slice(0, promptLength))).toMatch(/^[^;]+;$/);
+  }
+});
+
+test('problems with an unseen beginning have a held-out prefix; all others have none', () => {
+  const heldOutPrefixes = ({ ids }: { readonly ids: readonly number[] }) => {
+    const clauses = tokenizer.decode(ids).match(/[^;]+;/g)!;
+    const prefixes = clauses.slice(0, -1).map((_, index) => clauses.slice(0, index + 1).join(''));
+    return prefixes.filter(isHeldOut).length;
+  };
+  for (const { documents } of unseenStartSets(encode, 2)) {
+    for (const document of documents) expect(heldOutPrefixes(document)).toBeGreaterThan(0);
+  }
+  for (const { documents } of trainedSets(encode, 2)) {
+    for (const document of documents) expect(heldOutPrefixes(document)).toBe(0);
   }
 });
 
@@ -149,6 +163,7 @@ async function tinyEvaluation(): Promise<Evaluation> {
     },
     model: { parameters: 1, numLoops, exitThreshold, gate: 'stage1' },
     trained: sets.map((set) => ({ ...accuracyCell(set), ...exitFigures(set, exitThreshold) })),
+    unseenStarts: sets.filter(({ difficulty }) => difficulty > 1).map(accuracyCell),
     longer: longer.map(accuracyCell),
     shipped: overallFrontier(sets, 'cdf', [exitThreshold])[0]!,
     rankCorrelation: rankCorrelations(sets, exitThreshold),

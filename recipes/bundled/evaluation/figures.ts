@@ -2,8 +2,7 @@
  * The figures of the bundled model as data: what evaluation.json and comparison.json hold.
  *
  * The one idea: measuring writes these files and reporting reads them, so no number in a text is
- * typed by hand. Means are taken over problems, then over difficulties, then over tasks, each of
- * which counts the same.
+ * typed by hand. The figures of a task are means over its problems; overall ones are means over tasks.
  */
 import { readTextFile } from 'looplm/node';
 import { FileError } from 'looplm/errors';
@@ -60,6 +59,8 @@ export const evaluationSchema = z.strictObject({
       exitShares: z.array(number),
     }),
   ),
+  /** Problems of trained difficulties that begin with a problem which is held out as well. */
+  unseenStarts: z.array(cell),
   /** Problems longer than any trained one. */
   longer: z.array(cell),
   /** Q-exit at the shipped threshold with the shipped gate, over all tasks. */

@@ -91,7 +91,7 @@ export function exitFigures(
   };
 }
 
-/** Points of a policy for each task; its difficulties count the same. */
+/** Points of a policy for each task, over all its problems. */
 function taskFrontiers(
   sets: readonly MeasuredSet[],
   policy: PolicyFamily,
@@ -99,7 +99,7 @@ function taskFrontiers(
 ): Record<TaskName, FrontierPoint[]> {
   return eachTask((task) =>
     frontier(
-      sets.filter((set) => set.task === task).map(({ readings }) => readings),
+      [sets.filter((set) => set.task === task).flatMap(({ readings }) => readings)],
       policy,
       thresholds,
     ),

@@ -7,7 +7,7 @@
 import { IGNORED_TARGET } from 'looplm/data';
 import { ConfigError } from 'looplm/errors';
 import type { Encode } from '../curriculum.js';
-import type { Problem, TaskDefinition } from '../tasks.js';
+import type { Problem, ProblemStart, TaskDefinition } from '../tasks.js';
 import { heldOutProblems, TASKS } from '../tasks.js';
 
 export const EVALUATION_SEED = 11;
@@ -33,11 +33,23 @@ export interface ProblemSet {
   readonly documents: readonly ProblemDocument[];
 }
 
-/** Held-out problems of every trained difficulty; at most `count` of each, fewer if there are fewer. */
+/**
+ * Held-out problems of every trained difficulty whose beginning training may contain; at most
+ * `count` of each, fewer if there are fewer.
+ */
 export function trainedSets(encode: Encode, count: number): ProblemSet[] {
   return TASK_NAMES.flatMap((task) =>
     range(1, TASKS[task].maxTrainedDifficulty).map((difficulty) =>
       problemSet(encode, task, difficulty, count),
+    ),
+  );
+}
+
+/** As `trainedSets`, of problems that begin with a problem which is held out as well. */
+export function unseenStartSets(encode: Encode, count: number): ProblemSet[] {
+  return TASK_NAMES.flatMap((task) =>
+    range(2, TASKS[task].maxTrainedDifficulty).map((difficulty) =>
+      problemSet(encode, task, difficulty, count, 'held-out'),
     ),
   );
 }
@@ -51,9 +63,15 @@ export function longerSets(encode: Encode, count: number): ProblemSet[] {
   );
 }
 
-function problemSet(encode: Encode, task: TaskName, difficulty: number, count: number): ProblemSet {
+function problemSet(
+  encode: Encode,
+  task: TaskName,
+  difficulty: number,
+  count: number,
+  start: ProblemStart = 'trained',
+): ProblemSet {
   const definition: TaskDefinition = TASKS[task];
-  const problems = heldOutProblems(definition, difficulty, count, EVALUATION_SEED);
+  const problems = heldOutProblems(definition, difficulty, count, EVALUATION_SEED, start);
   return { task, difficulty, documents: problems.map((problem) => toDocument(problem, encode)) };
 }
 

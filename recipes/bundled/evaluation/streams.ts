@@ -7,7 +7,7 @@
  */
 import type { Engine } from 'looplm/engine';
 import { parseExitPolicy } from 'looplm/engine';
-import type { FrontierPoint } from 'looplm/eval';
+import type { FrontierPoint, StreamAnswer } from 'looplm/eval';
 import { mean, streamAccuracy } from 'looplm/eval';
 import type { Evaluation } from './figures.js';
 import type { ProblemSet } from './problem-sets.js';
@@ -36,19 +36,19 @@ export async function streamFigures(
 ): Promise<StreamFigures> {
   const spec = threshold === undefined ? policy : `${policy}:${threshold}`;
   const documents = sets.flatMap((set) => set.documents);
-  const setOf = sets.flatMap((set, index) => set.documents.map(() => index));
+  const taskOf = sets.flatMap((set) => set.documents.map(() => set.task));
   const result = await streamAccuracy(engine, documents, {
     exitPolicy: parseExitPolicy(spec),
     kvPolicy,
   });
-  const meanOf = (valueOf: (answer: (typeof result.answers)[number]) => number) => {
-    const bySet = sets.map((_, index) =>
-      mean(result.answers.filter((answer) => setOf[answer.documentIndex] === index).map(valueOf)),
+  const meanOf = (valueOf: (answer: StreamAnswer) => number) =>
+    mean(
+      TASK_NAMES.map((task) =>
+        mean(
+          result.answers.filter(({ documentIndex }) => taskOf[documentIndex] === task).map(valueOf),
+        ),
+      ),
     );
-    return mean(
-      TASK_NAMES.map((task) => mean(bySet.filter((_, index) => sets[index]!.task === task))),
-    );
-  };
   return {
     kvPolicy,
     policy,

@@ -23,6 +23,7 @@ export function evaluationTables(evaluation: Evaluation, comparison?: Comparison
     summary(evaluation, rivals),
     comparison ? comparedModels(comparison) : '',
     byDifficulty(evaluation, rivals),
+    unseenStartTable(evaluation),
     policyTable(evaluation),
     gateTable(evaluation),
     streamTable(evaluation),
@@ -44,10 +45,14 @@ function summary(evaluation: Evaluation, rivals: readonly Rival[]): string {
     return {
       numProblems: cells.reduce((sum, { n }) => sum + n, 0),
       accuracies: [
-        ...depths(model.numLoops).map((depth) => mean(cells.map((cell) => at(cell, depth)))),
-        ...rivals.map(({ accuracy }) => mean(cells.map((cell) => accuracy(task, cell.difficulty)))),
+        ...depths(model.numLoops).map((depth) =>
+          meanOverProblems(cells, (cell) => at(cell, depth)),
+        ),
+        ...rivals.map(({ accuracy }) =>
+          meanOverProblems(cells, (cell) => accuracy(task, cell.difficulty)),
+        ),
       ],
-      exitDepth: mean(cells.map(({ meanExitDepth }) => meanExitDepth)),
+      exitDepth: meanOverProblems(cells, ({ meanExitDepth }) => meanExitDepth),
     };
   });
   const line = (
@@ -62,7 +67,7 @@ function summary(evaluation: Evaluation, rivals: readonly Rival[]): string {
   };
   const { cheapest } = gates[0]!;
   return [
-    `Accuracy on held-out problems of trained lengths, as the mean over difficulties. "Exit depth" is the mean under \`cdf:${model.exitThreshold}\`, with which the model ships, and "rank" its rank correlation with difficulty.`,
+    `Accuracy on held-out problems of trained lengths; the last row is the mean over tasks. "Exit depth" is the mean under \`cdf:${model.exitThreshold}\`, with which the model ships, and "rank" its rank correlation with difficulty.`,
     table(
       [
         'task',
@@ -112,8 +117,9 @@ function comparedModels({ models }: Comparison): string {
         percent(
           mean(
             TASK_NAMES.map((task) =>
-              mean(
-                model.cells.filter((cell) => cell.task === task).map(({ accuracy }) => accuracy),
+              meanOverProblems(
+                model.cells.filter((cell) => cell.task === task),
+                ({ accuracy }) => accuracy,
               ),
             ),
           ),
@@ -232,7 +238,7 @@ function moreLoops({ model, trained, longer }: Evaluation): string {
   const row = (task: string, moves: string, cells: readonly Cell[]) => [
     task,
     moves,
-    ...tried.map((depth) => percent(mean(cells.map((cell) => at(cell, depth))))),
+    ...tried.map((depth) => percent(meanOverProblems(cells, (cell) => at(cell, depth)))),
   ];
   return section(
     'Deeper and longer than trained',
@@ -246,6 +252,26 @@ function moreLoops({ model, trained, longer }: Evaluation): string {
         }),
         ...longer.map((cell) => row(cell.task, String(cell.difficulty), [cell])),
       ],
+    ),
+  );
+}
+
+function unseenStartTable({ model, unseenStarts }: Evaluation): string {
+  return section(
+    'Beginnings never seen',
+    'The problems above begin with moves that training may contain. These begin with a problem that is held out as well, so that training never showed their beginning: what one first move does to one opening must be worked out from other pairs.',
+    table(
+      ['task', 'problems', ...depths(model.numLoops).map((depth) => `depth ${depth}`)],
+      TASK_NAMES.map((task) => {
+        const cells = unseenStarts.filter((cell) => cell.task === task);
+        return [
+          task,
+          String(cells.reduce((sum, { n }) => sum + n, 0)),
+          ...depths(model.numLoops).map((depth) =>
+            percent(meanOverProblems(cells, (cell) => at(cell, depth))),
+          ),
+        ];
+      }),
     ),
   );
 }
@@ -275,6 +301,15 @@ function depths(numLoops: number): number[] {
 
 function at({ accuracyByDepth }: Cell, depth: number): number {
   return accuracyByDepth[depth - 1]!;
+}
+
+/** Mean of a figure of difficulties, each as often as it has problems. */
+function meanOverProblems<One extends { readonly n: number }>(
+  cells: readonly One[],
+  valueOf: (cell: One) => number,
+): number {
+  const total = cells.reduce((sum, { n }) => sum + n, 0);
+  return cells.reduce((sum, cell) => sum + cell.n * valueOf(cell), 0) / total;
 }
 
 function percent(fraction: number): string {
