@@ -84,7 +84,7 @@ function summary(evaluation: Evaluation, rivals: readonly Rival[]): string {
         line('mean', total, ''),
       ],
     ),
-    `Where each token exits by itself the accuracy is ${percent(shipped.accuracy)}, with ${share(shipped.meanDepth, model.numLoops)} of the loops.`,
+    `With that threshold the accuracy is ${percent(shipped.accuracy)} and the mean depth ${shipped.meanDepth.toFixed(2)}, ${share(shipped.meanDepth, model.numLoops)} of the loops.`,
     cheapest
       ? `The cheapest threshold that keeps 99 % of the full-depth accuracy is ${cheapest.threshold}: ${percent(cheapest.accuracy)} with ${share(cheapest.meanDepth, model.numLoops)} of the loops.`
       : '',
