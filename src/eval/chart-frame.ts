@@ -156,11 +156,11 @@ function axis<Axis extends XAxis | YAxis>(option: Axis, gridIndex: number, nameG
     nameLocation: 'middle',
     nameGap,
     nameTextStyle: { color: INK, fontFamily: FONT, fontSize: 13 },
-    axisLabel: { color: INK, fontFamily: FONT, fontSize: 12 },
     axisLine: { show: true, lineStyle: { color: INK } },
     axisTick: { show: true },
     splitLine: { show: true, lineStyle: { color: FAINT } },
     ...option,
+    axisLabel: { color: INK, fontFamily: FONT, fontSize: 12, ...option.axisLabel },
   };
 }
 

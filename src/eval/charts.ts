@@ -22,7 +22,12 @@ export function lossCurves(records: readonly LossRecord[]): string {
   const names = depthNames(numLoops);
   const panel: Panel = {
     xAxis: { type: 'value', name: 'train step', max: 'dataMax' },
-    yAxis: { type: 'log', name: 'cross-entropy (nats per label)', minorSplitLine: { show: true } },
+    yAxis: {
+      type: 'log',
+      name: 'cross-entropy (nats per label)',
+      minorSplitLine: { show: true },
+      axisLabel: { formatter: (value: number) => String(Number(value.toPrecision(3))) },
+    },
     series: names.map((name, loopIndex) => ({
       type: 'line',
       name,
