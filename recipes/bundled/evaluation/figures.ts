@@ -76,7 +76,9 @@ export const evaluationSchema = z.strictObject({
       points: z.array(point),
       pointsByTask: byTask(z.array(point)),
       /** The point of least depth with 99 % of the full-depth accuracy, over all tasks. */
-      cheapest: point.exactOptional(),
+      cheapest: point,
+      /** Full depth and the cheapest point if every difficulty counts the same, not every problem. */
+      equalDifficulties: z.strictObject({ fullDepth: point, cheapest: point }),
       /** Mean depth if exits are drawn from the gate. */
       sampled: point,
       /** Of mean exit depth with difficulty, at `cheapest`. */

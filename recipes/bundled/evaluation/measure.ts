@@ -52,7 +52,7 @@ const THRESHOLDS: Readonly<Record<PolicyFamily, readonly number[]>> = {
 };
 
 /** Part of the full-depth accuracy that a cheap threshold must keep. */
-export const KEPT_ACCURACY = 0.99;
+const KEPT_ACCURACY = 0.99;
 
 /** Reads all problems of the sets in one pass. */
 export async function measureSets(
@@ -139,21 +139,45 @@ export function gateFigures(
 ): Evaluation['gates'][number] {
   const pointsByTask = taskFrontiers(sets, 'cdf');
   const points = meanPoints(Object.values(pointsByTask));
-  const cheapest = cheapestPoint(points, KEPT_ACCURACY * fullDepthAccuracy(points));
+  const cheapest = cheapestOf(points);
   const [sampled] = overallFrontier(sets, 'sampled');
   return {
     gate,
     points,
     pointsByTask,
-    ...(cheapest && { cheapest }),
+    cheapest,
+    equalDifficulties: equalDifficulties(sets),
     sampled: sampled!,
-    rankCorrelation: rankCorrelations(sets, cheapest?.threshold ?? 1),
+    rankCorrelation: rankCorrelations(sets, cheapest.threshold!),
   };
 }
 
-/** Accuracy of the point at threshold 1. */
-export function fullDepthAccuracy(points: readonly FrontierPoint[]): number {
-  return points.find(({ threshold }) => threshold === 1)!.accuracy;
+/** Least accuracy that counts as kept: nearly that of Q-exit at threshold 1, which is full depth. */
+export function keptAccuracy(points: readonly FrontierPoint[]): number {
+  return KEPT_ACCURACY * fullDepthPoint(points).accuracy;
+}
+
+function fullDepthPoint(points: readonly FrontierPoint[]): FrontierPoint {
+  return points.find(({ threshold }) => threshold === 1)!;
+}
+
+/** The full-depth point itself is accurate enough, so there always is one. */
+function cheapestOf(points: readonly FrontierPoint[]): FrontierPoint {
+  return cheapestPoint(points, keptAccuracy(points))!;
+}
+
+function equalDifficulties(
+  sets: readonly MeasuredSet[],
+): Evaluation['gates'][number]['equalDifficulties'] {
+  const byTask = TASK_NAMES.map((task) =>
+    frontier(
+      sets.filter((set) => set.task === task).map(({ readings }) => readings),
+      'cdf',
+      THRESHOLDS.cdf,
+    ),
+  );
+  const points = meanPoints(byTask);
+  return { fullDepth: fullDepthPoint(points), cheapest: cheapestOf(points) };
 }
 
 function eachTask<Value>(valueOf: (task: TaskName) => Value): Record<TaskName, Value> {

@@ -6,7 +6,7 @@ import { KV_POLICIES } from 'looplm/engine';
 import type { FrontierPoint } from 'looplm/eval';
 import { cheapestPoint, mean, meanRows, POLICY_FAMILIES } from 'looplm/eval';
 import type { Cell, Comparison, Evaluation } from './figures.js';
-import { fullDepthAccuracy, KEPT_ACCURACY } from './measure.js';
+import { keptAccuracy } from './measure.js';
 import type { TaskName } from './problem-sets.js';
 import { TASK_NAMES } from './problem-sets.js';
 
@@ -65,7 +65,7 @@ function summary(evaluation: Evaluation, rivals: readonly Rival[]): string {
     accuracies: meanRows(rows.map(({ accuracies }) => accuracies)),
     exitDepth: shipped.meanDepth,
   };
-  const { cheapest } = gates[0]!;
+  const { cheapest, equalDifficulties: equal } = gates[0]!;
   return [
     `Accuracy on held-out problems of trained lengths; the last row is the mean over tasks. "Exit depth" is the mean under \`cdf:${model.exitThreshold}\`, with which the model ships, and "rank" its rank correlation with difficulty.`,
     table(
@@ -85,12 +85,8 @@ function summary(evaluation: Evaluation, rivals: readonly Rival[]): string {
       ],
     ),
     `With that threshold the accuracy is ${percent(shipped.accuracy)} and the mean depth ${shipped.meanDepth.toFixed(2)}, ${share(shipped.meanDepth, model.numLoops)} of the loops.`,
-    cheapest
-      ? `The cheapest threshold that keeps 99 % of the full-depth accuracy is ${cheapest.threshold}: ${percent(cheapest.accuracy)} with ${share(cheapest.meanDepth, model.numLoops)} of the loops.`
-      : '',
-  ]
-    .join('\n\n')
-    .trim();
+    `The cheapest threshold that keeps 99 % of the full-depth accuracy is ${cheapest.threshold}: ${percent(cheapest.accuracy)} with ${share(cheapest.meanDepth, model.numLoops)} of the loops. If every difficulty counts the same instead of every problem (there are few of one move), it is ${equal.cheapest.threshold}: ${percent(equal.cheapest.accuracy)} of ${percent(equal.fullDepth.accuracy)}, with ${share(equal.cheapest.meanDepth, model.numLoops)} of the loops.`,
+  ].join('\n\n');
 }
 
 function comparedModels({ models }: Comparison): string {
@@ -155,7 +151,7 @@ function byDifficulty({ model, trained }: Evaluation, rivals: readonly Rival[]):
 }
 
 function policyTable({ frontiers, gates, model }: Evaluation): string {
-  const least = KEPT_ACCURACY * fullDepthAccuracy(gates[0]!.points);
+  const least = keptAccuracy(gates[0]!.points);
   const rows = POLICY_FAMILIES.map((family) => {
     const points = frontiers.filter(({ policy }) => policy === family);
     const hasChoice = points.some(({ threshold }) => threshold !== undefined);
@@ -194,14 +190,10 @@ function gateTable({ gates, model }: Evaluation): string {
       ],
       gates.map(({ gate, cheapest, sampled, rankCorrelation }) => [
         `\`${gate}\``,
-        ...(cheapest
-          ? [
-              String(cheapest.threshold),
-              cheapest.meanDepth.toFixed(2),
-              share(cheapest.meanDepth, model.numLoops),
-              percent(cheapest.accuracy),
-            ]
-          : ['none', '', '', '']),
+        String(cheapest.threshold),
+        cheapest.meanDepth.toFixed(2),
+        share(cheapest.meanDepth, model.numLoops),
+        percent(cheapest.accuracy),
         sampled.meanDepth.toFixed(2),
         percent(sampled.accuracy),
         ...TASK_NAMES.map((task) => rankCorrelation[task].toFixed(2)),
