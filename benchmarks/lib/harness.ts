@@ -25,8 +25,9 @@ export async function alternate(variants: readonly Variant[], rounds: number): P
   const values = new Map<string, number[]>(variants.map(({ name }) => [name, []]));
   for (let round = 0; round < rounds; round++) {
     const order = round % 2 === 0 ? variants : variants.toReversed();
-    for (const { name, measure } of order) {
-      values.get(name)!.push(await measure());
+    for (const variant of order) {
+      const { name } = variant;
+      values.get(name)!.push(await variant.measure());
       process.stderr.write(
         `round ${round + 1}/${rounds} ${name}: ${values.get(name)!.at(-1)!.toPrecision(4)}\n`,
       );
