@@ -4,7 +4,7 @@
  */
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { arch, availableParallelism, cpus, platform, release, totalmem } from 'node:os';
+import { arch, availableParallelism, cpus, platform, totalmem } from 'node:os';
 import { resolve } from 'node:path';
 import { writeFileAtomic } from 'looplm/node';
 
@@ -63,7 +63,7 @@ export function provenance(versions: Readonly<Record<string, string>> = {}): Pro
       .version;
   return {
     commit: execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim(),
-    machine: `${cpus()[0]!.model.trim()}, ${availableParallelism()} cores, ${gigabytes} GB, ${platform()} ${release()} ${arch()}`,
+    machine: `${cpus()[0]!.model.trim()}, ${availableParallelism()} cores, ${gigabytes} GB, ${platform()} ${arch()}`,
     versions: {
       node: process.version,
       'onnxruntime-node': installed('onnxruntime-node'),

@@ -81,9 +81,9 @@ class TorchPeer {
 
   async ask<T>(message: object): Promise<T> {
     this.#process.stdin.write(`${JSON.stringify(message)}\n`);
-    const { value, done } = await this.#lines.next();
-    if (done) throw new Error('the PyTorch process ended; see its message above');
-    return JSON.parse(value) as T;
+    const next = await this.#lines.next();
+    if (next.done) throw new Error('the PyTorch process ended; see its message above');
+    return JSON.parse(next.value) as T;
   }
 
   quit(): void {

@@ -18,7 +18,10 @@ export function ropeAngles(
   positions: ArrayLike<number>,
 ): RopeAngles {
   const half = headDim / 2;
-  const frequencies = Float64Array.from({ length: half }, (_, j) => ropeTheta ** ((-2 * j) / headDim));
+  const frequencies = Float64Array.from(
+    { length: half },
+    (_, j) => ropeTheta ** ((-2 * j) / headDim),
+  );
   const cos = new Float32Array(positions.length * half);
   const sin = new Float32Array(positions.length * half);
   for (let n = 0; n < positions.length; n++) {

@@ -22,8 +22,8 @@ export const nonZero = fc
   .map(([x, isNegative]) => (isNegative ? -x : x));
 export const smallInteger = fc.integer({ min: -4, max: 4 });
 export const nonZeroInteger = smallInteger.map((n) => (n < 0 ? n : n + 1));
-export const bit = fc.integer({ min: 0, max: 1 });
-export const indexBelow = (size: number) => fc.integer({ min: 0, max: size - 1 });
+const bit = fc.integer({ min: 0, max: 1 });
+const indexBelow = (size: number) => fc.integer({ min: 0, max: size - 1 });
 
 export const size = fc.integer({ min: 1, max: 3 });
 
@@ -56,8 +56,7 @@ export function broadcastDims(numShapes: number): fc.Arbitrary<readonly (readonl
   );
 }
 
-export const count = (dims: readonly number[]): number =>
-  dims.reduce((product, dim) => product * dim, 1);
+const count = (dims: readonly number[]): number => dims.reduce((product, dim) => product * dim, 1);
 
 /** A tensor of given sizes. */
 export function leaf(

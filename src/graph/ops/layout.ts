@@ -127,7 +127,7 @@ export function reduceSum(x: Tensor, axes?: readonly number[], keepDims = false)
 }
 
 /** Shape after reducing over axes. */
-export function reducedShape(shape: Shape, axes: readonly number[], keepDims: boolean): Shape {
+function reducedShape(shape: Shape, axes: readonly number[], keepDims: boolean): Shape {
   return keepDims
     ? shape.map((dim, axis) => (axes.includes(axis) ? 1 : dim))
     : shape.filter((_, axis) => !axes.includes(axis));
