@@ -6,7 +6,7 @@ import { bundledModelPath, loadModel } from 'looplm/node';
 
 const model = await loadModel(process.argv[2] ?? bundledModelPath());
 
-const prompt = 'cup 3; swap 1 3; swap 2 5; swap 1 4;';
+const prompt = 'cup 3; swap 2 3; swap 1 5; swap 2 4;';
 for await (const event of model.generate(prompt, { prefill: 'deferred' })) {
   if (event.kind === 'token') {
     console.log(`${JSON.stringify(event.text)} at depth ${event.exitDepth}`);

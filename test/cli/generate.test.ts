@@ -63,14 +63,14 @@ test('without a tokenizer the ids are shown, and the closing line says what was 
 });
 
 test('colour is for terminals, and NO_COLOR turns it off', async () => {
-  const argv = ['generate', '--model', BUNDLED, '--prompt', 'cup 3; swap 1 3;'];
+  const argv = ['generate', '--model', BUNDLED, '--prompt', 'cup 3; swap 2 3;'];
   const coloured = await cli(argv, { isTerminal: true });
   const plain = await cli(argv, { isTerminal: true, env: { NO_COLOR: '1' } });
   expect(coloured.stdout).toContain('\u001b[38;5;');
   expect(stripVTControlCharacters(coloured.stdout)).toBe(plain.stdout);
-  expect(plain.stdout).toBe('cup 3; swap 1 3; 1\n');
+  expect(plain.stdout).toBe('cup 3; swap 2 3; 2\n');
   const piped = await cli(argv);
-  expect(piped.stdout).toBe(' 1\n');
+  expect(piped.stdout).toBe(' 2\n');
 });
 
 test('trace writes the golden forward pass', async () => {
@@ -123,11 +123,11 @@ test('inspect counts what the golden model has', async () => {
 });
 
 test('chat takes a problem a line where a model has no chat template, and says so', async () => {
-  const input = 'cup 3; swap 1 3;\n\ntake 4; plus 3;\n/exit\ncup 1; swap 1 2;\n';
+  const input = 'cup 3; swap 2 3;\n\ntake 4; plus 3;\n/exit\ncup 1; swap 1 2;\n';
   const { exitCode, stdout, stderr } = await cli(['chat', '--model', BUNDLED], { input });
   expect(exitCode).toBe(0);
   expect(stderr).toContain('no chat template');
-  expect(stdout).toBe(' 1\n 7\n');
+  expect(stdout).toBe(' 2\n 7\n');
 });
 
 test('every command has help with an example', async () => {

@@ -120,7 +120,7 @@ function greeting({ config }: LoopLM, { keepsConversation }: Talk): string {
   if (keepsConversation) return 'Write a message; /exit ends the chat.';
   return [
     'This model has no chat template: it does not hold conversations. Each line is a prompt of its own.',
-    'The bundled model takes a problem a line, such as: cup 3; swap 1 3; swap 2 5;',
+    'The bundled model takes a problem a line, such as: cup 3; swap 2 3; swap 1 5;',
     `Answers are shown in the colour of their depth, 1 to ${config.numLoops} loops; /exit ends.`,
   ].join('\n');
 }

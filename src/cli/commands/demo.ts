@@ -166,7 +166,7 @@ function conclusion(answers: readonly Answer[], numLoops: number): string[] {
     '',
     `${numRight} of ${answers.length} right, mean depth ${meanDepth.toFixed(2)} of ${numLoops}, ${loopsSaved(executedLoops, fullDepthLoops)}`,
     '',
-    "Ask it yourself:    npx looplm generate --prompt 'cup 3; swap 1 3; swap 2 5;'",
+    "Ask it yourself:    npx looplm generate --prompt 'cup 3; swap 2 3; swap 1 5;'",
     'Hold it to a depth: npx looplm demo --exit-policy fixed:1',
   ];
 }

@@ -22,7 +22,7 @@ The file holds float32 tensors: hidden [R, T, D], logits [R, T, V], and gate_log
 exit_cdf [R, T], for R loops and T tokens; gate_logits are before the sigmoid.
 
 Examples:
-  looplm trace --prompt 'cup 3; swap 1 3;' --out trace.safetensors
+  looplm trace --prompt 'cup 3; swap 2 3;' --out trace.safetensors
   looplm trace --model ./my-model --ids 5,9,2 --num-loops 8 --out trace.safetensors --json
 `;
 
