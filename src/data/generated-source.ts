@@ -9,7 +9,7 @@ import type { RandomGenerator } from 'pure-rand/types/RandomGenerator';
 import { ConfigError } from '../errors.js';
 import type { BatchSource, TrainingBatch, TrainingDocument } from './batch.js';
 import { BatchPacker, checkBatchSize } from './packing.js';
-import { generatorFor } from './random.js';
+import { generatorFor } from '../util/random.js';
 
 /** How to fill batches with drawn documents. */
 export interface GeneratedSourceOptions {

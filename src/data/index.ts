@@ -12,6 +12,6 @@ export { documentsFromJsonLines } from './jsonl.js';
 export type { JsonLinesOptions } from './jsonl.js';
 export { packDocuments } from './packing.js';
 export type { LeftOver, PackedDocuments, PackingOptions } from './packing.js';
-export { generatorFor } from './random.js';
+export { generatorFor } from '../util/random.js';
 export { tokenShardSource } from './token-shard-source.js';
 export type { TokenShardSourceOptions } from './token-shard-source.js';

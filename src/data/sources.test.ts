@@ -6,7 +6,7 @@ import { describe, expect, test } from 'vitest';
 import { ConfigError } from '../errors.js';
 import type { BatchSource, TrainingDocument } from './batch.js';
 import { generatedSource } from './generated-source.js';
-import { generatorFor } from './random.js';
+import { generatorFor } from '../util/random.js';
 import { tokenShardSource } from './token-shard-source.js';
 
 const SEED = { seed: 20260303, numRuns: 50 };

@@ -10,7 +10,7 @@ import { ConfigError } from '../errors.js';
 import type { BatchSource, TrainingBatch } from './batch.js';
 import { IGNORED_TARGET } from './batch.js';
 import { checkBatchSize } from './packing.js';
-import { generatorFor } from './random.js';
+import { generatorFor } from '../util/random.js';
 
 /** What to cut windows from. */
 export interface TokenShardSourceOptions {

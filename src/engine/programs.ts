@@ -14,13 +14,12 @@ import {
   concat,
   input,
   matmul,
-  parameter,
   reshape,
   softmax,
   transpose,
 } from '../graph/index.js';
-import type { LoopLMConfig, ModelWeights, ParameterSpec } from '../model/index.js';
-import { gateLogit, headName, loop, loopParams, parameterSpecs, readout } from '../model/index.js';
+import type { LoopLMConfig, ModelWeights } from '../model/index.js';
+import { constantParams, gateLogit, headParam, loop, loopParams, readout } from '../model/index.js';
 
 /** Names of the cache inputs and of the new rows of a layer. */
 export const layerNames = (layerIndex: number) => ({
@@ -53,7 +52,7 @@ export function loopGraph(config: LoopLMConfig, weights: ModelWeights): Graph {
     const mixed = matmul(softmax(add(scores, bias)), values); // [K, H/K, N, Dh]
     return transpose(reshape(mixed, [H, 'N', headDim]), [1, 0, 2]);
   };
-  const leaf = weightLeaf(weights);
+  const leaf = constantParams(weights);
   const params = loopParams(config, leaf);
   const angles = ['N', 1, headDim / 2];
   const context = {
@@ -68,16 +67,6 @@ export function loopGraph(config: LoopLMConfig, weights: ModelWeights): Graph {
 
 /** Logits `[N, V]` of states `h [N, D]`. */
 export function readoutGraph(config: LoopLMConfig, weights: ModelWeights): Graph {
-  const spec = parameterSpecs(config).find(({ name }) => name === headName(config))!;
   const h = input('h', 'f32', ['N', config.hiddenSize]);
-  return buildGraph({ logits: readout(h, weightLeaf(weights)(spec)) });
-}
-
-function weightLeaf(weights: ModelWeights): (spec: ParameterSpec) => Tensor {
-  const known = new Map<string, Tensor>();
-  return ({ hfName, shape }) => {
-    const tensor = known.get(hfName) ?? parameter(hfName, 'f32', shape, weights.get(hfName)!);
-    known.set(hfName, tensor);
-    return tensor;
-  };
+  return buildGraph({ logits: readout(h, headParam(config, constantParams(weights))) });
 }

@@ -4,7 +4,7 @@
  *
  * It returns a handful of numbers for each chosen position and loop instead of states and logits, so
  * that thousands of problems fit in memory. Every exit policy's signal is among them.
- * Source: docs/math.md (exit policies); forward pass of model/batch-forward.ts.
+ * Source: docs/math.md (exit-policies); forward pass of model/batch-forward.ts.
  */
 import type { Graph, Tensor } from '../graph/index.js';
 import {
@@ -18,25 +18,19 @@ import {
   input,
   logSoftmax,
   mul,
-  parameter,
   pick,
   reduceSum,
   reshape,
   sqrt,
   sub,
 } from '../graph/index.js';
-import type {
-  BatchForwardOptions,
-  LoopLMConfig,
-  ModelWeights,
-  ParameterSpec,
-} from '../model/index.js';
+import type { BatchForwardOptions, LoopLMConfig, ModelWeights } from '../model/index.js';
 import {
   batchLoopStates,
   gateLogit,
-  headName,
+  constantParams,
+  headParam,
   loopParams,
-  parameterSpecs,
   readout,
 } from '../model/index.js';
 
@@ -60,9 +54,9 @@ export function loopGraph(
   weights: ModelWeights,
   options: BatchForwardOptions,
 ): Graph {
-  const leaf = weightLeaf(weights);
+  const leaf = constantParams(weights);
   const params = loopParams(config, leaf);
-  const head = leaf(parameterSpecs(config).find(({ name }) => name === headName(config))!);
+  const head = headParam(config, leaf);
   const chosen = input('chosen', 'i32', ['M']);
   const targets = input('targets', 'i32', ['M']);
 
@@ -105,13 +99,4 @@ function stackLoops(rows: readonly Tensor[]): Tensor {
     rows.map((row) => reshape(row, [1, ...row.shape])),
     0,
   );
-}
-
-function weightLeaf(weights: ModelWeights): (spec: ParameterSpec) => Tensor {
-  const known = new Map<string, Tensor>();
-  return ({ hfName, shape }) => {
-    const tensor = known.get(hfName) ?? parameter(hfName, 'f32', shape, weights.get(hfName)!);
-    known.set(hfName, tensor);
-    return tensor;
-  };
 }

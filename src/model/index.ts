@@ -18,7 +18,16 @@ export { modelCost } from './cost.js';
 export type { InitializeOptions, ModelWeights, ParameterKind, ParameterSpec } from './params.js';
 export { elementCount, initializeWeights, parameterSpecs } from './params.js';
 export type { Attend, LayerParams, LoopContext, LoopParams } from './loop-lm.js';
-export { block, gateLogit, headName, loop, loopParams, readout, selfAttention } from './loop-lm.js';
+export {
+  block,
+  gateLogit,
+  constantParams,
+  headParam,
+  loop,
+  loopParams,
+  readout,
+  selfAttention,
+} from './loop-lm.js';
 export type { RopeAngles } from './rope-angles.js';
 export { ropeAngles } from './rope-angles.js';
 export type { ByteSource, Folder } from '../util/folder.js';

@@ -15,6 +15,7 @@ import {
   linear,
   matmul,
   mul,
+  parameter,
   reshape,
   rmsNorm,
   rope,
@@ -23,7 +24,7 @@ import {
   transpose,
 } from '../graph/index.js';
 import type { LoopLMConfig } from './config.js';
-import type { ParameterSpec } from './params.js';
+import type { ModelWeights, ParameterSpec } from './params.js';
 import { parameterSpecs } from './params.js';
 
 export interface LayerParams {
@@ -75,6 +76,16 @@ export function loopParams(
   });
   const exitGate = { weight: get('exitGate.weight'), bias: get('exitGate.bias') };
   return { layers, norm: get('norm'), exitGate };
+}
+
+/** Leaves that are constants of the program: for `loopParams` and the head where nothing is trained. */
+export function constantParams(weights: ModelWeights): (spec: ParameterSpec) => Tensor {
+  const known = new Map<string, Tensor>();
+  return ({ hfName, shape }) => {
+    const tensor = known.get(hfName) ?? parameter(hfName, 'f32', shape, weights.get(hfName)!);
+    known.set(hfName, tensor);
+    return tensor;
+  };
 }
 
 /** What a layer's queries read: gets `q [N, H, Dh]`, `k` and `v [N, K, Dh]`, returns `[N, H, Dh]`. */
@@ -129,9 +140,10 @@ export function readout(h: Tensor, head: Tensor): Tensor {
   return linear(h, head);
 }
 
-/** Name of the parameter that reads logits out: the embedding where the head is tied to it. */
-export function headName(config: LoopLMConfig): string {
-  return config.tieWordEmbeddings ? 'embedTokens' : 'lmHead';
+/** The tensor that reads logits out, `[V, D]`: the embedding where the head is tied to it. */
+export function headParam(config: LoopLMConfig, leaf: (spec: ParameterSpec) => Tensor): Tensor {
+  const headName = config.tieWordEmbeddings ? 'embedTokens' : 'lmHead';
+  return leaf(parameterSpecs(config).find(({ name }) => name === headName)!);
 }
 
 /**

@@ -39,7 +39,7 @@ import type { LoopLMConfig, ParameterSpec } from '../model/index.js';
 import {
   batchLoopStates,
   gateLogit,
-  headName,
+  headParam,
   loopParams,
   parameterSpecs,
   readout,
@@ -112,7 +112,7 @@ export function objectiveGraph(config: LoopLMConfig, options: ObjectiveOptions):
 
   const recomputesLoops = options.recompute === 'loop';
   const states = batchLoopStates(config, leaf, { rows, length, recomputesLoops });
-  const head = tensors.get(headName(config))!;
+  const head = headParam(config, leaf);
   const params = loopParams(config, leaf);
   const correct = states.map((h) => cast(equal(argmax(readout(h, head)), labels), 'f32'));
   const tokenLosses = states.map((h, loopIndex) => {
