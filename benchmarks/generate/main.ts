@@ -8,7 +8,6 @@
 import { generatorFor } from 'looplm/data';
 import type { ExitPolicy, KvPolicy, RunOptions } from 'looplm/engine';
 import { Engine, cdfThreshold, fixedDepth, parseSamplingOptions, replay } from 'looplm/engine';
-import type { LoopLMConfig } from 'looplm/model';
 import { initializeWeights, loadCheckpoint } from 'looplm/model';
 import { bundledModelPath, createNodeDevice, nodeFolder } from 'looplm/node';
 import type { Device } from 'looplm/runtime';
@@ -16,6 +15,7 @@ import { Tokenizer } from 'looplm/tokenizer';
 import { uniformInt } from 'pure-rand/distribution/uniformInt';
 import { TASKS, heldOutProblems } from '../../recipes/bundled/tasks.js';
 import type { Variant } from '../lib/harness.js';
+import { benchmarkConfig } from '../lib/models.js';
 import { alternate, median, medianRatio, provenance, writeResult } from '../lib/harness.js';
 
 const THREADS = 2;
@@ -27,23 +27,13 @@ const SEED = 1;
 const SAMPLING = parseSamplingOptions({});
 
 /** 53M parameters. */
-const RANDOM_MODEL: LoopLMConfig = {
+const RANDOM_MODEL = benchmarkConfig({
   hiddenSize: 768,
   intermediateSize: 2048,
   numHiddenLayers: 6,
   numAttentionHeads: 12,
-  numKeyValueHeads: 12,
-  headDim: 64,
   vocabSize: 8192,
-  ropeTheta: 10_000,
-  rmsNormEps: 1e-6,
-  maxPositionEmbeddings: 4096,
-  tieWordEmbeddings: false,
-  numLoops: 4,
-  exitThreshold: 1,
-  initializerRange: 0.02,
-  eosTokenIds: [],
-};
+});
 
 /** A way to decode: measured as tokens per second, with the mean depth it had. */
 interface Decoding extends Variant {

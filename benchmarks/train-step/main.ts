@@ -12,12 +12,12 @@ import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { TrainingBatch } from 'looplm/data';
 import { generatorFor } from 'looplm/data';
-import type { LoopLMConfig } from 'looplm/model';
 import { elementCount, initializeWeights, parameterSpecs, saveCheckpoint } from 'looplm/model';
 import { createNodeDevice, nodeFolder } from 'looplm/node';
 import { TrainState } from 'looplm/train';
 import { uniformInt } from 'pure-rand/distribution/uniformInt';
 import type { Variant } from '../lib/harness.js';
+import { benchmarkConfig } from '../lib/models.js';
 import { alternate, median, medianRatio, provenance, writeResult } from '../lib/harness.js';
 
 const THREADS = 2;
@@ -30,35 +30,31 @@ const LEARNING_RATE = 1e-3;
 const LOSS_TOLERANCE = 1e-3;
 
 const CASES = [
-  { name: '4 layers x 4 loops', rows: 8, length: 256, config: shape(256, 704, 4, 4, 4096) },
-  { name: '3 layers x 4 loops', rows: 16, length: 128, config: shape(128, 384, 3, 4, 512) },
+  {
+    name: '4 layers x 4 loops',
+    rows: 8,
+    length: 256,
+    config: benchmarkConfig({
+      hiddenSize: 256,
+      intermediateSize: 704,
+      numHiddenLayers: 4,
+      numAttentionHeads: 4,
+      vocabSize: 4096,
+    }),
+  },
+  {
+    name: '3 layers x 4 loops',
+    rows: 16,
+    length: 128,
+    config: benchmarkConfig({
+      hiddenSize: 128,
+      intermediateSize: 384,
+      numHiddenLayers: 3,
+      numAttentionHeads: 4,
+      vocabSize: 512,
+    }),
+  },
 ] as const;
-
-function shape(
-  hiddenSize: number,
-  intermediateSize: number,
-  numHiddenLayers: number,
-  numAttentionHeads: number,
-  vocabSize: number,
-): LoopLMConfig {
-  return {
-    hiddenSize,
-    intermediateSize,
-    numHiddenLayers,
-    numAttentionHeads,
-    numKeyValueHeads: numAttentionHeads,
-    headDim: hiddenSize / numAttentionHeads,
-    vocabSize,
-    ropeTheta: 10_000,
-    rmsNormEps: 1e-6,
-    maxPositionEmbeddings: 4096,
-    tieWordEmbeddings: false,
-    numLoops: 4,
-    exitThreshold: 1,
-    initializerRange: 0.02,
-    eosTokenIds: [],
-  };
-}
 
 /**
  * Debian's torch computes with the BLAS that the system offers. This one shares torch's threads and

@@ -6,7 +6,7 @@
  * which report.ts takes the figures. `--out FILE` names another place.
  */
 import { parseArgs } from 'node:util';
-import { ConfigError, LoopLMError } from 'looplm/errors';
+import { ConfigError } from 'looplm/errors';
 import type { Folder, LoopLMConfig, ModelWeights } from 'looplm/model';
 import { modelCost } from 'looplm/model';
 import { nodeFolder, writeFileAtomic } from 'looplm/node';
@@ -21,6 +21,7 @@ import { figuresToJson } from './evaluation/figures.js';
 import { accuracyCell, measureSets } from './evaluation/measure.js';
 import { EVALUATION_SEED, trainedSets } from './evaluation/problem-sets.js';
 import { bundledTokenizerJson } from './tokenizer.js';
+import { runScript } from './script.js';
 
 const PROBLEMS_PER_DIFFICULTY = 200;
 const COST = { context: 32, weightDtype: 'f32', cacheDtype: 'f32' } as const;
@@ -111,10 +112,4 @@ function variantOf({ numLoops, numHiddenLayers }: LoopLMConfig): ComparedModel['
   return numHiddenLayers === bundledModelConfig(1, 'twin').numHiddenLayers ? 'twin' : 'iso-flop';
 }
 
-try {
-  await main();
-} catch (error) {
-  if (!(error instanceof LoopLMError)) throw error;
-  console.error(error.message);
-  process.exitCode = 2;
-}
+await runScript(main);

@@ -11,7 +11,6 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Engine, KV_POLICIES } from 'looplm/engine';
-import { LoopLMError } from 'looplm/errors';
 import type { FrontierPoint } from 'looplm/eval';
 import { POLICY_FAMILIES } from 'looplm/eval';
 import type { Folder } from 'looplm/model';
@@ -43,6 +42,7 @@ import {
 } from './evaluation/problem-sets.js';
 import { pointsNear, streamFigures } from './evaluation/streams.js';
 import { evaluationTables } from './evaluation/tables.js';
+import { runScript } from './script.js';
 
 /** Held-out problems of a difficulty, and how many of them are run for real. */
 const FULL = { problems: 200, streamed: 20, depths: [2, 2.75, 3.5] };
@@ -182,10 +182,4 @@ function versionOf(name: string): string {
   return (createRequire(import.meta.url)(`${name}/package.json`) as { version: string }).version;
 }
 
-try {
-  await main();
-} catch (error) {
-  if (!(error instanceof LoopLMError)) throw error;
-  console.error(error.message);
-  process.exitCode = 2;
-}
+await runScript(main);

@@ -6,7 +6,7 @@
  * no comparison.json the columns of the compared models are left out.
  */
 import { join } from 'node:path';
-import { FileError, LoopLMError } from 'looplm/errors';
+import { FileError } from 'looplm/errors';
 import { fileExists, readTextFile, writeFileAtomic } from 'looplm/node';
 import {
   COMPARISON_FILE,
@@ -17,6 +17,7 @@ import {
 } from './evaluation/figures.js';
 import { replaceMarked } from './evaluation/marked-text.js';
 import { evaluationTables, readmeTables } from './evaluation/tables.js';
+import { runScript } from './script.js';
 
 const MODEL_FOLDER = 'models/bundled';
 
@@ -46,10 +47,4 @@ async function update(path: string, marker: string, content: string): Promise<vo
   console.log(`Updated ${path}.`);
 }
 
-try {
-  await main();
-} catch (error) {
-  if (!(error instanceof LoopLMError)) throw error;
-  console.error(error.message);
-  process.exitCode = 2;
-}
+await runScript(main);

@@ -6,13 +6,13 @@
  */
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { LoopLMError } from 'looplm/errors';
 import { loadCheckpoint, saveCheckpoint } from 'looplm/model';
 import { nodeFolder } from 'looplm/node';
 import { createInlineDevice, openSafetensors } from 'looplm/runtime';
 import { Tokenizer } from 'looplm/tokenizer';
 import { SHIPPED_EXIT_THRESHOLD, SHIPPED_GATE } from './configs.js';
 import { GATES_FILE, trainGates } from './gates.js';
+import { runScript } from './script.js';
 
 const TOKENIZER_FILES = ['tokenizer.json', 'tokenizer_config.json'] as const;
 const GATE_PARTS = ['weight', 'bias'] as const;
@@ -61,10 +61,4 @@ async function main(): Promise<void> {
   console.log(`wrote ${values.out} with gate ${SHIPPED_GATE}, threshold ${SHIPPED_EXIT_THRESHOLD}`);
 }
 
-try {
-  await main();
-} catch (error) {
-  if (!(error instanceof LoopLMError)) throw error;
-  console.error(`error: ${error.message}`);
-  process.exitCode = 2;
-}
+await runScript(main);
