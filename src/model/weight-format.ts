@@ -1,0 +1,89 @@
+/**
+ * How the weights of a model are stored and multiplied, as data: floats, integers in blocks with a
+ * scale each, or integers with a scale per output.
+ *
+ * A converted model names one format for its body (every matrix of the layers), one for the head and
+ * one for the embedding; norms and the exit gate are float32 always. It knows neither files nor graphs.
+ * Source: layout of com.microsoft.MatMulNBits (ONNX Runtime) for blocks, of ai.onnx MatMulInteger for
+ * columns.
+ */
+import { z } from 'zod';
+import { ConfigError } from '../errors.js';
+
+/** Format of one kind of matrix. */
+export type WeightFormat =
+  | { readonly kind: 'float'; readonly dtype: 'f32' | 'f16' }
+  /** Integers of `bits` bits, one float32 scale for `blockSize` consecutive inputs of an output. */
+  | { readonly kind: 'blocks'; readonly bits: 4 | 8; readonly blockSize: 32 | 64 | 128 }
+  /** int8, one float32 scale per output; activations are quantised per row when it runs. */
+  | { readonly kind: 'columns' };
+
+/** How 4- and 8-bit values were chosen. */
+export type QuantizationMethod = 'round-to-nearest' | 'scale-search';
+
+/** Formats of a whole converted model. */
+export interface ModelFormat {
+  readonly body: WeightFormat;
+  readonly head: WeightFormat;
+  readonly embedding: WeightFormat & { readonly kind: 'float' };
+  readonly method: QuantizationMethod;
+}
+
+/** Name of the tensor that holds the scales of a quantised matrix. */
+export const scalesName = (hfName: string): string => `${hfName}.scales`;
+
+const floatFormat = z.strictObject({ kind: z.literal('float'), dtype: z.enum(['f32', 'f16']) });
+const weightFormat = z.discriminatedUnion('kind', [
+  floatFormat,
+  z.strictObject({
+    kind: z.literal('blocks'),
+    bits: z.union([z.literal(4), z.literal(8)]),
+    blockSize: z.union([z.literal(32), z.literal(64), z.literal(128)]),
+  }),
+  z.strictObject({ kind: z.literal('columns') }),
+]);
+const quantizationConfig = z.object({
+  quant_method: z.literal('looplm'),
+  version: z.literal(1),
+  body: weightFormat,
+  head: weightFormat,
+  embedding: floatFormat,
+  method: z.enum(['round-to-nearest', 'scale-search']),
+});
+
+/**
+ * Reads the `quantization_config` of a config.json.
+ *
+ * @throws ConfigError if it is not one that looplm wrote.
+ */
+export function parseModelFormat(json: unknown): ModelFormat {
+  const parsed = quantizationConfig.safeParse(json);
+  if (parsed.success) {
+    const { body, head, embedding, method } = parsed.data;
+    return { body, head, embedding, method };
+  }
+  const [issue] = parsed.error.issues;
+  throw new ConfigError(
+    'quantization_config',
+    `quantization_config is wrong at "${issue?.path.join('.') ?? ''}" (${issue?.message ?? 'unknown'}); looplm runs models that it quantised itself. Start from the unquantised checkpoint and run looplm convert.`,
+  );
+}
+
+/** The `quantization_config` of a config.json. */
+export function modelFormatToJson({ body, head, embedding, method }: ModelFormat): object {
+  return { quant_method: 'looplm', version: 1, body, head, embedding, method };
+}
+
+/** A short name, such as `4-bit blocks of 64`, for people. */
+export function describeFormat(format: WeightFormat): string {
+  switch (format.kind) {
+    case 'float':
+      return format.dtype;
+    case 'blocks':
+      return `${format.bits}-bit blocks of ${format.blockSize}`;
+    case 'columns':
+      return '8-bit columns';
+    default:
+      return format satisfies never;
+  }
+}
