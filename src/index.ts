@@ -37,7 +37,7 @@ export type { Folder, LoopLMConfig, ModelCost } from './model/index.js';
 export { memoryFolder, modelCost } from './model/index.js';
 export type { Device, DeviceOptions } from './runtime/index.js';
 
-export type { ChatMessage } from './tokenizer/index.js';
+export type { ChatMessage, StopToken, TextChannel } from './tokenizer/index.js';
 export { CHATML_TEMPLATES, ChatTemplate, Tokenizer } from './tokenizer/index.js';
 
 export type { ErrorCode } from './errors.js';

@@ -6,17 +6,12 @@
  * Knows no file system and no thread: it is given a `Folder` and a `Device`.
  */
 import type {
-  EngineEvent,
   ExitPolicy,
-  FinishEvent,
-  FinishReason,
   GenerationRequest,
   KvPolicy,
   PrefillMode,
-  RolloutRecord,
   RunOptions,
   SamplingOptions,
-  TokenEvent,
   Trace,
   TraceOptions,
 } from './engine/index.js';
@@ -24,20 +19,39 @@ import {
   Engine,
   KV_POLICIES,
   PREFILL_MODES,
-  StopStringMatcher,
   cdfThreshold,
   parseExitPolicy,
   parseSamplingOptions,
   parseStopOptions,
   withDepthBounds,
 } from './engine/index.js';
-import { CheckpointError, ConfigError, RequestError } from './errors.js';
+import { ConfigError, RequestError } from './errors.js';
 import type { Folder, LoopLMConfig } from './model/index.js';
 import { loadCheckpoint } from './model/index.js';
 import type { Device } from './runtime/index.js';
-import type { ChatMessage, ChatTemplateOptions, DecodeStream } from './tokenizer/index.js';
-import { ChatTemplate, Tokenizer, parseTokenizerConfig } from './tokenizer/index.js';
+import type { TextEvent, TextFinishEvent } from './sequence-text.js';
+import { SequenceText } from './sequence-text.js';
+import type { TextFiles } from './text-files.js';
+import { loadTextFiles, stopTokensOf } from './text-files.js';
+import type {
+  ChatMessage,
+  ChatTemplate,
+  ChatTemplateOptions,
+  SamplingDefaults,
+  StopToken,
+  Tokenizer,
+  TokenizerConfig,
+} from './tokenizer/index.js';
+import {
+  isThinkingName,
+  opensThinking,
+  turnEndId,
+  withSamplingDefaults,
+} from './tokenizer/index.js';
 import { quote, showValue } from './util/quote.js';
+
+export type { TextEvent, TextFinishEvent, TextTokenEvent } from './sequence-text.js';
+export { loadTokenizer } from './text-files.js';
 
 /** A text (needs a tokenizer) or the token ids themselves. */
 export type Prompt = string | readonly number[];
@@ -57,14 +71,19 @@ export interface GenerateOptions {
   readonly prefill?: PrefillMode | undefined;
   /** Loops of full depth. Default the model's own. */
   readonly numLoops?: number | undefined;
-  /** How tokens are drawn. Default greedy. */
+  /** How tokens are drawn. Default what generation_config.json says, or else greedy. */
   readonly sampling?: { readonly [K in keyof SamplingOptions]?: SamplingOptions[K] | undefined };
   /** Ids that end a sequence, besides the model's end-of-text ids. */
   readonly stopIds?: readonly number[] | undefined;
   /** Texts that end a sequence; the text is cut where one begins. Needs a tokenizer. */
   readonly stopStrings?: readonly string[] | undefined;
-  /** Does not stop at the model's end-of-text ids. Default false. */
+  /** Does not stop at the model's end-of-text ids, nor at a template's end of turn. Default false. */
   readonly ignoreEos?: boolean | undefined;
+  /**
+   * Tells reasoning from the answer: a text that begins with `<think>`, or whose prompt ends in it,
+   * is reasoning up to `</think>`. Default true for `chat`, else false: then all is answer.
+   */
+  readonly splitReasoning?: boolean | undefined;
   /** Adds a rollout record to every finish; costs a readout of every executed loop. Default false. */
   readonly record?: boolean | undefined;
   /** Ends every sequence with `aborted` at the next loop boundary. */
@@ -72,60 +91,29 @@ export interface GenerateOptions {
 }
 
 /** How to answer a conversation. */
-export interface ChatOptions extends GenerateOptions, Pick<ChatTemplateOptions, 'enableThinking'> {
+export interface ChatOptions extends GenerateOptions {
+  /**
+   * Whether the answer begins with reasoning, as `ChatTemplate.apply` takes it. Default true for a
+   * model that `thinksByDefault`; else the template is left to its own default.
+   */
+  readonly enableThinking?: ChatTemplateOptions['enableThinking'] | undefined;
   /** Default: the template that came with the model. */
   readonly chatTemplate?: ChatTemplate | undefined;
 }
-
-/** A new token, with the text that it makes certain. */
-export interface TextTokenEvent {
-  readonly kind: 'token';
-  /** Index into the prompts; 0 for a single one. */
-  readonly promptIndex: number;
-  /** Index among the new tokens of its prompt, from 0. */
-  readonly tokenIndex: number;
-  readonly tokenId: number;
-  /** Well-formed text, empty while a character or a possible stop string is incomplete. */
-  readonly text: string;
-  /** Loops that this token took, 1 to R. */
-  readonly exitDepth: number;
-  /** log softmax(logits)[tokenId] at the exit depth: no temperature, no filters. */
-  readonly logprob: number;
-}
-
-/** The end of a sequence; there is exactly one for every prompt. */
-export interface TextFinishEvent {
-  readonly kind: 'finish';
-  readonly promptIndex: number;
-  readonly finishReason: FinishReason;
-  /** The whole new text, empty without a tokenizer. The pieces and `lastPiece` together. */
-  readonly text: string;
-  /** Text that was held back until the end was certain; belongs after the last token's piece. */
-  readonly lastPiece: string;
-  /** New ids, the stop id included. */
-  readonly tokenIds: readonly number[];
-  /** Loops that each new token took. */
-  readonly exitDepths: readonly number[];
-  /** Mean of `exitDepths`; 0 if there are none. */
-  readonly meanDepth: number;
-  /** (token, loop) pairs computed for this sequence, prompt and deferred loops included. */
-  readonly executedLoops: number;
-  /** The same if every token had run to full depth. */
-  readonly fullDepthLoops: number;
-  /** Present if the options ask to record. */
-  readonly rollout?: RolloutRecord;
-}
-
-export type TextEvent = TextTokenEvent | TextFinishEvent;
 
 /** How to load a model. */
 export interface LoadOptions {
   readonly device: Device;
   /** Whether `dispose` of the model disposes the device too. Default false: it is borrowed. */
   readonly ownsDevice?: boolean;
+  /** What the model is called, such as its hub id. Default the path of the folder. */
+  readonly name?: string;
 }
 
 const DEFAULT_MAX_NEW_TOKENS = 128;
+
+/** Tokens at the end of a prompt that surely hold a `<think>` that is open: more than its bytes. */
+const THINK_TAIL = 16;
 
 const OPTION_NAMES: ReadonlySet<string> = new Set([
   'maxNewTokens',
@@ -139,6 +127,7 @@ const OPTION_NAMES: ReadonlySet<string> = new Set([
   'stopIds',
   'stopStrings',
   'ignoreEos',
+  'splitReasoning',
   'record',
   'signal',
 ] satisfies (keyof GenerateOptions)[]);
@@ -150,43 +139,55 @@ export class LoopLM {
   readonly tokenizer: Tokenizer | undefined;
   /** The template that came with the model, if one did. */
   readonly chatTemplate: ChatTemplate | undefined;
-  /** Ids that end a text: those of config.json and of tokenizer_config.json. */
-  readonly eosTokenIds: readonly number[];
+  /** What tokenizer_config.json says: the special tokens that a template of one's own may use. */
+  readonly tokenizerConfig: TokenizerConfig;
+  /** Tokens that end a text, and which file of the model names each. */
+  readonly stopTokens: readonly StopToken[];
+  /** How the model wants its tokens drawn, by its generation_config.json; empty without. */
+  readonly samplingDefaults: SamplingDefaults;
+  /** Whether `chat` begins with reasoning if not told: the model's name contains "Thinking". */
+  readonly thinksByDefault: boolean;
   /** Keys of config.json that looplm does not know and did not use. */
   readonly ignoredKeys: readonly string[];
   readonly #engine: Engine;
   readonly #ownedDevice: Device | undefined;
 
   private constructor(
-    parts: Pick<LoopLM, 'config' | 'tokenizer' | 'chatTemplate' | 'eosTokenIds' | 'ignoredKeys'>,
+    texts: TextFiles,
+    model: Pick<LoopLM, 'config' | 'ignoredKeys'>,
+    name: string,
     engine: Engine,
     ownedDevice: Device | undefined,
   ) {
-    this.config = parts.config;
-    this.tokenizer = parts.tokenizer;
-    this.chatTemplate = parts.chatTemplate;
-    this.eosTokenIds = parts.eosTokenIds;
-    this.ignoredKeys = parts.ignoredKeys;
+    this.config = model.config;
+    this.ignoredKeys = model.ignoredKeys;
+    this.tokenizer = texts.tokenizer;
+    this.chatTemplate = texts.chatTemplate;
+    this.tokenizerConfig = texts.tokenizerConfig;
+    this.stopTokens = stopTokensOf(texts, model.config);
+    this.samplingDefaults = texts.generationConfig.sampling;
+    this.thinksByDefault = isThinkingName(name);
     this.#engine = engine;
     this.#ownedDevice = ownedDevice;
   }
 
+  /** Ids of `stopTokens`. */
+  get eosTokenIds(): readonly number[] {
+    return this.stopTokens.map(({ id }) => id);
+  }
+
   /**
    * Loads a model folder in the Hugging Face layout: config.json and weights, and where they are
-   * there tokenizer.json, tokenizer_config.json and chat_template.jinja.
+   * there tokenizer.json, tokenizer_config.json, chat_template.jinja and generation_config.json.
    *
    * @throws LoopLMError if a file is missing, damaged or contradicts another.
    */
-  static async load(folder: Folder, { device, ownsDevice = false }: LoadOptions): Promise<LoopLM> {
-    const texts = await loadTextParts(folder);
-    const { config, ignoredKeys, weights } = await loadCheckpoint(folder);
-    const engine = await Engine.create({ device, config, weights });
-    const { tokenizer, chatTemplate, eosTokenId } = texts;
-    const eosTokenIds = [
-      ...new Set([...config.eosTokenIds, ...(eosTokenId === undefined ? [] : [eosTokenId])]),
-    ];
-    const parts = { config, tokenizer, chatTemplate, eosTokenIds, ignoredKeys };
-    return new LoopLM(parts, engine, ownsDevice ? device : undefined);
+  static async load(folder: Folder, options: LoadOptions): Promise<LoopLM> {
+    const { device, ownsDevice = false, name = folder.path } = options;
+    const texts = await loadTextFiles(folder);
+    const { weights, ...model } = await loadCheckpoint(folder);
+    const engine = await Engine.create({ device, config: model.config, weights });
+    return new LoopLM(texts, model, name, engine, ownsDevice ? device : undefined);
   }
 
   /**
@@ -222,21 +223,7 @@ export class LoopLM {
     prompts: readonly Prompt[],
     options: GenerateOptions = {},
   ): AsyncGenerator<TextEvent> {
-    const { request, stopStrings, ...run } = this.#resolve(options);
-    const requests = prompts.map((prompt) => ({ ...request, promptIds: this.encode(prompt) }));
-    const texts = requests.map(
-      () => new SequenceText(this.tokenizer, request.stopIds ?? [], stopStrings),
-    );
-    const stop = new AbortController();
-    const signals = [stop.signal, ...(options.signal ? [options.signal] : [])];
-    for await (const event of this.#engine.generate(requests, {
-      ...run,
-      signal: AbortSignal.any(signals),
-    })) {
-      const shown = texts[event.requestIndex]!.take(event);
-      if (shown) yield shown;
-      if (texts.every(({ hasEnded }) => hasEnded)) stop.abort();
-    }
+    yield* this.#run(prompts, options, this.eosTokenIds);
   }
 
   /** Continues a prompt and returns the result as a whole. Throws as `generate` does. */
@@ -245,7 +232,9 @@ export class LoopLM {
   }
 
   /**
-   * Answers a conversation.
+   * Answers a conversation. Stops at the end of a turn of the template, too. Reasoning and answer
+   * come apart (`splitReasoning`); what is put back into the messages for the next turn should be
+   * the `answer` alone: chat models read their earlier turns without the reasoning.
    *
    * @throws ConfigError if neither the model nor the options have a chat template.
    * @throws LoopLMError as `generate` and `ChatTemplate.apply` do.
@@ -261,11 +250,15 @@ export class LoopLM {
         'The model has no chat template, and chat needs one. It may not be a chat model: use generate, or give chatTemplate, such as new ChatTemplate(CHATML_TEMPLATES.corrected).',
       );
     }
+    const thinks = enableThinking ?? (this.thinksByDefault || undefined);
     const prompt = chatTemplate.apply(messages, {
       addGenerationPrompt: true,
-      ...(enableThinking !== undefined && { enableThinking }),
+      ...(thinks !== undefined && { enableThinking: thinks }),
     });
-    yield* this.generate(prompt, rest);
+    const turnEnd = this.tokenizer && turnEndId(chatTemplate, this.tokenizer);
+    const endIds = turnEnd === undefined ? this.eosTokenIds : [...this.eosTokenIds, turnEnd];
+    const splitReasoning = rest.splitReasoning ?? true;
+    yield* this.#run([prompt], { ...rest, splitReasoning }, endIds);
   }
 
   /** All that full depth computes for a prompt: states, gates and logits of every loop. */
@@ -283,7 +276,34 @@ export class LoopLM {
     await this.dispose();
   }
 
-  #resolve(options: GenerateOptions): ResolvedOptions {
+  async *#run(
+    prompts: readonly Prompt[],
+    options: GenerateOptions,
+    endIds: readonly number[],
+  ): AsyncGenerator<TextEvent> {
+    const { request, stopStrings, ...run } = this.#resolve(options, endIds);
+    const requests = prompts.map((prompt) => ({ ...request, promptIds: this.encode(prompt) }));
+    const texts = prompts.map(
+      (prompt) =>
+        new SequenceText(this.tokenizer, {
+          stopIds: request.stopIds ?? [],
+          stopStrings,
+          ...(options.splitReasoning && { thinking: this.#opensThinking(prompt) }),
+        }),
+    );
+    const stop = new AbortController();
+    const signals = [stop.signal, ...(options.signal ? [options.signal] : [])];
+    for await (const event of this.#engine.generate(requests, {
+      ...run,
+      signal: AbortSignal.any(signals),
+    })) {
+      const shown = texts[event.requestIndex]!.take(event);
+      if (shown) yield shown;
+      if (texts.every(({ hasEnded }) => hasEnded)) stop.abort();
+    }
+  }
+
+  #resolve(options: GenerateOptions, endIds: readonly number[]): ResolvedOptions {
     const unknown = Object.keys(options).find((name) => !OPTION_NAMES.has(name));
     if (unknown !== undefined) {
       throw new ConfigError(
@@ -306,8 +326,10 @@ export class LoopLM {
       request: {
         maxNewTokens: options.maxNewTokens ?? DEFAULT_MAX_NEW_TOKENS,
         exitPolicy: this.#exitPolicy(options),
-        sampling: parseSamplingOptions(options.sampling ?? {}),
-        stopIds: [...(options.ignoreEos ? [] : this.eosTokenIds), ...stop.stopIds],
+        sampling: parseSamplingOptions(
+          withSamplingDefaults(options.sampling ?? {}, this.samplingDefaults),
+        ),
+        stopIds: [...(options.ignoreEos ? [] : endIds), ...stop.stopIds],
       },
       stopStrings: stop.stopStrings,
       kvPolicy: oneOf(KV_POLICIES, options.kvPolicy ?? 'per-loop', 'kvPolicy'),
@@ -315,6 +337,13 @@ export class LoopLM {
       ...(numLoops !== undefined && { numLoops }),
       ...(record !== undefined && { record }),
     };
+  }
+
+  /** Whether a prompt ends in an open `<think>`; of ids, the last ones tell. */
+  #opensThinking(prompt: Prompt): boolean {
+    if (typeof prompt === 'string') return opensThinking(prompt);
+    const known = prompt.slice(-THINK_TAIL).filter((id) => this.tokenizer?.idToToken(id));
+    return this.tokenizer !== undefined && opensThinking(this.tokenizer.decode(known));
   }
 
   #exitPolicy({ exitPolicy, minDepth, maxDepth }: GenerateOptions): ExitPolicy {
@@ -331,111 +360,6 @@ interface ResolvedOptions extends Omit<RunOptions, 'signal'> {
   readonly stopStrings: readonly string[];
 }
 
-/** Turns the engine's events of one sequence into events with text. */
-class SequenceText {
-  readonly #tokenizer: Tokenizer | undefined;
-  readonly #stopIds: readonly number[];
-  readonly #decoder: DecodeStream | undefined;
-  readonly #matcher: StopStringMatcher;
-  readonly #tokenIds: number[] = [];
-  readonly #exitDepths: number[] = [];
-  #text = '';
-  #stoppedByString = false;
-  #hasFinished = false;
-
-  constructor(
-    tokenizer: Tokenizer | undefined,
-    stopIds: readonly number[],
-    stopStrings: readonly string[],
-  ) {
-    this.#tokenizer = tokenizer;
-    this.#stopIds = stopIds;
-    this.#decoder = tokenizer?.decodeStream({ skipSpecialTokens: true });
-    this.#matcher = new StopStringMatcher(stopStrings);
-  }
-
-  /** Whether no more tokens of the sequence are wanted. */
-  get hasEnded(): boolean {
-    return this.#stoppedByString || this.#hasFinished;
-  }
-
-  /** The event with text; undefined for a token behind the end of the text. */
-  take(event: EngineEvent): TextEvent | undefined {
-    if (event.kind === 'finish') return this.#finish(event);
-    return this.#stoppedByString ? undefined : this.#token(event);
-  }
-
-  #token(event: TokenEvent): TextTokenEvent {
-    const { requestIndex: promptIndex, tokenIndex, tokenId, exitDepth, logprob } = event;
-    this.#tokenIds.push(tokenId);
-    this.#exitDepths.push(exitDepth);
-    const text = this.#add(this.#decode(tokenId));
-    return { kind: 'token', promptIndex, tokenIndex, tokenId, text, exitDepth, logprob };
-  }
-
-  /** Text of a token; none for stop ids, and for ids that the vocabulary leaves out. */
-  #decode(tokenId: number): string {
-    if (this.#stopIds.includes(tokenId)) return '';
-    if (this.#tokenizer?.idToToken(tokenId) === undefined) return '';
-    return this.#decoder?.push(tokenId) ?? '';
-  }
-
-  #add(piece: string): string {
-    const { text, stoppedBy } = this.#matcher.push(piece);
-    this.#stoppedByString = stoppedBy !== undefined;
-    this.#text += text;
-    return text;
-  }
-
-  #finish(event: FinishEvent): TextFinishEvent {
-    const lastPiece = this.#end();
-    this.#hasFinished = true;
-    const finishReason = this.#stoppedByString ? 'stop-string' : event.finishReason;
-    const rollout = event.rollout && this.#cut(event.rollout, finishReason);
-    return {
-      kind: 'finish',
-      promptIndex: event.requestIndex,
-      finishReason,
-      text: this.#text,
-      lastPiece,
-      tokenIds: this.#tokenIds,
-      exitDepths: this.#exitDepths,
-      meanDepth: meanOf(this.#exitDepths),
-      executedLoops: event.executedLoops,
-      fullDepthLoops: event.fullDepthLoops,
-      ...(rollout && { rollout }),
-    };
-  }
-
-  /** Releases what was held back; an unfinished character becomes U+FFFD. */
-  #end(): string {
-    if (this.#stoppedByString) return '';
-    const piece = this.#add(this.#decoder?.flush() ?? '');
-    const held = this.#matcher.flush();
-    this.#text += held;
-    return piece + held;
-  }
-
-  /** The record without the tokens that were computed behind the end of the text. */
-  #cut(rollout: RolloutRecord, finishReason: FinishReason): RolloutRecord {
-    const length = this.#tokenIds.length;
-    return {
-      ...rollout,
-      tokenIds: rollout.tokenIds.slice(0, length),
-      exitDepths: rollout.exitDepths.slice(0, length),
-      logprobs: rollout.logprobs.slice(0, length),
-      loopLogprobs: rollout.loopLogprobs.slice(0, length),
-      gateLogits: rollout.gateLogits.slice(0, length),
-      meanDepth: meanOf(this.#exitDepths),
-      finishReason,
-    };
-  }
-}
-
-function meanOf(depths: readonly number[]): number {
-  return depths.reduce((sum, depth) => sum + depth, 0) / Math.max(1, depths.length);
-}
-
 async function lastOf(events: AsyncGenerator<TextEvent>): Promise<TextFinishEvent> {
   for await (const event of events) if (event.kind === 'finish') return event;
   throw new Error('Internal error (please report it): a generation ended without a finish event');
@@ -447,47 +371,4 @@ function oneOf<T extends string>(names: readonly T[], value: T, field: string): 
     field,
     `${field} is ${showValue(value)}; it must be one of ${names.join(', ')}.`,
   );
-}
-
-interface TextParts {
-  readonly tokenizer: Tokenizer | undefined;
-  readonly chatTemplate: ChatTemplate | undefined;
-  readonly eosTokenId: number | undefined;
-}
-
-/**
- * The tokenizer of a model folder; undefined if it has none.
- *
- * @throws LoopLMError if tokenizer.json is damaged or not a byte-level BPE.
- */
-export async function loadTokenizer(folder: Folder): Promise<Tokenizer | undefined> {
-  const json = await readJson(folder, 'tokenizer.json');
-  return json === undefined ? undefined : Tokenizer.fromJson(json);
-}
-
-async function loadTextParts(folder: Folder): Promise<TextParts> {
-  const tokenizer = await loadTokenizer(folder);
-  const tokens = parseTokenizerConfig((await readJson(folder, 'tokenizer_config.json')) ?? {});
-  const template = (await readText(folder, 'chat_template.jinja')) ?? tokens.chatTemplate;
-  return {
-    tokenizer,
-    chatTemplate: template === undefined ? undefined : new ChatTemplate(template, tokens),
-    eosTokenId: tokens.eosToken === undefined ? undefined : tokenizer?.tokenToId(tokens.eosToken),
-  };
-}
-
-async function readText(folder: Folder, name: string): Promise<string | undefined> {
-  return (await folder.exists(name)) ? folder.readText(name) : undefined;
-}
-
-async function readJson(folder: Folder, name: string): Promise<unknown> {
-  const text = await readText(folder, name);
-  if (text === undefined) return undefined;
-  try {
-    return JSON.parse(text) as unknown;
-  } catch (cause) {
-    throw new CheckpointError(`${name} in ${folder.path} is not valid JSON. Copy the file again.`, {
-      cause,
-    });
-  }
 }

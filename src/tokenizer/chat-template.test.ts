@@ -30,11 +30,17 @@ test('messages are printed in order with role and content unchanged', () => {
   expect(corrected.apply([system, user, later, other])).toBe(expected);
 });
 
-test('only the corrected template opens a think block, and only after a generation prompt', () => {
+test('thinking is opened once, and only after a generation prompt, by a template or for it', () => {
   const options = { addGenerationPrompt: true, enableThinking: true };
+  const opensAlways = new ChatTemplate('{% if add_generation_prompt %}A <think>{% endif %}');
   expect(corrected.apply([user], options)).toMatch(/<\|im_start\|>assistant\n<think>\n$/);
-  expect(base.apply([user], options)).toMatch(/<\|im_start\|>assistant\n$/);
-  expect(corrected.apply([user], { enableThinking: true })).not.toContain('<think>');
+  expect(base.apply([user], options)).toMatch(/<\|im_start\|>assistant\n<think>\n$/);
+  expect(opensAlways.apply([user], options)).toBe('A <think>');
+  for (const template of [base, corrected]) {
+    expect(template.apply([user], { enableThinking: true })).not.toContain('<think>');
+    const off = { addGenerationPrompt: true, enableThinking: false };
+    expect(template.apply([user], off)).toMatch(/<\|im_start\|>assistant\n$/);
+  }
 });
 
 test('a template of tokenizer_config.json sees the special tokens of that file', () => {

@@ -10,6 +10,7 @@ import { Template } from '@huggingface/jinja';
 import { z } from 'zod';
 import { ConfigError, RequestError } from '../errors.js';
 import { describeIssue } from './parse.js';
+import { THINK_PREFIX, opensThinking } from './reasoning.js';
 import { parseTokenizerConfig, type TokenizerConfig } from './tokenizer-config.js';
 
 /** One turn of a conversation. The role is passed through; the content is not trimmed. */
@@ -22,7 +23,11 @@ export type ChatMessage = {
 export type ChatTemplateOptions = {
   /** Opens the turn of the assistant. Default `false`. */
   readonly addGenerationPrompt?: boolean;
-  /** Passed to the template as `enable_thinking`; absent leaves that variable undefined. */
+  /**
+   * Passed to the template as `enable_thinking`; absent leaves that variable undefined. `true` with
+   * `addGenerationPrompt` ends the text in `<think>` and a newline, also if the template has no such
+   * switch: the released Thinking models do not write the tag by themselves.
+   */
   readonly enableThinking?: boolean;
 };
 
@@ -45,6 +50,8 @@ const messagesSchema = z
 
 /** A compiled chat template. */
 export class ChatTemplate {
+  /** The Jinja source. */
+  readonly source: string;
   readonly #template: Template;
   readonly #variables: Readonly<Record<string, string>>;
 
@@ -55,6 +62,7 @@ export class ChatTemplate {
    * @throws ConfigError if the source is not valid Jinja.
    */
   constructor(source: string, specialTokens: TokenizerConfig = {}) {
+    this.source = source;
     this.#template = compile(source);
     this.#variables = templateVariables(specialTokens);
   }
@@ -84,14 +92,19 @@ export class ChatTemplate {
    */
   apply(messages: readonly ChatMessage[], options: ChatTemplateOptions = {}): string {
     const checked = checkMessages(messages);
-    const { enableThinking } = options;
+    const { addGenerationPrompt = false, enableThinking } = options;
+    const text = this.#render({
+      messages: checked,
+      add_generation_prompt: addGenerationPrompt,
+      ...(enableThinking === undefined ? {} : { enable_thinking: enableThinking }),
+    });
+    const lacksThinking = addGenerationPrompt && enableThinking && !opensThinking(text);
+    return lacksThinking ? text + THINK_PREFIX : text;
+  }
+
+  #render(variables: Record<string, unknown>): string {
     try {
-      return this.#template.render({
-        ...this.#variables,
-        messages: checked,
-        add_generation_prompt: options.addGenerationPrompt ?? false,
-        ...(enableThinking === undefined ? {} : { enable_thinking: enableThinking }),
-      });
+      return this.#template.render({ ...this.#variables, ...variables });
     } catch (cause) {
       throw new RequestError(
         `the chat template refused the messages (${reasonOf(cause)}); it must render them. ` +

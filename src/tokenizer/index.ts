@@ -9,6 +9,12 @@ export { BYTE_ALPHABET, fromByteAlphabet, toByteAlphabet } from './byte-alphabet
 export { CHATML_TEMPLATES, ChatTemplate } from './chat-template.js';
 export type { ChatMessage, ChatTemplateOptions } from './chat-template.js';
 export { DecodeStream } from './decode-stream.js';
+export { parseGenerationConfig, withSamplingDefaults } from './generation-config.js';
+export type { GenerationConfig, SamplingDefaults } from './generation-config.js';
+export { ReasoningSplitter, THINK_TAGS, isThinkingName, opensThinking } from './reasoning.js';
+export type { SplitText, TextChannel } from './reasoning.js';
+export { stopTokens, turnEndId } from './stop-tokens.js';
+export type { StopToken, StopTokenFiles, StopTokenSource } from './stop-tokens.js';
 export { Tokenizer } from './tokenizer.js';
 export type { DecodeOptions, EncodeOptions } from './tokenizer.js';
 export { parseTokenizerConfig } from './tokenizer-config.js';

@@ -178,10 +178,12 @@ describe('decoding', () => {
     expect(stream.push(0x41) + stream.flush()).toBe('A');
   });
 
-  test('special tokens are kept unless they are skipped', () => {
+  test('special tokens are kept unless they are skipped, and those named even then', () => {
     const ids = smol.encode('<|im_start|>user<|im_end|>');
     expect(smol.decode(ids)).toBe('<|im_start|>user<|im_end|>');
     expect(smol.decode(ids, { skipSpecialTokens: true })).toBe('user');
+    const keepTokens = ['<|im_end|>', 'no token'];
+    expect(smol.decode(ids, { skipSpecialTokens: true, keepTokens })).toBe('user<|im_end|>');
   });
 
   test.each([-1, 49152, 1.5, Number.NaN])('the id %s outside the vocabulary is refused', (id) => {

@@ -30,6 +30,8 @@ export type EncodeOptions = {
 export type DecodeOptions = {
   /** Leaves special tokens out of the text. Default `false`. */
   readonly skipSpecialTokens?: boolean;
+  /** Special tokens that stay in the text all the same. Default none. */
+  readonly keepTokens?: readonly string[];
 };
 
 /** The one method of the package that is used; an id is absent where the vocabulary has none. */
@@ -54,7 +56,6 @@ export class Tokenizer {
   readonly #encoder: Encoder;
   readonly #tokens: ReadonlyMap<number, Token>;
   readonly #ids: ReadonlyMap<string, number>;
-  readonly #specialIds: ReadonlySet<number>;
 
   private constructor(json: TokenizerJson) {
     this.#encoder = createEncoder(json);
@@ -62,7 +63,6 @@ export class Tokenizer {
     this.#ids = new Map(Array.from(this.#tokens, ([id, token]) => [token.text, id]));
     const special = json.added_tokens.filter((token) => token.special);
     this.specialTokens = new Map(special.map((token) => [token.content, token.id]));
-    this.#specialIds = new Set(this.specialTokens.values());
     this.vocabSize = 0;
     for (const id of this.#tokens.keys()) this.vocabSize = Math.max(this.vocabSize, id + 1);
   }
@@ -110,10 +110,9 @@ export class Tokenizer {
 
   /** Starts an incremental decoding, for text that is printed while tokens arrive. */
   decodeStream(options: DecodeOptions = {}): DecodeStream {
-    const skip = options.skipSpecialTokens ?? false;
-    return new DecodeStream((id) =>
-      skip && this.#specialIds.has(id) ? NO_BYTES : this.tokenBytes(id),
-    );
+    const skipped = new Set(options.skipSpecialTokens ? this.specialTokens.values() : []);
+    for (const token of options.keepTokens ?? []) skipped.delete(this.#ids.get(token) ?? -1);
+    return new DecodeStream((id) => (skipped.has(id) ? NO_BYTES : this.tokenBytes(id)));
   }
 
   /**

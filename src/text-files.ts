@@ -1,0 +1,82 @@
+/**
+ * The files of a model folder that are about text: tokenizer, chat template, how to sample and where
+ * to stop. Each of them may be missing. Knows no weights and computes nothing.
+ */
+import { CheckpointError } from './errors.js';
+import type { Folder, LoopLMConfig } from './model/index.js';
+import type { GenerationConfig, StopToken, TokenizerConfig } from './tokenizer/index.js';
+import {
+  ChatTemplate,
+  Tokenizer,
+  parseGenerationConfig,
+  parseTokenizerConfig,
+  stopTokens,
+} from './tokenizer/index.js';
+
+/** What the text files of a folder hold. */
+export interface TextFiles {
+  readonly tokenizer: Tokenizer | undefined;
+  /** chat_template.jinja, or else the template in tokenizer_config.json. */
+  readonly chatTemplate: ChatTemplate | undefined;
+  /** Empty without the file, and so is `generationConfig`. */
+  readonly tokenizerConfig: TokenizerConfig;
+  readonly generationConfig: GenerationConfig;
+}
+
+/**
+ * The tokenizer of a model folder; undefined if it has none.
+ *
+ * @throws LoopLMError if tokenizer.json is damaged or not a byte-level BPE.
+ */
+export async function loadTokenizer(folder: Folder): Promise<Tokenizer | undefined> {
+  const json = await readJson(folder, 'tokenizer.json');
+  return json === undefined ? undefined : Tokenizer.fromJson(json);
+}
+
+/** @throws LoopLMError if a file is damaged */
+export async function loadTextFiles(folder: Folder): Promise<TextFiles> {
+  const tokenizer = await loadTokenizer(folder);
+  const tokenizerConfig = parseTokenizerConfig(
+    (await readJson(folder, 'tokenizer_config.json')) ?? {},
+  );
+  const template = (await readText(folder, 'chat_template.jinja')) ?? tokenizerConfig.chatTemplate;
+  return {
+    tokenizer,
+    chatTemplate: template === undefined ? undefined : new ChatTemplate(template, tokenizerConfig),
+    tokenizerConfig,
+    generationConfig: parseGenerationConfig(
+      (await readJson(folder, 'generation_config.json')) ?? {},
+    ),
+  };
+}
+
+/** Tokens that end a text of a model with these files. */
+export function stopTokensOf(
+  files: TextFiles,
+  config: Pick<LoopLMConfig, 'vocabSize' | 'eosTokenIds'>,
+): StopToken[] {
+  return stopTokens({
+    vocabSize: config.vocabSize,
+    configIds: config.eosTokenIds,
+    generationIds: files.generationConfig.eosTokenIds,
+    eosToken: files.tokenizerConfig.eosToken,
+    chatTemplate: files.chatTemplate,
+    tokenizer: files.tokenizer,
+  });
+}
+
+async function readText(folder: Folder, name: string): Promise<string | undefined> {
+  return (await folder.exists(name)) ? folder.readText(name) : undefined;
+}
+
+async function readJson(folder: Folder, name: string): Promise<unknown> {
+  const text = await readText(folder, name);
+  if (text === undefined) return undefined;
+  try {
+    return JSON.parse(text) as unknown;
+  } catch (cause) {
+    throw new CheckpointError(`${name} in ${folder.path} is not valid JSON. Copy the file again.`, {
+      cause,
+    });
+  }
+}
