@@ -2,7 +2,13 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { bundledTokenizerConfig, bundledTokenizerJson } from '../recipes/bundled/tokenizer.js';
 import { ConfigError, DisposedError, RequestError } from './errors.js';
-import type { GenerateOptions, TextEvent, TextFinishEvent } from './loop-lm.js';
+import type {
+  ChatOptions,
+  GenerateOptions,
+  LoadOptions,
+  TextEvent,
+  TextFinishEvent,
+} from './loop-lm.js';
 import { LoopLM } from './loop-lm.js';
 import type { LoopLMConfig } from './model/index.js';
 import { initializeWeights, memoryFolder, saveCheckpoint } from './model/index.js';
@@ -22,7 +28,7 @@ const config: LoopLMConfig = {
   vocabSize: tokenizer.vocabSize,
   ropeTheta: 10_000,
   rmsNormEps: 1e-6,
-  maxPositionEmbeddings: 64,
+  maxPositionEmbeddings: 96,
   tieWordEmbeddings: false,
   numLoops: 3,
   exitThreshold: 0.6,
@@ -39,10 +45,13 @@ function folderWith(texts: Readonly<Record<string, string>>) {
   return memoryFolder('the model', new Map(files));
 }
 
-async function load(extraFiles: Readonly<Record<string, string>>, ownsDevice = false) {
+async function load(
+  extraFiles: Readonly<Record<string, string>>,
+  options: Partial<LoadOptions> = {},
+) {
   const folder = folderWith(extraFiles);
   await saveCheckpoint(folder, config, initializeWeights(config, 5), { dtype: 'f32' });
-  return LoopLM.load(folder, { device, ownsDevice });
+  return LoopLM.load(folder, { device, ...options });
 }
 
 const TOKENIZER_FILES = {
@@ -184,6 +193,93 @@ test('chat continues the rendered template', async () => {
   await own.dispose();
 });
 
+const CHAT_FILES = { ...TOKENIZER_FILES, 'chat_template.jinja': CHATML_TEMPLATES.base };
+const hello = [{ role: 'user', content: 'cup 3;' }];
+const TURN_END = tokenizer.tokenToId('<|im_end|>')!;
+
+/** What the model was given to continue. */
+async function promptOf(chatModel: LoopLM, options: ChatOptions = {}): Promise<string> {
+  const brief = { ...options, maxNewTokens: 1, record: true };
+  const finish = (await eventsOf(chatModel.chat(hello, brief))).at(-1) as TextFinishEvent;
+  return tokenizer.decode(finish.rollout!.promptIds);
+}
+
+/** Whether a chat ends where a token comes up; seeds are tried until it does. */
+async function endsWith(chatModel: LoopLM, tokenId: number, options: ChatOptions = {}) {
+  for (let seed = 0; seed < 400; seed++) {
+    const call = { ...options, maxNewTokens: 6, sampling: { temperature: 9, seed } };
+    const finish = (await eventsOf(chatModel.chat(hello, call))).at(-1) as TextFinishEvent;
+    const place = finish.tokenIds.indexOf(tokenId);
+    if (place >= 0 && place < 5) return finish.finishReason === 'stop-id';
+  }
+  throw new Error(`token ${tokenId} never came`);
+}
+
+test('a ChatML model stops at the end of a turn, which its config does not name', async () => {
+  const chatModel = await load(CHAT_FILES);
+  expect(chatModel.eosTokenIds).toEqual([EOS, TURN_END]);
+  expect(await endsWith(chatModel, TURN_END)).toBe(true);
+  expect(await endsWith(chatModel, TURN_END, { ignoreEos: true })).toBe(false);
+  await chatModel.dispose();
+});
+
+test('a template of the call brings its own end of turn', async () => {
+  const chatTemplate = new ChatTemplate(CHATML_TEMPLATES.corrected);
+  expect(model.eosTokenIds).toEqual([EOS]);
+  expect(await endsWith(model, TURN_END, { chatTemplate })).toBe(true);
+});
+
+test('generation_config.json adds stop ids and says how to draw, and a call goes before it', async () => {
+  const file = { eos_token_id: [EOS, 7], temperature: 3, top_p: 0.9 };
+  const sampled = await load({
+    ...TOKENIZER_FILES,
+    'generation_config.json': JSON.stringify(file),
+  });
+  expect(sampled.stopTokens.map(({ id, sources }) => [id, sources.length])).toEqual([
+    [EOS, 3],
+    [7, 1],
+  ]);
+  const drawn = await sampled.complete('cup 3;', { record: true });
+  expect(drawn.rollout!.sampling).toMatchObject({ temperature: 3, topP: 0.9 });
+  const sampling = { temperature: 0 };
+  const greedy = await sampled.complete('cup 3;', { sampling });
+  expect(greedy.tokenIds).toEqual((await model.complete('cup 3;', { stopIds: [7] })).tokenIds);
+  await sampled.dispose();
+});
+
+test('a model named Thinking opens its reasoning, unless the call says otherwise', async () => {
+  const opened = /<\|im_start\|>assistant\n<think>\n$/;
+  const closed = /<\|im_start\|>assistant\n$/;
+  const thinking = await load(CHAT_FILES, { name: 'ByteDance/Ouro-1.4B-Thinking' });
+  const plain = await load(CHAT_FILES, { name: 'ByteDance/Ouro-1.4B' });
+  expect([thinking.thinksByDefault, plain.thinksByDefault]).toEqual([true, false]);
+  expect(await promptOf(thinking)).toMatch(opened);
+  expect(await promptOf(thinking, { enableThinking: false })).toMatch(closed);
+  expect(await promptOf(plain)).toMatch(closed);
+  expect(await promptOf(plain, { enableThinking: true })).toMatch(opened);
+  await thinking.dispose();
+  await plain.dispose();
+});
+
+test('what follows an open think tag is reasoning: in chat, and elsewhere when asked for', async () => {
+  const chatTemplate = new ChatTemplate(CHATML_TEMPLATES.corrected);
+  const options = wild(3, { maxNewTokens: 8 });
+  const events = await eventsOf(
+    model.chat(hello, { ...options, chatTemplate, enableThinking: true }),
+  );
+  const finish = events.at(-1) as TextFinishEvent;
+  expect(finish.reasoning).toBe(finish.text.trim());
+  expect(finish.answer).toBe('');
+  const prompt = chatTemplate.apply(hello, { addGenerationPrompt: true, enableThinking: true });
+  const ids = tokenizer.encode(prompt);
+  for (const form of [prompt, ids]) {
+    const split = await model.complete(form, { ...options, splitReasoning: true });
+    expect(split.reasoning).toBe(finish.reasoning);
+    const whole = await model.complete(form, options);
+    expect(whole).toMatchObject({ text: finish.text, answer: finish.text, reasoning: '' });
+  }
+});
+
 test.each<[string, unknown, RegExp]>([
   ['an unknown option', { temperature: 1 }, /"temperature", which is not known/],
   ['an unknown KV policy', { kvPolicy: 'mean' }, /per-loop, last-exited, shared/],
@@ -216,7 +312,7 @@ test('a device that is owned goes with the model', async () => {
   const shared = device;
   const owned = await createInlineDevice({ numThreads: 1 });
   device = owned;
-  const owner = await load({}, true);
+  const owner = await load({}, { ownsDevice: true });
   device = shared;
   await owner.dispose();
   await expect(owned.stats()).rejects.toThrow(DisposedError);
