@@ -7,6 +7,7 @@
 import { checkDocCommands } from './doc-commands.js';
 import { type Finding, formatFinding } from './finding.js';
 import { checkImports } from './imports.js';
+import { checkKernel } from './kernel.js';
 import { checkPackageExports } from './package-exports.js';
 import { checkReadmeMap } from './readme-map.js';
 import { checkSizes } from './sizes.js';
@@ -21,6 +22,7 @@ const CHECKS: Readonly<Record<string, (tree: Tree, root: string) => Finding[]>> 
   commands: checkDocCommands,
   exports: checkPackageExports,
   words: checkWords,
+  kernel: checkKernel,
   lint: (_, root) => runTool(root, LINT),
   format: (_, root) => runTool(root, FORMAT),
   dead: (_, root) => runTool(root, DEAD_CODE),

@@ -1,0 +1,161 @@
+/**
+ * Where things lie in a layer's memory: header, staging areas, pages.
+ *
+ * A page holds `pageSize` positions of every kv head: for each head its keys [pageSize, stride],
+ * then its values. `stride` is the head dimension rounded up to 8 elements; the rest stays zero.
+ */
+
+/** Job control, each in a cache line of its own. */
+export const TICKET: usize = 64;
+export const COMPLETED: usize = 128;
+
+/** Words of the header that `configure` and `publish` write. */
+const WORDS: usize = 192;
+const enum Word {
+  NumHeads,
+  NumKvHeads,
+  HeadDim,
+  PageSize,
+  IsHalf,
+  MaxRows,
+  TableCapacity,
+  NumItems,
+  ItemsPerGroup,
+  HeadsPerItem,
+}
+
+/** The header's end. */
+const HEADER_BYTES: usize = 256;
+/** Words of a group: first row, number of rows, first entry of its table. */
+export const GROUP_WORDS: usize = 3;
+/** Query vectors that are worked on together, and bytes of one vector's scores in a page. */
+export const MAX_TILE: i32 = 4;
+export const SCORE_BYTES: usize = 1024;
+const MAX_THREADS: usize = 2;
+
+// @ts-ignore: decorator
+@inline
+function word(index: Word): i32 {
+  return load<i32>(WORDS + (<usize>index << 2));
+}
+
+// @ts-ignore: decorator
+@inline
+function setWord(index: Word, value: i32): void {
+  store<i32>(WORDS + (<usize>index << 2), value);
+}
+
+/** Describes the memory, once, before anything else. */
+export function configure(
+  numHeads: i32,
+  numKvHeads: i32,
+  headDim: i32,
+  pageSize: i32,
+  isHalf: i32,
+  maxRows: i32,
+  tableCapacity: i32,
+): void {
+  setWord(Word.NumHeads, numHeads);
+  setWord(Word.NumKvHeads, numKvHeads);
+  setWord(Word.HeadDim, headDim);
+  setWord(Word.PageSize, pageSize);
+  setWord(Word.IsHalf, isHalf);
+  setWord(Word.MaxRows, maxRows);
+  setWord(Word.TableCapacity, tableCapacity);
+}
+
+/** Describes a job; see `publish`. */
+export function setJob(numGroups: i32, headsPerItem: i32): void {
+  const itemsPerGroup = (numKvHeads() + headsPerItem - 1) / headsPerItem;
+  setWord(Word.NumItems, numGroups * itemsPerGroup);
+  setWord(Word.ItemsPerGroup, itemsPerGroup);
+  setWord(Word.HeadsPerItem, headsPerItem);
+}
+
+export function numHeads(): i32 {
+  return word(Word.NumHeads);
+}
+export function numKvHeads(): i32 {
+  return word(Word.NumKvHeads);
+}
+export function headDim(): i32 {
+  return word(Word.HeadDim);
+}
+export function pageSize(): i32 {
+  return word(Word.PageSize);
+}
+export function isHalf(): bool {
+  return word(Word.IsHalf) != 0;
+}
+export function numItems(): i32 {
+  return word(Word.NumItems);
+}
+export function itemsPerGroup(): i32 {
+  return word(Word.ItemsPerGroup);
+}
+export function headsPerItem(): i32 {
+  return word(Word.HeadsPerItem);
+}
+
+/** Elements of a stored row. */
+export function stride(): i32 {
+  return (headDim() + 7) & ~7;
+}
+/** Bytes of a stored row. */
+export function rowBytes(): usize {
+  return <usize>stride() << (isHalf() ? 1 : 2);
+}
+/** Bytes of the keys, or of the values, of one head in one page. */
+export function blockBytes(): usize {
+  return rowBytes() * pageSize();
+}
+
+// Staging areas, one after the other.
+
+/** i32 [maxRows]: positions that each row sees, or slots to write to. */
+export function rowLengths(): usize {
+  return HEADER_BYTES;
+}
+/** i32 [maxRows, GROUP_WORDS]. */
+export function groupTable(): usize {
+  return rowLengths() + 4 * <usize>word(Word.MaxRows);
+}
+/** i32 [tableCapacity]: the groups' page numbers, or slots to copy. */
+export function tables(): usize {
+  return groupTable() + 4 * GROUP_WORDS * <usize>word(Word.MaxRows);
+}
+function areaBytes(): usize {
+  return 4 * <usize>(word(Word.MaxRows) * numHeads() * stride());
+}
+/** f32 [maxRows, H * Dh]: queries, then results in their place; or keys to write. */
+export function firstStaging(): usize {
+  return (tables() + 4 * <usize>word(Word.TableCapacity) + 63) & ~63;
+}
+/** f32 [maxRows, H * stride]: queries in the order of the tiles; or values to write. */
+export function secondStaging(): usize {
+  return firstStaging() + areaBytes();
+}
+/** f32 [maxRows, H * stride]: weighted sums of values, in the order of the tiles. */
+export function sums(): usize {
+  return secondStaging() + areaBytes();
+}
+/** f32 [maxRows * H, 2]: running maximum of the scores and sum of the probabilities. */
+export function softmaxState(): usize {
+  return sums() + areaBytes();
+}
+/** f32 [MAX_TILE, SCORE_BYTES / 4] of a thread. */
+export function scoresOf(thread: i32): usize {
+  const start = softmaxState() + 8 * <usize>(word(Word.MaxRows) * numHeads());
+  return ((start + 63) & ~63) + SCORE_BYTES * <usize>(MAX_TILE * thread);
+}
+/** The first page. */
+export function pagesStart(): usize {
+  return (scoresOf(<i32>MAX_THREADS) + 4095) & ~4095;
+}
+
+/** Keys of a head in a page; its values follow `blockBytes` later. */
+// @ts-ignore: decorator
+@inline
+export function blockOf(page: i32, head: i32): usize {
+  return pagesStart() + (<usize>page * numKvHeads() + head) * 2 * blockBytes();
+}
