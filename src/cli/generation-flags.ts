@@ -5,7 +5,7 @@ import { type Command, Option } from 'commander';
 import { EXIT_POLICY_FORMS, KV_POLICIES, PREFILL_MODES } from '../engine/index.js';
 import type { KvPolicy, PrefillMode } from '../engine/index.js';
 import type { GenerateOptions } from '../loop-lm.js';
-import { collect, parseIds, parseNumber, parseWhole } from './parse-flags.js';
+import { collect, collectWhole, parseNumber, parseWhole } from './parse-flags.js';
 
 export interface GenerationFlags {
   readonly maxNewTokens: number;
@@ -17,7 +17,7 @@ export interface GenerationFlags {
   readonly numLoops?: number;
   readonly ignoreEos?: true;
   readonly stop?: readonly string[];
-  readonly stopIds?: readonly number[];
+  readonly stopId?: readonly number[];
   readonly seed?: number;
   readonly temperature?: number;
   readonly topK?: number;
@@ -28,34 +28,41 @@ export interface GenerationFlags {
 
 /** Adds all flags of generation. */
 export function addGenerationFlags(command: Command): Command {
-  return command
-    .option('--max-new-tokens <n>', 'tokens to generate at most', parseWhole, 128)
-    .option(
-      '--exit-policy <spec>',
-      `when a token stops looping: ${EXIT_POLICY_FORMS} (default: cdf:Q with the model's threshold)`,
-    )
-    .addOption(
-      new Option('--kv-policy <name>', 'how tokens of other depths are read from the cache')
-        .choices(KV_POLICIES)
-        .default('per-loop'),
-    )
-    .addOption(
-      new Option('--prefill <mode>', 'loops of the prompt: all, or those that a token needs')
-        .choices(PREFILL_MODES)
-        .default('full'),
-    )
-    .option('--min-depth <n>', 'loops that every token takes at least', parseWhole)
-    .option('--max-depth <n>', 'loops that a token takes at most', parseWhole)
-    .option('--num-loops <n>', "loops of full depth (default: the model's)", parseWhole)
-    .option('--ignore-eos', "go on after the model's end-of-text token")
-    .option('--stop <text>', 'text that ends the answer; may be repeated', collect)
-    .option('--stop-ids <ids>', 'more token ids that end the answer, such as 5,9', parseIds)
-    .option('--seed <n>', 'seed of all draws (default: 0)', parseWhole)
-    .option('--temperature <t>', 'divides the logits; 0 is greedy (default: 0)', parseNumber)
-    .option('--top-k <n>', 'draw from the n most likely tokens', parseWhole)
-    .option('--top-p <p>', 'draw from the fewest tokens that reach this probability', parseNumber)
-    .option('--min-p <p>', 'draw from tokens this fraction as likely as the best', parseNumber)
-    .option('--repetition-penalty <x>', 'makes seen tokens less likely, above 1', parseNumber);
+  return (
+    command
+      .option('--max-new-tokens <n>', 'tokens to generate at most', parseWhole, 128)
+      .option(
+        '--exit-policy <spec>',
+        `when a token stops looping: ${EXIT_POLICY_FORMS} (default: cdf:Q with the model's threshold)`,
+      )
+      .addOption(
+        new Option('--kv-policy <name>', 'how tokens of other depths are read from the cache')
+          .choices(KV_POLICIES)
+          .default('per-loop'),
+      )
+      .addOption(
+        new Option('--prefill <mode>', 'loops of the prompt: all, or those that a token needs')
+          .choices(PREFILL_MODES)
+          .default('full'),
+      )
+      .option('--min-depth <n>', 'loops that every token takes at least', parseWhole)
+      .option('--max-depth <n>', 'loops that a token takes at most', parseWhole)
+      .option('--num-loops <n>', "loops of full depth (default: the model's)", parseWhole)
+      .option('--ignore-eos', 'go on after tokens that end a text (inspect lists them)')
+      .option('--stop <text>', 'text that ends the answer; may be repeated', collect)
+      .option('--stop-id <id>', 'token id that ends the answer, too; may be repeated', collectWhole)
+      // what is left out of these is what generation_config.json says, where the model has one
+      .option('--seed <n>', 'seed of all draws (default: 0)', parseWhole)
+      .option(
+        '--temperature <t>',
+        "divides the logits; 0 is greedy (default: the model's, or 0)",
+        parseNumber,
+      )
+      .option('--top-k <n>', 'draw from the n most likely tokens', parseWhole)
+      .option('--top-p <p>', 'draw from the fewest tokens that reach this probability', parseNumber)
+      .option('--min-p <p>', 'draw from tokens this fraction as likely as the best', parseNumber)
+      .option('--repetition-penalty <x>', 'makes seen tokens less likely, above 1', parseNumber)
+  );
 }
 
 /** The library's options for the flags. */
@@ -71,7 +78,7 @@ export function generateOptions(flags: GenerationFlags): GenerateOptions {
     numLoops: flags.numLoops,
     ignoreEos: flags.ignoreEos,
     stopStrings: flags.stop,
-    stopIds: flags.stopIds,
+    stopIds: flags.stopId,
     sampling: { temperature, topK, topP, minP, repetitionPenalty, seed },
   };
 }

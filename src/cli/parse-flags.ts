@@ -31,3 +31,8 @@ export function parseIds(text: string): readonly number[] {
 export function collect(text: string, previous: readonly string[] = []): readonly string[] {
   return [...previous, text];
 }
+
+/** Collects the whole numbers of a flag that may be given several times. */
+export function collectWhole(text: string, previous: readonly number[] = []): readonly number[] {
+  return [...previous, parseWhole(text)];
+}

@@ -41,7 +41,7 @@ test.each<[what: string, text: string, isOpen: boolean, reasoning: string, answe
   ['nothing', '', false, '', ''],
 ])('%s is split by the rule', (_, text, isOpen, reasoning, answer) => {
   expect(splitPieces([text], isOpen)).toMatchObject({ reasoning, answer });
-  expect(splitPieces([...text], isOpen)).toMatchObject({ reasoning, answer });
+  expect(splitPieces(Array.from(text), isOpen)).toMatchObject({ reasoning, answer });
   expect(splitWhole(text, isOpen)).toEqual({ reasoning, answer });
 });
 
@@ -90,7 +90,7 @@ test('a Thinking model is known by the last part of its name, in a hub cache by 
     'C:\\models\\Ouro-2.6B-THINKING',
     '/cache/hub/models--ByteDance--Ouro-1.4B-Thinking/snapshots/3aaa2224',
   ];
-  const other = ['ByteDance/Ouro-1.4B', '/home/thinking/ouro', '', '/'];
+  const other = ['ByteDance/Ouro-1.4B', 'thinking/models/ouro', '', '/'];
   expect(thinking.filter(isThinkingName)).toEqual(thinking);
   expect(other.filter(isThinkingName)).toEqual([]);
 });

@@ -5,11 +5,11 @@
  * Ctrl-C ends the answer that is being printed, or else the chat.
  */
 import { createInterface } from 'node:readline';
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import { LoopLMError, RequestError } from '../../errors.js';
 import type { LoopLM, TextEvent, TextFinishEvent } from '../../loop-lm.js';
-import type { ChatMessage } from '../../tokenizer/index.js';
-import { CHATML_TEMPLATES, ChatTemplate } from '../../tokenizer/index.js';
+import type { ChatMessage, ChatTemplate } from '../../tokenizer/index.js';
+import { CHAT_TEMPLATE_NAMES, chatTemplateOf } from '../chat-template.js';
 import type { GenerationFlags } from '../generation-flags.js';
 import { addGenerationFlags, generateOptions } from '../generation-flags.js';
 import type { CliIo } from '../io.js';
@@ -21,8 +21,10 @@ import { closingLine } from '../summary.js';
 
 type Flags = ModelFlags &
   GenerationFlags & {
-    readonly chatml?: keyof typeof CHATML_TEMPLATES;
+    readonly chatTemplate?: string;
     readonly system?: string;
+    readonly think?: boolean;
+    readonly hideReasoning?: true;
     readonly json?: true;
   };
 
@@ -32,7 +34,8 @@ Lines: a message, or /exit. Ctrl-C ends an answer, at the prompt it ends the cha
 Examples:
   looplm chat                                    one problem a line, with the bundled model
   looplm chat --model ./my-chat-model --temperature 0.7
-  looplm chat --model ./my-base-model --chatml corrected --system 'Be brief.'
+  looplm chat --model ./my-base-model --chat-template chatml-corrected --system 'Be brief.'
+  looplm chat --model ./Ouro-1.4B-Thinking --hide-reasoning
 `;
 
 export function registerChat(program: Command, io: CliIo): void {
@@ -41,21 +44,22 @@ export function registerChat(program: Command, io: CliIo): void {
     .description('talk to a chat model, or give problems to the bundled one')
     .addHelpText('after', EXAMPLES);
   addModelFlags(command)
-    .addOption(
-      new Option(
-        '--chatml <kind>',
-        'use a ChatML template instead of the one of the model',
-      ).choices(Object.keys(CHATML_TEMPLATES)),
+    .option(
+      '--chat-template <source>',
+      `instead of the model's own: ${CHAT_TEMPLATE_NAMES}, or a file with a Jinja template`,
     )
-    .option('--system <text>', 'system message of the conversation');
+    .option('--system <text>', 'system message of the conversation')
+    .option('--think', 'open every answer with <think> (default if the model is named Thinking)')
+    .option('--no-think', 'do not open answers with <think>')
+    .option('--hide-reasoning', 'print answers without the reasoning before them');
   addGenerationFlags(command)
-    .option('--json', 'print one JSON object a line for each answer')
+    .option('--json', 'print one JSON object a line for each answer, reasoning included')
     .action((flags: Flags) => withModel(flags, io, (model) => chat(model, flags, io)));
 }
 
 async function chat(model: LoopLM, flags: Flags, io: CliIo): Promise<void> {
-  const talk = talkOf(model, flags);
-  if (!flags.json) io.stderr.write(`${greeting(model, talk)}\n`);
+  const talk = await talkOf(model, flags);
+  if (!flags.json) io.stderr.write(`${talk.greeting.join('\n')}\n`);
   const lines = openLines(io);
   try {
     lines.ask();
@@ -72,57 +76,67 @@ async function chat(model: LoopLM, flags: Flags, io: CliIo): Promise<void> {
 
 /** What is sent to the model for a line, and what an answer changes. */
 interface Talk {
-  readonly keepsConversation: boolean;
+  /** Lines that open the chat. */
+  readonly greeting: readonly string[];
   start(line: string, signal: AbortSignal): AsyncIterable<TextEvent>;
-  keep(line: string, answer: string): void;
+  keep(line: string, finish: TextFinishEvent): void;
 }
 
-function talkOf(model: LoopLM, flags: Flags): Talk {
+async function talkOf(model: LoopLM, flags: Flags): Promise<Talk> {
   if (!model.tokenizer) {
     throw new RequestError(
       'The model folder has no tokenizer.json, and chat needs text; add the file, or use generate --ids.',
     );
   }
-  const options = generateOptions(flags);
-  const chatTemplate = flags.chatml
-    ? new ChatTemplate(CHATML_TEMPLATES[flags.chatml])
-    : model.chatTemplate;
-  if (!chatTemplate) {
-    if (flags.system !== undefined) {
-      throw new RequestError(
-        'The model has no chat template, so --system has no place; leave it out, or give --chatml.',
-      );
-    }
-    const start = (line: string, signal: AbortSignal) =>
-      model.generate(line, { ...options, signal });
-    return { keepsConversation: false, start, keep: () => {} };
+  const chatTemplate =
+    flags.chatTemplate === undefined
+      ? model.chatTemplate
+      : await chatTemplateOf(flags.chatTemplate, model);
+  return chatTemplate ? conversation(model, chatTemplate, flags) : separateLines(model, flags);
+}
+
+function separateLines(model: LoopLM, flags: Flags): Talk {
+  const { system, think, hideReasoning } = flags;
+  const misplaced = [
+    ...(system === undefined ? [] : ['--system']),
+    ...(think === undefined ? [] : [think ? '--think' : '--no-think']),
+    ...(hideReasoning ? ['--hide-reasoning'] : []),
+  ];
+  if (misplaced.length > 0) {
+    throw new RequestError(
+      `The model has no chat template, so ${misplaced[0]} has no place; leave it out, or give --chat-template.`,
+    );
   }
-  // ChatML ends a turn with this token, whatever the model's own end-of-text token is.
-  const endOfTurn = flags.chatml && model.tokenizer.tokenToId('<|im_end|>');
-  const stopIds = [...(options.stopIds ?? []), ...(endOfTurn === undefined ? [] : [endOfTurn])];
-  const messages: ChatMessage[] = [];
-  if (flags.system !== undefined) messages.push({ role: 'system', content: flags.system });
+  const options = generateOptions(flags);
   return {
-    keepsConversation: true,
-    start: (line, signal) =>
-      model.chat([...messages, { role: 'user', content: line }], {
-        ...options,
-        stopIds,
-        chatTemplate,
-        signal,
-      }),
-    keep: (line, text) =>
-      void messages.push({ role: 'user', content: line }, { role: 'assistant', content: text }),
+    greeting: [
+      'This model has no chat template: it does not hold conversations. Each line is a prompt of its own.',
+      'The bundled model takes a problem a line, such as: cup 3; swap 2 3; swap 1 5;',
+      `Answers are shown in the colour of their depth, 1 to ${model.config.numLoops} loops; /exit ends.`,
+    ],
+    start: (line, signal) => model.generate(line, { ...options, signal }),
+    keep: () => {},
   };
 }
 
-function greeting({ config }: LoopLM, { keepsConversation }: Talk): string {
-  if (keepsConversation) return 'Write a message; /exit ends the chat.';
-  return [
-    'This model has no chat template: it does not hold conversations. Each line is a prompt of its own.',
-    'The bundled model takes a problem a line, such as: cup 3; swap 2 3; swap 1 5;',
-    `Answers are shown in the colour of their depth, 1 to ${config.numLoops} loops; /exit ends.`,
-  ].join('\n');
+function conversation(model: LoopLM, chatTemplate: ChatTemplate, flags: Flags): Talk {
+  const options = { ...generateOptions(flags), chatTemplate, enableThinking: flags.think };
+  const messages: ChatMessage[] = [];
+  if (flags.system !== undefined) messages.push({ role: 'system', content: flags.system });
+  const isNamed = flags.think === undefined && model.thinksByDefault;
+  return {
+    greeting: [
+      'Write a message; /exit ends the chat.',
+      ...(isNamed
+        ? ["Answers begin with reasoning, as the model's name says; --no-think turns it off."]
+        : []),
+    ],
+    start: (line, signal) =>
+      model.chat([...messages, { role: 'user', content: line }], { ...options, signal }),
+    // chat models read their earlier turns without the reasoning
+    keep: (line, { answer: content }) =>
+      void messages.push({ role: 'user', content: line }, { role: 'assistant', content }),
+  };
 }
 
 async function answer(
@@ -141,8 +155,8 @@ async function answer(
     const events = talk.start(line, controller.signal);
     const finish = flags.json
       ? await finishOf(events)
-      : await streamAnswer(model, events, style, io);
-    talk.keep(line, finish.text);
+      : await streamAnswer(model, events, style, io, { hidesReasoning: flags.hideReasoning });
+    talk.keep(line, finish);
     if (flags.json) {
       io.stdout.write(`${JSON.stringify(jsonOf(line, finish))}\n`);
       return;
@@ -158,6 +172,7 @@ async function answer(
     io.stdout.write('\n');
     const legend = style.isColoured ? `${depthLegend(style, numLoops)}, ` : '';
     io.stderr.write(`  ${depthsOf(finish)}${legend}${style.dim(summary)}\n`);
+    noteMissingAnswer(finish, io);
   } catch (error) {
     // at a terminal the chat goes on: the next line may do better
     if (!(error instanceof LoopLMError) || !io.stdin.isTTY) throw error;
@@ -167,13 +182,21 @@ async function answer(
   }
 }
 
+/** Says so where an answer ended before it began, since then nothing may have been printed. */
+function noteMissingAnswer(finish: TextFinishEvent, io: CliIo): void {
+  if (finish.reasoning === '' || finish.answer !== '') return;
+  const { finishReason } = finish;
+  const todo = finishReason === 'max-new-tokens' ? '; raise --max-new-tokens' : '';
+  io.stderr.write(`note: the reasoning ended by ${finishReason}, before an answer${todo}\n`);
+}
+
 /** The depths of a short answer in numbers. */
 function depthsOf({ exitDepths }: TextFinishEvent): string {
   return exitDepths.length > 0 && exitDepths.length <= 8 ? `depths ${exitDepths.join(' ')}, ` : '';
 }
 
 function jsonOf(prompt: string, finish: TextFinishEvent): object {
-  const { promptIndex: _, kind: __, lastPiece: ___, ...rest } = finish;
+  const { promptIndex: _, kind: __, lastReasoning: ___, lastPiece: ____, ...rest } = finish;
   return { prompt, ...rest };
 }
 

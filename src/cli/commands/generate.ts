@@ -57,8 +57,8 @@ async function print(
 ): Promise<TextFinishEvent> {
   const style = styleOf(io);
   const start = io.now();
-  const shown = io.stdout.isTTY && typeof prompt === 'string' ? style.dim(prompt) : '';
-  const finish = await streamAnswer(model, model.generate(prompt, options), style, io, shown);
+  const before = io.stdout.isTTY && typeof prompt === 'string' ? style.dim(prompt) : '';
+  const finish = await streamAnswer(model, model.generate(prompt, options), style, io, { before });
   io.stdout.write('\n');
   if (!model.tokenizer) {
     io.stderr.write('note: the model folder has no tokenizer.json; token ids are shown\n');

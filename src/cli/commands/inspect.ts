@@ -7,6 +7,10 @@ import type { Command } from 'commander';
 import type { LoopLMConfig, ModelCost, OpenCheckpoint } from '../../model/index.js';
 import { modelCost, openCheckpoint, parameterSpecs } from '../../model/index.js';
 import { nodeFolder } from '../../platform/node/index.js';
+import type { TextFiles } from '../../text-files.js';
+import { loadTextFiles, stopTokensOf } from '../../text-files.js';
+import type { StopToken } from '../../tokenizer/index.js';
+import { isThinkingName } from '../../tokenizer/index.js';
 import type { CliIo } from '../io.js';
 import { modelPath } from '../model-flags.js';
 import { parseWhole } from '../parse-flags.js';
@@ -46,7 +50,8 @@ export function registerInspect(program: Command, io: CliIo): void {
 
 async function inspect(flags: Flags, io: CliIo): Promise<void> {
   const path = modelPath(flags);
-  const checkpoint = await openCheckpoint(nodeFolder(path));
+  const folder = nodeFolder(path);
+  const checkpoint = await openCheckpoint(folder);
   try {
     const { config, ignoredKeys, dtype } = checkpoint;
     const cost = modelCost(config, {
@@ -54,9 +59,11 @@ async function inspect(flags: Flags, io: CliIo): Promise<void> {
       weightDtype: 'f32',
       cacheDtype: 'f32',
     });
+    const texts = await loadTextFiles(folder);
+    const text = textSummary(texts, stopTokensOf(texts, config), path);
     const tensors = await readTensors(checkpoint);
     if (flags.json) {
-      const found = { path, dtype, config, ignoredKeys, tensors, cost };
+      const found = { path, dtype, config, ignoredKeys, text, tensors, cost };
       io.stdout.write(`${JSON.stringify(found)}\n`);
       return;
     }
@@ -65,6 +72,9 @@ async function inspect(flags: Flags, io: CliIo): Promise<void> {
       `${bold('model')}  ${path}, weights stored as ${dtype}`,
       ...configLines(config).map((line) => `  ${line}`),
       `  ignored keys: ${ignoredKeys.length === 0 ? 'none' : ignoredKeys.join(', ')}`,
+      '',
+      bold('text'),
+      ...textLines(text).map((line) => `  ${line}`),
       '',
       bold('parameters'),
       ...parameterLines(config, cost),
@@ -82,6 +92,45 @@ async function inspect(flags: Flags, io: CliIo): Promise<void> {
   } finally {
     await checkpoint.close();
   }
+}
+
+/** What a model does with text by default. */
+interface TextSummary {
+  /** Entries of the tokenizer; null without one. */
+  readonly tokenizerEntries: number | null;
+  readonly hasChatTemplate: boolean;
+  readonly stopTokens: readonly StopToken[];
+  /** What generation_config.json says; empty without the file. */
+  readonly sampling: TextFiles['generationConfig']['sampling'];
+  /** Whether chat begins with reasoning. */
+  readonly thinksByDefault: boolean;
+}
+
+function textSummary(
+  { tokenizer, chatTemplate, generationConfig }: TextFiles,
+  stopTokens: readonly StopToken[],
+  path: string,
+): TextSummary {
+  return {
+    tokenizerEntries: tokenizer?.vocabSize ?? null,
+    hasChatTemplate: chatTemplate !== undefined,
+    stopTokens,
+    sampling: generationConfig.sampling,
+    thinksByDefault: isThinkingName(path),
+  };
+}
+
+function textLines(text: TextSummary): string[] {
+  const stops = text.stopTokens.map(
+    ({ id, token, sources }) => `${[id, token].join(' ').trim()} (${sources.join(', ')})`,
+  );
+  const sampling = Object.entries(text.sampling).map(([name, value]) => `${name} ${value}`);
+  return [
+    `tokenizer ${text.tokenizerEntries === null ? 'none' : `of ${text.tokenizerEntries} entries`}, chat template ${text.hasChatTemplate ? 'there' : 'none'}`,
+    `stops at ${stops.join(', ') || 'no token'}`,
+    `sampling ${sampling.length > 0 ? `${sampling.join(', ')} (generation_config.json)` : 'greedy'}`,
+    ...(text.thinksByDefault ? ['chat begins with reasoning (the name contains "Thinking")'] : []),
+  ];
 }
 
 interface TensorSummary {
