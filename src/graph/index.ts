@@ -1,6 +1,16 @@
 /** Symbolic tensors, the op table, differentiation, and the ONNX writer. */
-export type { Attributes, Dim, DType, Shape, Tensor, TensorData } from './tensor.js';
-export { constant, input, intScalar, parameter, scalar, showShape, staticShape } from './tensor.js';
+export type { Attributes, Dim, DType, FileRange, Shape, Tensor, TensorData } from './tensor.js';
+export {
+  constant,
+  ELEMENT_BYTES,
+  fileParameter,
+  input,
+  intScalar,
+  parameter,
+  scalar,
+  showShape,
+  staticShape,
+} from './tensor.js';
 export type { OpDefinition } from './op.js';
 export { findOp, opNames } from './op.js';
 export { concat, expand, pad, reduceSum, reshape, slice, transpose } from './ops/layout.js';
@@ -28,6 +38,7 @@ export {
 } from './ops/elementwise.js';
 export type { MatmulOptions } from './ops/linear.js';
 export { linear, matmul } from './ops/linear.js';
+export { blockLinear } from './ops/quantized.js';
 export { addAt, addRows, argmax, gatherRows, pick } from './ops/lookup.js';
 export { crossEntropy, logSoftmax, rmsNorm, softmax } from './ops/normalize.js';
 export { rope } from './ops/position.js';

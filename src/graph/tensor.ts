@@ -8,17 +8,42 @@
  */
 import { ShapeError } from '../errors.js';
 
-export type DType = 'f32' | 'f16' | 'i32' | 'i64' | 'u8' | 'bool';
+export type DType = 'f32' | 'f16' | 'i32' | 'i64' | 'u8' | 'i8' | 'bool';
 
 /** A size: a number, or a name such as `N` for a size known only when the program runs. */
 export type Dim = number | string;
 export type Shape = readonly Dim[];
 
+/** Bytes of one element. */
+export const ELEMENT_BYTES: Readonly<Record<DType, number>> = {
+  f32: 4,
+  f16: 2,
+  i32: 4,
+  i64: 8,
+  u8: 1,
+  i8: 1,
+  bool: 1,
+};
+
 export type AttributeValue = number | string | boolean | readonly number[] | Shape;
 export type Attributes = Readonly<Record<string, AttributeValue>>;
 
 /** Elements of constants and parameters, row-major. */
-export type TensorData = Float32Array | Int32Array | BigInt64Array | Uint8Array | Uint16Array;
+export type TensorData =
+  | Float32Array
+  | Int32Array
+  | BigInt64Array
+  | Uint8Array
+  | Int8Array
+  | Uint16Array;
+
+/** Bytes of a weight in a file, read by the runtime when it compiles the program. */
+export interface FileRange {
+  /** File name inside the folder of weights that is given when the graph is compiled. */
+  readonly file: string;
+  readonly offset: number;
+  readonly byteLength: number;
+}
 
 export interface Tensor {
   readonly id: number;
@@ -29,6 +54,8 @@ export interface Tensor {
   readonly shape: Shape;
   /** Elements, for the leaves `constant` and `parameter` only. */
   readonly data?: TensorData;
+  /** Where a `parameter` that is not in memory lies; it has no `data`. */
+  readonly range?: FileRange;
   /** Builds the same computation again from other inputs, for `recompute` only (recompute.ts). */
   readonly rebuild?: (inputs: readonly Tensor[]) => Tensor;
 }
@@ -53,6 +80,22 @@ export function parameter(
 ): Tensor {
   checkCount(name, shape, data);
   return createTensor({ op: 'parameter', inputs: [], attributes: { name }, dtype, shape, data });
+}
+
+/** A weight that stays in its file: row-major little-endian elements. */
+export function fileParameter(
+  name: string,
+  dtype: DType,
+  shape: readonly number[],
+  range: FileRange,
+): Tensor {
+  const expected = shape.reduce((product, dim) => product * dim, ELEMENT_BYTES[dtype]);
+  if (range.byteLength !== expected) {
+    throw new ShapeError(
+      `${name} takes ${range.byteLength} bytes of ${range.file}; ${dtype} [${shape.join(', ')}] needs ${expected}.`,
+    );
+  }
+  return createTensor({ op: 'parameter', inputs: [], attributes: { name }, dtype, shape, range });
 }
 
 /** A fixed value written into the graph. */

@@ -1,11 +1,10 @@
 /**
- * How the weights of a model are stored and multiplied, as data: floats, integers in blocks with a
- * scale each, or integers with a scale per output.
+ * How the weights of a model are stored and multiplied, as data: floats, or integers in blocks with a
+ * scale each.
  *
  * A converted model names one format for its body (every matrix of the layers), one for the head and
  * one for the embedding; norms and the exit gate are float32 always. It knows neither files nor graphs.
- * Source: layout of com.microsoft.MatMulNBits (ONNX Runtime) for blocks, of ai.onnx MatMulInteger for
- * columns.
+ * Source: layout of com.microsoft.MatMulNBits (ONNX Runtime) for blocks.
  */
 import { z } from 'zod';
 import { ConfigError } from '../errors.js';
@@ -14,9 +13,7 @@ import { ConfigError } from '../errors.js';
 export type WeightFormat =
   | { readonly kind: 'float'; readonly dtype: 'f32' | 'f16' }
   /** Integers of `bits` bits, one float32 scale for `blockSize` consecutive inputs of an output. */
-  | { readonly kind: 'blocks'; readonly bits: 4 | 8; readonly blockSize: 32 | 64 | 128 }
-  /** int8, one float32 scale per output; activations are quantised per row when it runs. */
-  | { readonly kind: 'columns' };
+  | { readonly kind: 'blocks'; readonly bits: 4 | 8; readonly blockSize: 32 | 64 | 128 };
 
 /** How 4- and 8-bit values were chosen. */
 export type QuantizationMethod = 'round-to-nearest' | 'scale-search';
@@ -40,7 +37,6 @@ const weightFormat = z.discriminatedUnion('kind', [
     bits: z.union([z.literal(4), z.literal(8)]),
     blockSize: z.union([z.literal(32), z.literal(64), z.literal(128)]),
   }),
-  z.strictObject({ kind: z.literal('columns') }),
 ]);
 const quantizationConfig = z.object({
   quant_method: z.literal('looplm'),
@@ -81,8 +77,6 @@ export function describeFormat(format: WeightFormat): string {
       return format.dtype;
     case 'blocks':
       return `${format.bits}-bit blocks of ${format.blockSize}`;
-    case 'columns':
-      return '8-bit columns';
     default:
       return format satisfies never;
   }

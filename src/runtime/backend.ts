@@ -14,9 +14,10 @@ import type {
   Program,
 } from './device.js';
 
-/** An ONNX model and the content of the one file of weights it may refer to. */
+/** An ONNX model, with the content of the one file of weights it may refer to or the folder of several. */
 export interface SerializedModel {
   readonly bytes: Uint8Array;
+  readonly weightsFolder?: string;
   readonly external?: { readonly location: string; readonly bytes: Uint8Array };
 }
 

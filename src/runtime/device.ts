@@ -8,9 +8,9 @@
  * loop of a model (run a program, write the new cache rows) costs one.
  * It knows nothing of models. Only the executor behind it names ONNX Runtime.
  */
-import type { DType, Graph } from '../graph/index.js';
+import type { DType, Graph, TensorData } from '../graph/index.js';
 
-export type TensorArray = Float32Array | Int32Array | BigInt64Array | Uint8Array;
+export type TensorArray = TensorData;
 
 /** A tensor on the caller's side. `data` is row-major and has exactly the product of `dims` elements. */
 export interface HostTensor {
@@ -77,13 +77,21 @@ export interface DeviceOptions {
   readonly numThreads?: number;
 }
 
+export interface CompileOptions {
+  /** Folder of the files that parameters name. Not behind a symbolic link that leads out of it. */
+  readonly weightsFolder?: string;
+}
+
 export interface Device {
   readonly kind: 'cpu' | 'webgpu';
   /**
    * Compiles a graph. Parameters of the graph become constants of the program; their arrays are
-   * copied during the call and may be dropped by the caller afterwards.
+   * copied during the call and may be dropped by the caller afterwards. Parameters that lie in files
+   * are mapped from there: the files must stay as they are until the program is freed.
+   *
+   * @throws FileError if a file of weights cannot be read
    */
-  compile(graph: Graph): Promise<Program>;
+  compile(graph: Graph, options?: CompileOptions): Promise<Program>;
   /** A zero-filled buffer. */
   allocate(dtype: DType, dims: readonly number[]): Promise<DeviceBuffer>;
   upload(tensor: HostTensor): Promise<DeviceBuffer>;

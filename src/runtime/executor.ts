@@ -12,7 +12,7 @@ import type { Backend, BackendOptions, DeviceStats, SerializedModel } from './ba
 import type { Command, CommandResult, DeviceBuffer, HostTensor, Program } from './device.js';
 import type { InputSpec } from './feeds.js';
 import { checkFeeds } from './feeds.js';
-import { bytesOf, checkHostTensor, hostTensor, showTensor, zeros } from './host-tensor.js';
+import { bytesOf, checkHostTensor, showTensor, zeros } from './host-tensor.js';
 import type { OrtModule, OrtSession, OrtTensor } from './ort.js';
 import { dtypeOf, elementsOf, sessionOptions, toOrtTensor } from './ort.js';
 import { compileError, runError } from './ort-errors.js';
@@ -109,10 +109,10 @@ export class Executor implements Backend {
     return result;
   }
 
-  async #compile({ bytes, external }: SerializedModel): Promise<Program> {
+  async #compile({ bytes, external, weightsFolder }: SerializedModel): Promise<Program> {
     const { device, numThreads } = this.#options;
     const options = {
-      ...sessionOptions(device, numThreads),
+      ...sessionOptions(device, numThreads, weightsFolder),
       ...(external && { externalData: [{ path: external.location, data: external.bytes }] }),
     };
     const session = await this.#ort.InferenceSession.create(bytes, options).catch((cause) => {
@@ -246,7 +246,7 @@ function toStored(tensor: OrtTensor): Stored {
 }
 
 function toHost({ dtype, dims, data }: Stored, copy: boolean): HostTensor {
-  return hostTensor(dtype, dims, copy ? data.slice() : data);
+  return { dtype, dims, data: copy ? data.slice() : data };
 }
 
 const rowSpace = ({ data, dims }: Stored, axis: number) => ({

@@ -10,6 +10,7 @@ import type { Backend, BackendOptions, DeviceStats, SerializedModel } from './ba
 import type {
   Command,
   CommandResult,
+  CompileOptions,
   Device,
   DeviceBuffer,
   DeviceOptions,
@@ -62,8 +63,9 @@ class GraphDevice implements Device {
     this.#backend = backend;
   }
 
-  async compile(graph: Graph): Promise<Program> {
-    return this.#live().compile(serialize(graph, this.kind));
+  async compile(graph: Graph, { weightsFolder }: CompileOptions = {}): Promise<Program> {
+    const model = serialize(graph, this.kind);
+    return this.#live().compile(weightsFolder === undefined ? model : { ...model, weightsFolder });
   }
 
   async allocate(dtype: DType, dims: readonly number[]): Promise<DeviceBuffer> {

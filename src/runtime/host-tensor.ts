@@ -4,7 +4,7 @@
  */
 import { CapacityError, ShapeError } from '../errors.js';
 import type { DType, TensorData } from '../graph/index.js';
-import type { HostTensor, TensorArray } from './device.js';
+import type { HostTensor } from './device.js';
 
 const ARRAY_OF = {
   f32: Float32Array,
@@ -12,6 +12,7 @@ const ARRAY_OF = {
   i32: Int32Array,
   i64: BigInt64Array,
   u8: Uint8Array,
+  i8: Int8Array,
   bool: Uint8Array,
 } as const satisfies Record<DType, unknown>;
 
@@ -59,12 +60,6 @@ export function checkHostTensor(what: string, { dtype, dims, data }: HostTensor)
   }
 }
 
-/** A tensor on the caller's side; `data` is given away. */
-export function hostTensor(dtype: DType, dims: readonly number[], data: TensorData): HostTensor {
-  // `TensorArray` has no name for the array of half floats.
-  return { dtype, dims, data: data as TensorArray };
-}
-
 /**
  * The same tensor in an array, and memory, of its own.
  *
@@ -74,7 +69,7 @@ export function ownCopy(what: string, tensor: HostTensor): HostTensor {
   checkHostTensor(what, tensor);
   const data = zeros(tensor.dtype, tensor.dims);
   bytesOf(data).set(bytesOf(tensor.data));
-  return hostTensor(tensor.dtype, tensor.dims, data);
+  return { dtype: tensor.dtype, dims: tensor.dims, data };
 }
 
 function numElements(dims: readonly number[]): number {

@@ -18,6 +18,7 @@ const ORT_TYPE = {
   i32: 'int32',
   i64: 'int64',
   u8: 'uint8',
+  i8: 'int8',
   bool: 'bool',
 } as const satisfies Record<DType, Ort.Tensor.Type>;
 
@@ -49,10 +50,14 @@ export function elementsOf(tensor: OrtTensor): TensorData {
   return new Uint16Array(data.buffer as ArrayBuffer, data.byteOffset, data.length);
 }
 
-/** Options of a session on `device`; `numThreads` undefined leaves the choice to ONNX Runtime. */
+/**
+ * Options of a session on `device`; `numThreads` undefined leaves the choice to ONNX Runtime.
+ * `weightsFolder` is where a model that arrives as bytes finds the files it names.
+ */
 export function sessionOptions(
   device: 'cpu' | 'webgpu',
   numThreads: number | undefined,
+  weightsFolder: string | undefined,
 ): Ort.InferenceSession.SessionOptions {
   return {
     executionProviders: [device],
@@ -65,6 +70,11 @@ export function sessionOptions(
     enableMemPattern: true,
     logSeverityLevel: 3,
     // Idle threads that spin take the cores from the other sessions of the same model.
-    extra: { session: { intra_op: { allow_spinning: '0' } } },
+    extra: {
+      session: {
+        intra_op: { allow_spinning: '0' },
+        ...(weightsFolder && { model_external_initializers_file_folder_path: weightsFolder }),
+      },
+    },
   };
 }

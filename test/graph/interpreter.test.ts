@@ -4,6 +4,7 @@ import type { Tensor } from 'looplm/graph';
 import * as g from 'looplm/graph';
 import { evaluate, value } from './interpreter.js';
 
+const zeros = (count: number): number[] => new Array<number>(count).fill(0);
 const numbers = (data: readonly number[], dims: readonly number[]) =>
   g.constant(Float32Array.from(data), dims);
 const integers = (data: readonly number[], dims: readonly number[]) =>
@@ -66,6 +67,16 @@ describe('by hand', () => {
       [7, 16, 16, 38.5],
     ],
     linear: [g.linear(a, g.reshape(b, [1, 3])), [2, 1], [-2, -2]],
+    'blockLinear, low half of a byte first': [
+      g.blockLinear(
+        numbers([1, 2, ...zeros(30)], [1, 32]),
+        g.constant(Uint8Array.of(0x9a, ...zeros(15)), [1, 1, 16], 'u8'), // 10 - 8 and 9 - 8
+        numbers([0.5], [1, 1]),
+        { bits: 4, blockSize: 32 },
+      ),
+      [1, 1],
+      [2],
+    ],
     gatherRows: [g.gatherRows(a, integers([1, 0, 1], [3])), [3, 3], [4, 5, 6, 1, 2, 3, 4, 5, 6]],
     addRows: [g.addRows([3, 3], integers([2, 2], [2]), a), [3, 3], [0, 0, 0, 0, 0, 0, 5, 7, 9]],
     pick: [g.pick(a, integers([2, 0], [2])), [2], [3, 4]],

@@ -186,6 +186,20 @@ const matmul: Rule = (node, [a, b], dims) => {
   });
 };
 
+const blockLinear: Rule = (node, [x, weight, scales], dims) => {
+  const { bits, blockSize } = node.attributes as { bits: number; blockSize: number };
+  const perByte = 8 / bits;
+  return fill(dims, ([n, o]) =>
+    total(x!.dims.slice(1), ([i]) => {
+      const [block, inBlock] = [Math.floor(i! / blockSize), i! % blockSize];
+      const byte = at(weight!, [o!, block, Math.floor(inBlock / perByte)]);
+      const integer = (byte >> (bits * (inBlock % perByte))) % 2 ** bits;
+      const w = (integer - 2 ** (bits - 1)) * at(scales!, [o!, block]);
+      return at(x!, [n!, i!]) * w;
+    }),
+  );
+};
+
 const reduceSum: Rule = (node, [x], dims) => {
   const { axes, keepDims } = node.attributes as { axes: readonly number[]; keepDims: boolean };
   return fill(dims, (index) => {
@@ -299,6 +313,7 @@ const RULES: Readonly<Record<string, Rule>> = {
   slice,
   pad,
   matmul,
+  blockLinear,
   gatherRows: (_, [table, indices], dims) =>
     fill(dims, (index) => {
       const rank = indices!.dims.length;

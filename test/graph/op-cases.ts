@@ -353,6 +353,37 @@ const products: readonly OpCase[] = [false, true].flatMap((transposeA) =>
   ),
 );
 
+/** Rows whose largest element is 127 in every block of 32: ONNX Runtime rounds them to int8 exactly. */
+const int8Rows = (dims: readonly [number, number]) =>
+  leaf('f32', dims, fc.integer({ min: -127, max: 127 })).map((rows) => ({
+    ...rows,
+    data: rows.data.map((x, index) => (index % 32 === 0 ? 127 : x)),
+  }));
+
+const quantized: readonly OpCase[] = ([4, 8] as const).map((bits) =>
+  opCase(
+    'blockLinear',
+    `${bits} bits`,
+    fc.record({ rows: size, outputs: size, numBlocks: size }).chain((sizes) => {
+      const bytes = sizes.outputs * sizes.numBlocks * 4 * bits;
+      const scales = sizes.outputs * sizes.numBlocks;
+      return fc.record({
+        sizes: fc.constant(sizes),
+        weight: fc.uint8Array({ minLength: bytes, maxLength: bytes }),
+        scales: fc.array(nonZero, { minLength: scales, maxLength: scales }),
+      });
+    }),
+    ({ sizes: { rows, numBlocks } }) => [int8Rows([rows, 32 * numBlocks])],
+    ([x], { sizes: { outputs, numBlocks }, weight, scales }) =>
+      g.blockLinear(
+        x,
+        g.constant(weight, [outputs, numBlocks, 4 * bits], 'u8'),
+        g.constant(Float32Array.from(scales), [outputs, numBlocks]),
+        { bits, blockSize: 32 },
+      ),
+  ),
+);
+
 export const OP_CASES: readonly OpCase[] = [
   ...arithmetic,
   ...comparisons,
@@ -363,4 +394,5 @@ export const OP_CASES: readonly OpCase[] = [
   ...rows,
   ...passing,
   ...products,
+  ...quantized,
 ];

@@ -4,6 +4,7 @@
  */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { UnsupportedError } from 'looplm/errors';
 import type { Tensor } from 'looplm/graph';
 import { buildGraph, gradients, input, mul, opNames, reduceSum } from 'looplm/graph';
 import { evaluate, evaluateGraph, value } from './interpreter.js';
@@ -25,6 +26,9 @@ const WITHOUT_GRADIENT: Readonly<Record<string, readonly number[]>> = {
   barrier: [1, 2],
   rope: [1, 2],
 };
+
+/** Operations that refuse to be differentiated. */
+const REFUSES_GRADIENT = new Set(['blockLinear']);
 
 function arrange({ leaves, build }: OpSample) {
   const inputs = leaves.map(({ dtype, dims }, index) => input(`x${index}`, dtype, dims));
@@ -72,6 +76,10 @@ describe.each(numbered)('$op ($variant)', ({ op, samples, seed }) => {
         const { inputs, out, feeds: inputFeeds } = arrange(sample);
         if (out.dtype !== 'f32') return;
         const { loss, feeds } = weightedSum(out, inputFeeds);
+        if (REFUSES_GRADIENT.has(op)) {
+          expect(() => gradients(loss, inputs)).toThrow(UnsupportedError);
+          return;
+        }
         const outputs: Record<string, Tensor> = {};
         gradients(loss, inputs).forEach((grad, index) => {
           const isFloat = ['f32', 'f16'].includes(inputs[index]!.dtype);

@@ -23,6 +23,7 @@ const ORT_TYPE = {
   i32: 'int32',
   i64: 'int64',
   u8: 'uint8',
+  i8: 'int8',
   bool: 'bool',
 } as const satisfies Record<DType, string>;
 
@@ -77,6 +78,8 @@ function typedArray(dtype: DType, data: Float64Array) {
       return Int32Array.from(data);
     case 'i64':
       return BigInt64Array.from([...data].map(BigInt));
+    case 'i8':
+      return Int8Array.from(data);
     case 'u8':
     case 'bool':
       return Uint8Array.from(data);

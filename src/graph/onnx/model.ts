@@ -2,12 +2,12 @@
  * Writes a graph as an ONNX model.
  *
  * Weights go into the model itself or, past a limit, beside it as external data, since one protobuf
- * message ends at 2 GB. Field numbers are those of onnx.proto (IR version 10).
+ * message ends at 2 GB. Weights that lie in files already stay there and are named by file and offset. Field numbers are those of onnx.proto (IR version 10).
  */
 import type { Graph } from '../graph.js';
 import type { LoweringContext, OnnxAttributes } from '../op.js';
 import { findOp } from '../op.js';
-import type { DType, Shape, Tensor, TensorData } from '../tensor.js';
+import type { DType, FileRange, Shape, Tensor, TensorData } from '../tensor.js';
 import { ONNX_ELEMENT_TYPE } from './element-type.js';
 import { MessageWriter } from './protobuf.js';
 
@@ -47,7 +47,7 @@ export interface OnnxModel {
 export function writeOnnx(graph: Graph, options: OnnxOptions = {}): OnnxModel {
   const { target = 'cpu', inlineLimitBytes = DEFAULT_INLINE_LIMIT_BYTES } = options;
   const location = options.externalLocation ?? 'weights.bin';
-  const weightBytes = graph.parameters.reduce((sum, { data }) => sum + data!.byteLength, 0);
+  const weightBytes = graph.parameters.reduce((sum, { data }) => sum + (data?.byteLength ?? 0), 0);
   const external: ExternalTensor[] | undefined = weightBytes > inlineLimitBytes ? [] : undefined;
   const lowering = new Lowering(target);
   for (const node of graph.nodes) lowering.add(node);
@@ -70,22 +70,17 @@ export function writeOnnx(graph: Graph, options: OnnxOptions = {}): OnnxModel {
     }
     body.string(2, 'looplm');
     for (const item of lowering.initializers) {
-      const bytes = bytesOf(item.data);
-      const outside = external !== undefined && item.isParameter;
       body.message(5, (writer) => {
         for (const dim of item.shape) writer.int(1, dim);
         writer.int(2, ONNX_ELEMENT_TYPE[item.dtype]).string(8, item.name);
-        if (!outside) return void writer.bytes(9, bytes);
-        externalSize = alignUp(externalSize, EXTERNAL_ALIGNMENT_BYTES);
-        writeExternalEntry(writer, 'location', location);
-        writeExternalEntry(writer, 'offset', String(externalSize));
-        writeExternalEntry(writer, 'length', String(bytes.byteLength));
-        return void writer.int(14, 1);
+        if (item.range) return writeExternal(writer, item.range);
+        const bytes = bytesOf(item.data!);
+        if (!external || !item.isParameter) return void writer.bytes(9, bytes);
+        const offset = alignUp(externalSize, EXTERNAL_ALIGNMENT_BYTES);
+        external.push({ name: item.name, offset, bytes });
+        externalSize = offset + bytes.byteLength;
+        return writeExternal(writer, { file: location, offset, byteLength: bytes.byteLength });
       });
-      if (outside) {
-        external.push({ name: item.name, offset: externalSize, bytes });
-        externalSize += bytes.byteLength;
-      }
     }
     for (const { dtype, shape, attributes } of graph.inputs) {
       body.message(11, (w) => writeValueInfo(w, attributes['name'] as string, dtype, shape));
@@ -114,7 +109,9 @@ interface Initializer {
   readonly name: string;
   readonly dtype: DType;
   readonly shape: readonly number[];
-  readonly data: TensorData;
+  /** One of the two is there. */
+  readonly data?: TensorData | undefined;
+  readonly range?: FileRange | undefined;
   readonly isParameter: boolean;
 }
 
@@ -177,7 +174,8 @@ class Lowering implements LoweringContext {
       const isParameter = node.op === 'parameter';
       const name = isParameter ? (node.attributes['name'] as string) : this.#fresh('constant');
       const shape = node.shape as readonly number[];
-      this.initializers.push({ name, dtype: node.dtype, shape, data: node.data!, isParameter });
+      const { dtype, data, range } = node;
+      this.initializers.push({ name, dtype, shape, data, range, isParameter });
       return name;
     }
     const inputs = node.inputs.map((x) => this.nameOf(x));
@@ -232,6 +230,13 @@ function writeValueInfo(writer: MessageWriter, name: string, dtype: DType, shape
       }),
     ),
   );
+}
+
+function writeExternal(writer: MessageWriter, { file, offset, byteLength }: FileRange): void {
+  writeExternalEntry(writer, 'location', file);
+  writeExternalEntry(writer, 'offset', String(offset));
+  writeExternalEntry(writer, 'length', String(byteLength));
+  writer.int(14, 1);
 }
 
 function writeExternalEntry(writer: MessageWriter, key: string, value: string): void {
