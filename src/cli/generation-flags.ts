@@ -26,43 +26,40 @@ export interface GenerationFlags {
   readonly repetitionPenalty?: number;
 }
 
-/** Adds all flags of generation. */
+/** Adds all flags of generation. Sampling defaults to what the model's generation_config.json says. */
 export function addGenerationFlags(command: Command): Command {
-  return (
-    command
-      .option('--max-new-tokens <n>', 'tokens to generate at most', parseWhole, 128)
-      .option(
-        '--exit-policy <spec>',
-        `when a token stops looping: ${EXIT_POLICY_FORMS} (default: cdf:Q with the model's threshold)`,
-      )
-      .addOption(
-        new Option('--kv-policy <name>', 'how tokens of other depths are read from the cache')
-          .choices(KV_POLICIES)
-          .default('per-loop'),
-      )
-      .addOption(
-        new Option('--prefill <mode>', 'loops of the prompt: all, or those that a token needs')
-          .choices(PREFILL_MODES)
-          .default('full'),
-      )
-      .option('--min-depth <n>', 'loops that every token takes at least', parseWhole)
-      .option('--max-depth <n>', 'loops that a token takes at most', parseWhole)
-      .option('--num-loops <n>', "loops of full depth (default: the model's)", parseWhole)
-      .option('--ignore-eos', 'go on after tokens that end a text (inspect lists them)')
-      .option('--stop <text>', 'text that ends the answer; may be repeated', collect)
-      .option('--stop-id <id>', 'token id that ends the answer, too; may be repeated', collectWhole)
-      // what is left out of these is what generation_config.json says, where the model has one
-      .option('--seed <n>', 'seed of all draws (default: 0)', parseWhole)
-      .option(
-        '--temperature <t>',
-        "divides the logits; 0 is greedy (default: the model's, or 0)",
-        parseNumber,
-      )
-      .option('--top-k <n>', 'draw from the n most likely tokens', parseWhole)
-      .option('--top-p <p>', 'draw from the fewest tokens that reach this probability', parseNumber)
-      .option('--min-p <p>', 'draw from tokens this fraction as likely as the best', parseNumber)
-      .option('--repetition-penalty <x>', 'makes seen tokens less likely, above 1', parseNumber)
-  );
+  return command
+    .option('--max-new-tokens <n>', 'tokens to generate at most', parseWhole, 128)
+    .option(
+      '--exit-policy <spec>',
+      `when a token stops looping: ${EXIT_POLICY_FORMS} (default: cdf:Q with the model's threshold)`,
+    )
+    .addOption(
+      new Option('--kv-policy <name>', 'how tokens of other depths are read from the cache')
+        .choices(KV_POLICIES)
+        .default('per-loop'),
+    )
+    .addOption(
+      new Option('--prefill <mode>', 'loops of the prompt: all, or those that a token needs')
+        .choices(PREFILL_MODES)
+        .default('full'),
+    )
+    .option('--min-depth <n>', 'loops that every token takes at least', parseWhole)
+    .option('--max-depth <n>', 'loops that a token takes at most', parseWhole)
+    .option('--num-loops <n>', "loops of full depth (default: the model's)", parseWhole)
+    .option('--ignore-eos', 'go on after tokens that end a text (inspect lists them)')
+    .option('--stop <text>', 'text that ends the answer; may be repeated', collect)
+    .option('--stop-id <id>', 'token id that ends the answer, too; may be repeated', collectWhole)
+    .option('--seed <n>', 'seed of all draws (default: 0)', parseWhole)
+    .option(
+      '--temperature <t>',
+      "divides the logits; 0 is greedy (default: the model's, or 0)",
+      parseNumber,
+    )
+    .option('--top-k <n>', 'draw from the n most likely tokens', parseWhole)
+    .option('--top-p <p>', 'draw from the fewest tokens that reach this probability', parseNumber)
+    .option('--min-p <p>', 'draw from tokens this fraction as likely as the best', parseNumber)
+    .option('--repetition-penalty <x>', 'makes seen tokens less likely, above 1', parseNumber);
 }
 
 /** The library's options for the flags. */
