@@ -13,7 +13,8 @@ export type ErrorCode =
   | 'unsupported'
   | 'disposed'
   | 'request'
-  | 'file';
+  | 'file'
+  | 'download';
 
 /** Base of every error that a user's input can cause. `code` is stable and machine-readable. */
 export class LoopLMError extends Error {
@@ -99,6 +100,15 @@ export class FileError extends LoopLMError {
   constructor(path: string, message: string, options?: { cause?: unknown }) {
     super('file', message, options);
     this.path = path;
+  }
+}
+
+/** A model cannot be fetched: no connection, no access, or other bytes than were announced. */
+export class DownloadError extends LoopLMError {
+  override readonly name = 'DownloadError';
+
+  constructor(message: string, options?: { cause?: unknown }) {
+    super('download', message, options);
   }
 }
 

@@ -12,6 +12,8 @@ import { registerDemo } from './commands/demo.js';
 import { registerEval } from './commands/eval.js';
 import { registerGenerate } from './commands/generate.js';
 import { registerInspect } from './commands/inspect.js';
+import { registerPull } from './commands/pull.js';
+import { registerRandom } from './commands/random.js';
 import { registerTrace } from './commands/trace.js';
 import { registerTrain } from './commands/train.js';
 import type { CliIo } from './io.js';
@@ -26,6 +28,8 @@ const REGISTER = [
   registerTrace,
   registerTrain,
   registerEval,
+  registerRandom,
+  registerPull,
 ];
 
 const DESCRIPTION = 'looped language models: generate and train, each token at its own depth';

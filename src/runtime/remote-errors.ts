@@ -8,6 +8,7 @@ import {
   CheckpointError,
   ConfigError,
   DisposedError,
+  DownloadError,
   FileError,
   LoopLMError,
   RequestError,
@@ -24,6 +25,7 @@ const CLASS_OF: Readonly<Record<ErrorCode, { readonly prototype: LoopLMError }>>
   disposed: DisposedError,
   request: RequestError,
   file: FileError,
+  download: DownloadError,
 };
 
 export interface PackedError {

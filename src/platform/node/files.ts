@@ -109,11 +109,13 @@ const REASONS: Readonly<Record<string, string>> = {
   ENOSPC: 'does not fit: the disk is full. Free some space or use another path.',
 };
 
-function failRead(path: string, cause: unknown): never {
+/** @throws FileError that says why the path cannot be read. */
+export function failRead(path: string, cause: unknown): never {
   throw new FileError(path, `Cannot read ${path}: it ${reason(cause)}`, { cause });
 }
 
-function failWrite(path: string, cause: unknown): never {
+/** @throws FileError that says why the path cannot be written. */
+export function failWrite(path: string, cause: unknown): never {
   throw new FileError(path, `Cannot write ${path}: it ${reason(cause)}`, { cause });
 }
 

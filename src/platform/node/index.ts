@@ -5,3 +5,14 @@
 export { fileExists, nodeFolder, openFile, readTextFile, writeFileAtomic } from './files.js';
 export { createNodeDevice } from './device.js';
 export { bundledModelPath, loadModel } from './model.js';
+export { NODE_PLATFORM, pullModel, resolveModel } from './hub/index.js';
+export type {
+  CachedFile,
+  HubPlatform,
+  PulledModel,
+  PullOptions,
+  PullProgress,
+  ResolvedModel,
+} from './hub/index.js';
+export { writeRandomCheckpoint } from './random-checkpoint.js';
+export type { RandomCheckpointOptions } from './random-checkpoint.js';

@@ -1,0 +1,8 @@
+/**
+ * Models of the Hugging Face hub on disk: `pullModel` downloads, `resolveModel` also takes folders.
+ */
+export { NODE_PLATFORM, pullModel } from './pull.js';
+export type { HubPlatform, PulledModel, PullOptions, PullProgress } from './pull.js';
+export { resolveModel } from './resolve.js';
+export type { ResolvedModel } from './resolve.js';
+export type { CachedFile } from './cache.js';
