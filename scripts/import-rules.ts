@@ -46,8 +46,9 @@ export const AREA_RULES: Readonly<Record<string, AreaRule>> = {
   },
   'src/rl': { imports: ['src/engine', 'src/train', 'src/model', 'src/tokenizer', 'src/data'] },
   'src/serve': { imports: ['src/engine', 'src/tokenizer'] },
-  // The worker entry runs the executor, hence the values of runtime.
-  'src/platform': { imports: ['src/runtime', 'src/loop-lm.ts'], types: CORE },
+  // The worker entry runs the executor, hence the values of runtime; models are converted and made
+  // on disk, hence those of model.
+  'src/platform': { imports: ['src/runtime', 'src/model', 'src/loop-lm.ts'], types: CORE },
   'src/cli': { imports: [...LIBRARY, 'recipes'] },
   recipes: { imports: LIBRARY },
   experiments: { imports: [...LIBRARY, 'recipes'] },

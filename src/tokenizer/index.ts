@@ -15,6 +15,7 @@ export { ReasoningSplitter, THINK_TAGS, isThinkingName, opensThinking } from './
 export type { SplitText, TextChannel } from './reasoning.js';
 export { stopTokens, turnEndId } from './stop-tokens.js';
 export type { StopToken, StopTokenFiles, StopTokenSource } from './stop-tokens.js';
+export { MIN_SYNTHETIC_VOCAB, syntheticTokenizerFiles } from './synthetic.js';
 export { Tokenizer } from './tokenizer.js';
 export type { DecodeOptions, EncodeOptions } from './tokenizer.js';
 export { parseTokenizerConfig } from './tokenizer-config.js';

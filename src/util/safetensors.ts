@@ -153,6 +153,53 @@ export function encodeSafetensors(
   return concatBytes(safetensorsChunks(tensors, metadata));
 }
 
+/** A tensor of a file that is still to be written. */
+export type PlannedTensor = Pick<SafetensorsEntry, 'name' | 'dtype' | 'shape'>;
+
+/** All that is known of a file before its values are. */
+export interface SafetensorsLayout {
+  /** The first bytes of the file, as long as a multiple of the alignment. */
+  readonly header: Uint8Array;
+  /** In the given order, without gaps. */
+  readonly entries: readonly SafetensorsEntry[];
+  /** Length of the whole file in bytes. */
+  readonly size: number;
+}
+
+/**
+ * Lays out a file whose tensors are written later, in any order, each at its place.
+ *
+ * @param alignment - of the first tensor, in bytes; the others follow from their lengths.
+ * @throws CheckpointError if a name occurs twice.
+ */
+export function layOutSafetensors(
+  tensors: readonly PlannedTensor[],
+  metadata: Readonly<Record<string, string>> = {},
+  alignment = LENGTH_BYTES,
+): SafetensorsLayout {
+  const fields = new Map<string, unknown>();
+  if (Object.keys(metadata).length > 0) fields.set(METADATA_KEY, metadata);
+  let end = 0;
+  const spans = tensors.map(({ name, dtype, shape }) => {
+    if (fields.has(name)) {
+      throw new CheckpointError(
+        `The tensor name ${quote(name)} is given twice; names must differ.`,
+      );
+    }
+    const start = end;
+    end += shape.reduce((product, length) => product * length, ELEMENT_BYTES[dtype]);
+    fields.set(name, { dtype, shape, data_offsets: [start, end] });
+    return { name, dtype, shape, start, byteLength: end - start };
+  });
+  const json = new TextEncoder().encode(JSON.stringify(Object.fromEntries(fields)));
+  const dataStart = Math.ceil((LENGTH_BYTES + json.length) / alignment) * alignment;
+  const header = new Uint8Array(dataStart).fill(0x20, LENGTH_BYTES); // spaces
+  new DataView(header.buffer).setBigUint64(0, BigInt(dataStart - LENGTH_BYTES), true);
+  header.set(json, LENGTH_BYTES);
+  const entries = spans.map(({ start, ...span }) => ({ ...span, byteOffset: dataStart + start }));
+  return { header, entries, size: dataStart + end };
+}
+
 function fail(source: ByteSource, fault: string): never {
   throw new CheckpointError(
     `${source.name} is not a valid safetensors file: ${fault}. Copy or download the file again.`,
@@ -325,31 +372,14 @@ function encodeHeader(
   tensors: readonly SafetensorsTensor[],
   metadata: Readonly<Record<string, string>>,
 ): Uint8Array {
-  const fields = new Map<string, unknown>();
-  if (Object.keys(metadata).length > 0) fields.set(METADATA_KEY, metadata);
-  let end = 0;
-  for (const { name, dtype, shape, data } of tensors) {
+  for (const { name, shape, data } of tensors) {
     const elements = shape.reduce((product, length) => product * length, 1);
-    if (elements !== data.length) {
-      throw new CheckpointError(
-        `Tensor ${quote(name)} has ${data.length} elements; its shape [${shape.join(', ')}] needs ${elements}.`,
-      );
-    }
-    if (fields.has(name)) {
-      throw new CheckpointError(
-        `The tensor name ${quote(name)} is given twice; names must differ.`,
-      );
-    }
-    const start = end;
-    end += elements * ELEMENT_BYTES[dtype];
-    fields.set(name, { dtype, shape, data_offsets: [start, end] });
+    if (elements === data.length) continue;
+    throw new CheckpointError(
+      `Tensor ${quote(name)} has ${data.length} elements; its shape [${shape.join(', ')}] needs ${elements}.`,
+    );
   }
-  const json = new TextEncoder().encode(JSON.stringify(Object.fromEntries(fields)));
-  const length = Math.ceil(json.length / LENGTH_BYTES) * LENGTH_BYTES;
-  const header = new Uint8Array(LENGTH_BYTES + length).fill(0x20, LENGTH_BYTES); // spaces
-  new DataView(header.buffer).setBigUint64(0, BigInt(length), true);
-  header.set(json, LENGTH_BYTES);
-  return header;
+  return layOutSafetensors(tensors, metadata).header;
 }
 
 function storedArray(tensor: SafetensorsTensor): ArrayBufferView {

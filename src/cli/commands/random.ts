@@ -1,0 +1,118 @@
+/**
+ * `looplm random`: a checkpoint of random weights in the exact shapes of a model, to try sizes with.
+ */
+import { type Command, Option } from 'commander';
+import { CheckpointError } from '../../errors.js';
+import type { LoopLMConfig } from '../../model/index.js';
+import { parseModelConfig } from '../../model/index.js';
+import { readTextFile, writeRandomCheckpoint } from '../../platform/node/index.js';
+import { MIN_SYNTHETIC_VOCAB, syntheticTokenizerFiles } from '../../tokenizer/index.js';
+import { openByteProgress } from '../byte-progress.js';
+import type { CliIo } from '../io.js';
+import { InterruptedError, interruptible } from '../io.js';
+import { parseWhole } from '../parse-flags.js';
+import { short } from '../table.js';
+
+interface Flags {
+  readonly shape: string;
+  readonly dtype: 'bf16' | 'f16' | 'f32';
+  readonly seed: number;
+  readonly workers?: number;
+  readonly json?: true;
+}
+
+const EXAMPLES = `
+The weights are normal numbers: the model says nothing, but costs what a trained one costs. The
+tokenizer is synthetic, with the special tokens and the chat template of the released models.
+
+Examples:
+  looplm random ./ouro-random --shape ouro-1.4b
+  looplm random ./mine --shape ./config.json --dtype f32 --seed 7
+`;
+
+/** Values that the released models share. Source: config.json of ByteDance/Ouro-1.4B. */
+const OURO = {
+  hiddenSize: 2048,
+  intermediateSize: 5632,
+  numAttentionHeads: 16,
+  numKeyValueHeads: 16,
+  headDim: 128,
+  vocabSize: 49_152,
+  ropeTheta: 1_000_000,
+  rmsNormEps: 1e-6,
+  maxPositionEmbeddings: 65_536,
+  tieWordEmbeddings: false,
+  numLoops: 4,
+  exitThreshold: 1,
+  initializerRange: 0.02,
+  bosTokenId: 0,
+  eosTokenIds: [0],
+} as const;
+
+const SHAPES: Readonly<Record<string, LoopLMConfig>> = {
+  'ouro-1.4b': { ...OURO, numHiddenLayers: 24 },
+  'ouro-2.6b': { ...OURO, numHiddenLayers: 48 },
+};
+
+export function registerRandom(program: Command, io: CliIo): void {
+  program
+    .command('random')
+    .description('make a checkpoint of random weights in the exact shapes of a model')
+    .argument('<folder>', 'new folder to write to')
+    .requiredOption(
+      '--shape <name>',
+      `${Object.keys(SHAPES).join(', ')}, or a config.json of your own`,
+    )
+    .addOption(
+      new Option('--dtype <type>', 'storage type').choices(['bf16', 'f16', 'f32']).default('bf16'),
+    )
+    .option('--seed <n>', 'equal seeds give equal files', parseWhole, 0)
+    .option('--workers <n>', 'threads (default: all cores)', parseWhole)
+    .option('--json', 'print one JSON object at the end')
+    .addHelpText('after', EXAMPLES)
+    .action((folder: string, flags: Flags) => random(folder, flags, io));
+}
+
+async function random(folder: string, flags: Flags, io: CliIo): Promise<void> {
+  const { dtype, seed, workers } = flags;
+  const config = SHAPES[flags.shape] ?? (await readShape(flags.shape));
+  const hasTokenizer = config.vocabSize >= MIN_SYNTHETIC_VOCAB;
+  const extraFiles = hasTokenizer ? syntheticTokenizerFiles(config.vocabSize) : {};
+  const start = io.now();
+  const bar = openByteProgress(io, 'writing');
+  const sizeBytes = await interruptible(io, async (signal) => {
+    try {
+      return await writeRandomCheckpoint(folder, config, {
+        dtype,
+        seed,
+        extraFiles,
+        ...(workers !== undefined && { numWorkers: workers }),
+        progress: ({ doneBytes, totalBytes }) => bar.show(doneBytes, totalBytes),
+        signal,
+      });
+    } catch (error) {
+      throw signal.aborted ? new InterruptedError() : error;
+    } finally {
+      bar.stop();
+    }
+  });
+  const seconds = (io.now() - start) / 1000;
+  const text = flags.json
+    ? JSON.stringify({ folder, shape: flags.shape, dtype, seed, sizeBytes, hasTokenizer, seconds })
+    : `Wrote ${folder}: ${short(sizeBytes)}B of random ${dtype} weights in ${seconds.toFixed(1)} s${hasTokenizer ? '' : `, without a tokenizer (its vocabulary of ${config.vocabSize} cannot hold all bytes)`}. Try looplm generate --model ${folder} --prompt Hello`;
+  io.stdout.write(`${text}\n`);
+}
+
+async function readShape(path: string): Promise<LoopLMConfig> {
+  const text = await readTextFile(path);
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (cause) {
+    throw new CheckpointError(
+      `${path} is not valid JSON. Give ${Object.keys(SHAPES).join(', ')}, or the path of a config.json.`,
+      { cause },
+    );
+  }
+  return parseModelConfig(json).config;
+}

@@ -1,0 +1,110 @@
+/**
+ * Work in pieces over worker threads: each thread takes the next piece when it is done with one.
+ *
+ * A worker's entry file calls `serveTasks` with a function; `runTasks` starts the threads and ends
+ * them, whatever happens. Tasks and results are plain data. It does not know what the work is.
+ */
+import { availableParallelism } from 'node:os';
+import { Worker, parentPort, workerData } from 'node:worker_threads';
+import { CheckpointError, ConfigError, FileError, assert } from '../../errors.js';
+
+/** How to run tasks. */
+export interface TaskPoolOptions {
+  /** Default: as many as cores. */
+  readonly numWorkers?: number;
+  /** Ends the threads; `runTasks` throws its reason. */
+  readonly signal?: AbortSignal;
+}
+
+type Reply<Result> =
+  | { readonly result: Result }
+  | { readonly path?: string; readonly message: string };
+
+/**
+ * Runs all tasks; results arrive in the order in which they are done.
+ *
+ * @param entry - the compiled entry file of the worker.
+ * @param shared - what every thread is given at its start.
+ * @param onResult - the next task of the thread that sent the result waits for it.
+ * @throws CheckpointError or FileError that a task threw, what `onResult` throws, or the signal's
+ *   reason.
+ */
+export async function runTasks<Task, Result>(
+  entry: URL,
+  shared: unknown,
+  tasks: readonly Task[],
+  onResult: (result: Result, task: Task) => Promise<void> | void,
+  { numWorkers = availableParallelism(), signal }: TaskPoolOptions = {},
+): Promise<void> {
+  checkNumWorkers(numWorkers);
+  signal?.throwIfAborted();
+  const queue = tasks.values();
+  const threads = Array.from({ length: Math.min(numWorkers, tasks.length) }, () => {
+    // Flags of the process, such as --input-type, need not suit the worker.
+    return new Worker(entry, { workerData: shared, execArgv: [] });
+  });
+  let abort = () => {};
+  const aborted = new Promise<never>((_, reject) => {
+    abort = () => reject(signal?.reason as Error);
+  });
+  signal?.addEventListener('abort', abort);
+  try {
+    const work = threads.map(async (thread) => {
+      for (const task of queue) await onResult(await ask<Result>(thread, task), task);
+    });
+    await Promise.race([Promise.all(work), aborted]);
+  } finally {
+    signal?.removeEventListener('abort', abort);
+    await Promise.all(threads.map((thread) => thread.terminate()));
+  }
+}
+
+/** Answers tasks, in a worker's entry file. `make` is given what `runTasks` shares. */
+export function serveTasks<Shared, Task, Result>(
+  make: (shared: Shared) => (task: Task) => Result,
+): void {
+  const port = parentPort;
+  assert(port, 'tasks are served in a worker thread only');
+  const work = make(workerData as Shared);
+  port.on('message', (task: Task) => {
+    try {
+      port.postMessage({ result: work(task) } satisfies Reply<Result>);
+    } catch (error) {
+      // Errors lose their class on the way; those of the user are told apart by their fields.
+      if (error instanceof FileError)
+        port.postMessage({ path: error.path, message: error.message });
+      else if (error instanceof CheckpointError) port.postMessage({ message: error.message });
+      else throw error;
+    }
+  });
+}
+
+/** @throws ConfigError if it is not a positive integer. */
+export function checkNumWorkers(numWorkers: number): void {
+  if (Number.isInteger(numWorkers) && numWorkers >= 1 && numWorkers <= 1024) return;
+  throw new ConfigError(
+    'numWorkers',
+    `The number of workers is ${numWorkers}; it must be an integer from 1 to 1024.`,
+  );
+}
+
+function ask<Result>(thread: Worker, task: unknown): Promise<Result> {
+  return new Promise((resolve, reject) => {
+    const onMessage = (reply: Reply<Result>) => {
+      settle();
+      if ('result' in reply) resolve(reply.result);
+      else if (reply.path === undefined) reject(new CheckpointError(reply.message));
+      else reject(new FileError(reply.path, reply.message));
+    };
+    const onError = (error: unknown) => {
+      settle();
+      reject(error);
+    };
+    const onExit = () => onError(new Error('a worker thread ended before its work'));
+    const settle = () => {
+      thread.off('message', onMessage).off('error', onError).off('exit', onExit);
+    };
+    thread.on('message', onMessage).on('error', onError).on('exit', onExit);
+    thread.postMessage(task);
+  });
+}
