@@ -134,7 +134,9 @@ function attendPage<T>(
     tile = tileOf(count - done);
     const vector = <usize>(firstVector + done);
     const sum = sums() + vector * vectorBytes;
-    scoresOfTile<T>(tile, secondStaging() + vector * vectorBytes, keys, row, rounded, scores);
+    const sumEnd = sum + <usize>tile * vectorBytes;
+    const q = secondStaging() + vector * vectorBytes;
+    scoresOfTile<T>(tile, q, q + (sumEnd - sum), keys, rounded, scores);
     for (let i = 0; i < tile; i++) {
       const length = load<i32>(lengths + (<usize>((done + i) / perRow) << 2));
       weigh(
@@ -143,12 +145,12 @@ function attendPage<T>(
         rounded,
         softmaxState() + ((vector + i) << 3),
         sum + (<usize>i << 5),
-        sum + <usize>tile * vectorBytes,
+        sumEnd,
         tile,
         scale,
       );
     }
-    valuesOfTile<T>(tile, keys + blockBytes(), row, visible, scores, sum);
+    valuesOfTile<T>(tile, keys + blockBytes(), row, visible, scores, sum, sumEnd);
   }
 }
 

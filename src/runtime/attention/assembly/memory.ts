@@ -1,8 +1,10 @@
 /**
  * Where things lie in a layer's memory: header, staging areas, pages.
  *
- * A page holds `pageSize` positions of every kv head: for each head its keys [pageSize, stride],
- * then its values. `stride` is the head dimension rounded up to 8 elements; the rest stays zero.
+ * A page holds `pageSize` positions of every kv head: for each head its keys, then its values. Both
+ * are [pageSize / 4, stride / 8, 4, 8]: 8 dimensions of four positions are neighbours, because that
+ * is what the kernel takes at a time, so that it reads memory front to back (rows side by side cost a
+ * third of the bandwidth). `stride` is the head dimension rounded up to 8; the rest stays zero.
  */
 
 /** Job control, each in a cache line of its own. */
@@ -101,9 +103,13 @@ export function headsPerItem(): i32 {
 export function stride(): i32 {
   return (headDim() + 7) & ~7;
 }
-/** Bytes of a stored row. */
+/** Bytes that a position takes. */
 export function rowBytes(): usize {
   return <usize>stride() << (isHalf() ? 1 : 2);
+}
+/** Bytes from 8 dimensions of a row to the next 8. */
+export function chunkStep(): usize {
+  return isHalf() ? 64 : 128;
 }
 /** Bytes of the keys, or of the values, of one head in one page. */
 export function blockBytes(): usize {
@@ -158,4 +164,10 @@ export function pagesStart(): usize {
 @inline
 export function blockOf(page: i32, head: i32): usize {
   return pagesStart() + (<usize>page * numKvHeads() + head) * 2 * blockBytes();
+}
+
+/** The first 8 dimensions of the key at a position of a page; its value is `blockBytes` later. */
+export function keyOf(page: i32, head: i32, offset: i32): usize {
+  const inFour = <usize>(offset & 3) * (chunkStep() >> 2);
+  return blockOf(page, head) + <usize>(offset & ~3) * rowBytes() + inFour;
 }
