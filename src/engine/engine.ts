@@ -4,15 +4,32 @@
  * Token ids only; text is the business of loop-lm.ts. Every run has its own cache, so runs may
  * overlap.
  */
-import { DisposedError } from '../errors.js';
-import type { LoopLMConfig, ModelWeights } from '../model/index.js';
+import { ConfigError, DisposedError } from '../errors.js';
+import type { GraphWeights, LoopLMConfig, ModelWeights } from '../model/index.js';
+import { graphWeights } from '../model/index.js';
 import type { Device } from '../runtime/index.js';
 import { Generation } from './generation.js';
 import type { EngineEvent, GenerationRequest, RunOptions } from './request.js';
 import { checkRun } from './request.js';
-import { Runner } from './runner.js';
+import type { KvOptions } from './by-layer/runner.js';
+import { LayerRunner } from './by-layer/runner.js';
+import { LoopRunner } from './by-loop/runner.js';
+import type { Runner } from './runner.js';
 import type { Trace, TraceOptions } from './trace.js';
 import { traceLoops } from './trace.js';
+
+/** What an engine is made of. */
+export interface EngineOptions extends KvOptions {
+  readonly device: Device;
+  readonly config: LoopLMConfig;
+  /** Arrays in memory, or weights in a file. */
+  readonly weights: ModelWeights | GraphWeights;
+  /**
+   * How a loop is cut into programs: `by-layer` on the CPU (default there; any mixture of sequences
+   * and depths, cost linear in the batch), `by-loop` on GPUs.
+   */
+  readonly partition?: 'by-layer' | 'by-loop';
+}
 
 export class Engine {
   readonly config: LoopLMConfig;
@@ -24,13 +41,30 @@ export class Engine {
     this.#runner = runner;
   }
 
-  /** Compiles a model. The device is borrowed: the caller disposes it after the engine. */
-  static async create(options: {
-    readonly device: Device;
-    readonly config: LoopLMConfig;
-    readonly weights: ModelWeights;
-  }): Promise<Engine> {
-    return new Engine(await Runner.create(options.device, options.config, options.weights));
+  /**
+   * Compiles a model. The device is borrowed: the caller disposes it after the engine.
+   *
+   * @throws UnsupportedError if the device cannot run the partition that is asked for
+   */
+  static async create(options: EngineOptions): Promise<Engine> {
+    const { device, config, ...kv } = options;
+    const weights = 'leaf' in options.weights ? options.weights : graphWeights(options.weights);
+    const partition = options.partition ?? (device.kind === 'cpu' ? 'by-layer' : 'by-loop');
+    if (partition === 'by-layer') {
+      return new Engine(await LayerRunner.create(device, config, weights, kv));
+    }
+    if (kv.kvDtype === 'f16') {
+      throw new ConfigError(
+        'kvDtype',
+        'kvDtype is f16; the by-loop partition keeps keys and values in f32. Use partition by-layer.',
+      );
+    }
+    return new Engine(await LoopRunner.create(device, config, weights));
+  }
+
+  /** How a loop is cut into programs. */
+  get partition(): Runner['partition'] {
+    return this.#runner.partition;
   }
 
   /** (token, loop) pairs computed since the engine was made. */

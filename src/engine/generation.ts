@@ -7,7 +7,6 @@
  * one goes deeper than they did.
  */
 import { ExitTracker } from './exit-policy.js';
-import { KvCache } from './kv-cache.js';
 import type { KvPolicyRules } from './kv-policy.js';
 import { KV_POLICY_RULES } from './kv-policy.js';
 import { logSoftmaxAt } from './logits.js';
@@ -21,10 +20,11 @@ import type {
 import { resolveNumLoops } from './request.js';
 import type { FinishReason, RolloutRecord } from './rollout.js';
 import { meanDepthOf } from './rollout.js';
-import type { Runner } from './runner.js';
+import type { BatchEntry, CachedRun, Runner } from './runner.js';
+import { MAX_BATCH_TOKENS } from './runner.js';
 import { sampleToken } from './sampler.js';
 import type { SequenceToken } from './sequence.js';
-import { Sequence } from './sequence.js';
+import { finishToken, Sequence } from './sequence.js';
 
 /** What is known of the token whose successor is being decided. */
 interface Decision {
@@ -68,7 +68,7 @@ class RequestState {
 
 export class Generation {
   readonly #runner: Runner;
-  readonly #cache: KvCache;
+  readonly #cache: CachedRun;
   readonly #rules: KvPolicyRules;
   readonly #options: RunOptions;
   readonly #numLoops: number;
@@ -76,10 +76,10 @@ export class Generation {
 
   constructor(runner: Runner, requests: readonly GenerationRequest[], options: RunOptions) {
     this.#runner = runner;
-    this.#cache = new KvCache(runner.device, runner.config);
     this.#rules = KV_POLICY_RULES[options.kvPolicy ?? 'per-loop'];
     this.#options = options;
     this.#numLoops = resolveNumLoops(runner.config, options.numLoops);
+    this.#cache = runner.openRun(this.#numLoops);
     this.#all = requests.map((request, index) => new RequestState(request, index));
   }
 
@@ -113,31 +113,36 @@ export class Generation {
 
   async #enterPrompts(): Promise<void> {
     for (const state of this.#all) {
-      const { promptIds } = state.request;
-      const firstSlot = await this.#cache.reserve(promptIds.length, this.#numLoops);
-      promptIds.forEach((id, index) => {
-        state.current = state.sequence.append(id, firstSlot + index, this.#runner.embed(id));
-      });
+      for (const id of state.request.promptIds) state.current = state.sequence.append(id);
+      await this.#cache.reserve(state.sequence);
       state.startDecision(this.#numLoops);
     }
   }
 
-  /** Runs every loop of every prompt token, and decides where the last one exits. */
+  /**
+   * Runs every loop of every prompt token, one piece of the prompts after the other, and decides
+   * where the last token of each prompt exits.
+   */
   async #prefill(): Promise<void> {
     const entries = this.#all.flatMap(({ sequence }) =>
       sequence.tokens.map((token) => ({ sequence, token })),
     );
-    for (let loopIndex = 0; loopIndex < this.#numLoops && !this.#isAborted; loopIndex++) {
-      const gateLogits = await this.#runner.runLoop({ entries, plane: loopIndex }, this.#cache);
-      let end = 0;
-      const last = this.#all.map((state) => {
-        end += state.sequence.tokens.length;
-        return gateLogits[end - 1]!;
-      });
-      await this.#observe(this.#all, last, loopIndex);
+    for (let start = 0; start < entries.length; start += MAX_BATCH_TOKENS) {
+      await this.#prefillPiece(entries.slice(start, start + MAX_BATCH_TOKENS));
+      if (this.#isAborted) return;
     }
-    for (const { token } of entries) token.hidden = undefined;
-    if (!this.#isAborted) await this.#rules.afterPrefill(this.#cache, this.#numLoops);
+    await this.#rules.afterPrefill(this.#cache, this.#numLoops);
+  }
+
+  async #prefillPiece(entries: readonly BatchEntry[]): Promise<void> {
+    const rowOf = new Map(entries.map(({ token }, row) => [token, row]));
+    const ending = this.#all.filter(({ current }) => rowOf.has(current!));
+    for (let loopIndex = 0; loopIndex < this.#numLoops && !this.#isAborted; loopIndex++) {
+      const gateLogits = await this.#cache.runLoop({ entries, plane: loopIndex });
+      const last = ending.map(({ current }) => gateLogits[rowOf.get(current!)!]!);
+      await this.#observe(ending, last, loopIndex);
+    }
+    for (const { token } of entries) finishToken(token);
   }
 
   /** Takes the current token of each sequence to its exit. */
@@ -151,7 +156,7 @@ export class Generation {
         ),
       );
       const run = { entries: groups.flat(), plane: this.#rules.plane(loopIndex) };
-      const gateLogits = await this.#runner.runLoop(run, this.#cache);
+      const gateLogits = await this.#cache.runLoop(run);
       let end = 0;
       const last = groups.map((group) => {
         end += group.length;
@@ -208,19 +213,15 @@ export class Generation {
   /** Lets go of states that no later loop can ask for, and fills the cache where the policy wants. */
   async #leave(running: readonly RequestState[], tokens: readonly SequenceToken[]): Promise<void> {
     for (const token of tokens) {
-      if (token.depth === this.#numLoops) token.hidden = undefined;
+      if (token.depth === this.#numLoops) finishToken(token);
     }
-    const commands = running.flatMap(({ current, decision }) =>
-      decision!.hasExited
-        ? this.#rules.onExit(this.#cache, current!.slot, current!.depth, this.#numLoops)
-        : [],
+    const exiting = running.filter(({ decision }) => decision!.hasExited);
+    const commands = exiting.flatMap(({ sequence, current }) =>
+      this.#rules.onExit(this.#cache, { sequence, token: current! }, this.#numLoops),
     );
     if (commands.length > 0) await this.#runner.device.submit(commands);
-    if (!this.#rules.defersLoops) {
-      for (const { current, decision } of running) {
-        if (decision!.hasExited) current!.hidden = undefined;
-      }
-    }
+    if (this.#rules.defersLoops) return;
+    for (const { current } of exiting) finishToken(current!);
   }
 
   /** Chooses the next token of every sequence that has decided, and makes it the current one. */
@@ -232,9 +233,8 @@ export class Generation {
       if (reason) {
         yield this.#finish(state, reason);
       } else {
-        const slot = await this.#cache.reserve(1, 0);
-        const embedding = this.#runner.embed(event.tokenId);
-        state.current = state.sequence.append(event.tokenId, slot, embedding);
+        state.current = state.sequence.append(event.tokenId);
+        await this.#cache.reserve(state.sequence);
         state.startDecision(this.#numLoops);
       }
     }
@@ -269,6 +269,7 @@ export class Generation {
 
   #finish(state: RequestState, finishReason: FinishReason): FinishEvent {
     state.finishReason = finishReason;
+    this.#cache.release(state.sequence);
     const { tokens } = state.sequence;
     return {
       kind: 'finish',

@@ -8,8 +8,8 @@
  * Source: docs/math.md (kv-policies).
  */
 import type { Command } from '../runtime/index.js';
-import type { KvCache } from './kv-cache.js';
 import type { KvPolicy } from './rollout.js';
+import type { BatchEntry, CachedRun } from './runner.js';
 
 export interface KvPolicyRules {
   /** Whether tokens keep their state on exit, to run missing loops when a later token goes deeper. */
@@ -17,9 +17,9 @@ export interface KvPolicyRules {
   /** Plane that a decode loop reads and writes. @param loopIndex - from 0 */
   plane(loopIndex: number): number;
   /** Changes the cache once the prompt has run all `numLoops` loops. */
-  afterPrefill(cache: KvCache, numLoops: number): Promise<void>;
-  /** Commands once the token of `slot` exits at `exitDepth`. */
-  onExit(cache: KvCache, slot: number, exitDepth: number, numLoops: number): readonly Command[];
+  afterPrefill(cache: CachedRun, numLoops: number): Promise<void>;
+  /** Commands once a token exits, after `depth` loops. */
+  onExit(cache: CachedRun, entry: BatchEntry, numLoops: number): readonly Command[];
 }
 
 export const KV_POLICY_RULES: Readonly<Record<KvPolicy, KvPolicyRules>> = {
@@ -33,9 +33,10 @@ export const KV_POLICY_RULES: Readonly<Record<KvPolicy, KvPolicyRules>> = {
     defersLoops: false,
     plane: (loopIndex) => loopIndex,
     afterPrefill: async () => {},
-    onExit(cache, slot, exitDepth, numLoops) {
-      const deeper = Array.from({ length: numLoops - exitDepth }, (_, index) => exitDepth + index);
-      return deeper.flatMap((plane) => cache.copyCommands(exitDepth - 1, plane, [slot]));
+    onExit(cache, entry, numLoops) {
+      const { depth } = entry.token;
+      const deeper = Array.from({ length: numLoops - depth }, (_, index) => depth + index);
+      return cache.copyCommands(entry, depth - 1, deeper);
     },
   },
   shared: {

@@ -1,6 +1,5 @@
 /**
- * One sequence while it is generated: its tokens, where they lie in the cache, and how deep each
- * of them has gone.
+ * One sequence while it is generated: its tokens and how deep each of them has gone.
  *
  * Tokens that have not run all loops and may still be asked to keep their last hidden state: they
  * are the sequence's *frontier*. Under the `per-loop` KV policy a later token that goes deeper takes
@@ -12,34 +11,48 @@ export interface SequenceToken {
   readonly id: number;
   /** Index in the sequence. */
   readonly position: number;
-  /** Row of the cache. */
-  readonly slot: number;
   /** Loops run so far. */
   depth: number;
-  /** h after the last loop, or the embedding `[D]`; undefined once no further loop can be asked. */
+  /** h after the last loop `[D]`; undefined before the first, and once no further loop can be asked. */
   hidden: Float32Array | undefined;
+  /** Whether no further loop can be asked. */
+  isDone: boolean;
 }
 
 export class Sequence {
   readonly tokens: SequenceToken[] = [];
+  /** Tokens that may still be asked to run a loop, oldest first. */
+  #frontier: SequenceToken[] = [];
 
-  append(id: number, slot: number, embedding: Float32Array): SequenceToken {
-    const position = this.tokens.length;
-    const token = { id, position, slot, depth: 0, hidden: embedding };
+  append(id: number): SequenceToken {
+    const token = {
+      id,
+      position: this.tokens.length,
+      depth: 0,
+      hidden: undefined,
+      isDone: false,
+    };
     this.tokens.push(token);
+    this.#frontier.push(token);
     return token;
   }
 
   /**
-   * The tokens up to `last` that have run exactly `depth` loops and still have their state, oldest
+   * The tokens up to `last` that have run exactly `depth` loops and may be asked for more, oldest
    * first: those that must run the next loop for `last` to run it.
    */
   waitingAt(depth: number, last: SequenceToken): readonly SequenceToken[] {
-    const waiting = this.tokens.filter(
-      (token) =>
-        token.position <= last.position && token.depth === depth && token.hidden !== undefined,
+    this.#frontier = this.#frontier.filter((token) => !token.isDone);
+    const waiting = this.#frontier.filter(
+      (token) => token.position <= last.position && token.depth === depth,
     );
     assert(waiting.at(-1) === last, 'the last token waits for its own loop');
     return waiting;
   }
+}
+
+/** Lets go of a token's state: no later loop can ask for it. */
+export function finishToken(token: SequenceToken): void {
+  token.isDone = true;
+  token.hidden = undefined;
 }

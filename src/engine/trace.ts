@@ -3,7 +3,6 @@
  */
 import { exitDistribution } from './exit-distribution.js';
 import { fullDepth } from './exit-policies.js';
-import { KvCache } from './kv-cache.js';
 import { checkRun, resolveNumLoops } from './request.js';
 import type { Runner } from './runner.js';
 import { parseSamplingOptions } from './sampler.js';
@@ -51,14 +50,14 @@ export async function traceLoops(
     exitCdf: new Float32Array(numLoops * ids.length),
     logits: new Float32Array(numLoops * ids.length * config.vocabSize),
   };
-  const cache = new KvCache(runner.device, config);
+  const cache = runner.openRun(numLoops);
   try {
-    const firstSlot = await cache.reserve(ids.length, numLoops);
     const sequence = new Sequence();
-    ids.forEach((id, index) => sequence.append(id, firstSlot + index, runner.embed(id)));
+    for (const id of ids) sequence.append(id);
+    await cache.reserve(sequence);
     const entries = sequence.tokens.map((token) => ({ sequence, token }));
     for (let loopIndex = 0; loopIndex < numLoops; loopIndex++) {
-      const gateLogits = await runner.runLoop({ entries, plane: loopIndex }, cache);
+      const gateLogits = await cache.runLoop({ entries, plane: loopIndex });
       trace.gateLogits.set(gateLogits, loopIndex * ids.length);
       const states = sequence.tokens.map(({ hidden }) => hidden!);
       await keepLoop(trace, runner, states, loopIndex);

@@ -27,8 +27,9 @@ import {
 import type { BatchForwardOptions, LoopLMConfig, ModelWeights } from '../model/index.js';
 import {
   batchLoopStates,
+  floatWeight,
   gateLogit,
-  constantParams,
+  graphWeights,
   headParam,
   loopParams,
   readout,
@@ -54,13 +55,15 @@ export function loopGraph(
   weights: ModelWeights,
   options: BatchForwardOptions,
 ): Graph {
-  const leaf = constantParams(weights);
+  const { leaf } = graphWeights(weights);
   const params = loopParams(config, leaf);
   const head = headParam(config, leaf);
   const chosen = input('chosen', 'i32', ['M']);
   const targets = input('targets', 'i32', ['M']);
 
-  const states = batchLoopStates(config, leaf, options).map((h) => gatherRows(h, chosen)); // [M, D]
+  const states = batchLoopStates(config, (spec) => floatWeight(leaf(spec)), options).map((h) =>
+    gatherRows(h, chosen),
+  ); // [M, D]
   const logits = states.map((h) => readout(h, head)); // [M, V]
   const logProbs = logits.map(logSoftmax);
   const best = logits.map(argmax);

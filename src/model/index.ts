@@ -8,26 +8,47 @@ export type {
   LoadedCheckpoint,
   OpenCheckpoint,
   SaveCheckpointOptions,
+  TensorLocation,
   WeightDtype,
 } from './checkpoint.js';
 export { loadCheckpoint, openCheckpoint, readModelConfig, saveCheckpoint } from './checkpoint.js';
 export type { LoopLMConfig, ParsedModelConfig } from './config.js';
 export { modelConfigToJson, parseModelConfig } from './config.js';
+export type { ConvertedModel, ConvertedTensor } from './converted.js';
+export {
+  CONVERTED_WEIGHTS,
+  convertedLayout,
+  convertedParameters,
+  openConverted,
+  TENSOR_ALIGNMENT,
+} from './converted.js';
 export type { CostOptions, DepthCost, ModelCost, ParameterCounts } from './cost.js';
 export { modelCost } from './cost.js';
 export type { InitializeOptions, ModelWeights, ParameterKind, ParameterSpec } from './params.js';
 export { elementCount, initializeWeights, parameterSpecs } from './params.js';
-export type { Attend, LayerParams, LoopContext, LoopParams } from './loop-lm.js';
+export type { Attend, AttentionInputs, LayerParams, LoopContext, LoopParams } from './loop-lm.js';
 export {
+  attentionInputs,
   block,
   gateLogit,
-  constantParams,
   headParam,
+  layerOutput,
   loop,
   loopParams,
   readout,
   selfAttention,
 } from './loop-lm.js';
+export type { BlockWeight, GraphWeights, Weight, WeightFile } from './weights.js';
+export { fileWeights, floatWeight, formatOf, graphWeights } from './weights.js';
+export type { ModelFormat, QuantizationMethod, WeightFormat } from './weight-format.js';
+export {
+  describeFormat,
+  modelFormatToJson,
+  parseModelFormat,
+  scalesName,
+} from './weight-format.js';
+export type { BlockFormat, QuantizedBlocks, QuantizeOptions, SquaredError } from './quantize.js';
+export { dequantizeBlocks, quantizeBlocks, relativeError, squaredError } from './quantize.js';
 export type { RopeAngles } from './rope-angles.js';
 export { ropeAngles } from './rope-angles.js';
 export type { ByteSource, Folder } from '../util/folder.js';

@@ -15,7 +15,6 @@ import {
   linear,
   matmul,
   mul,
-  parameter,
   reshape,
   rmsNorm,
   rope,
@@ -24,21 +23,23 @@ import {
   transpose,
 } from '../graph/index.js';
 import type { LoopLMConfig } from './config.js';
-import type { ModelWeights, ParameterSpec } from './params.js';
+import type { ParameterSpec } from './params.js';
 import { parameterSpecs } from './params.js';
+import type { Weight } from './weights.js';
+import { floatWeight, project } from './weights.js';
 
 export interface LayerParams {
   readonly inputLayernorm: Tensor; // [D]
   readonly inputLayernorm2: Tensor; // [D]
-  readonly qProj: Tensor; // [H*Dh, D]
-  readonly kProj: Tensor; // [K*Dh, D]
-  readonly vProj: Tensor; // [K*Dh, D]
-  readonly oProj: Tensor; // [D, H*Dh]
+  readonly qProj: Weight; // [H*Dh, D]
+  readonly kProj: Weight; // [K*Dh, D]
+  readonly vProj: Weight; // [K*Dh, D]
+  readonly oProj: Weight; // [D, H*Dh]
   readonly postAttentionLayernorm: Tensor; // [D]
   readonly postAttentionLayernorm2: Tensor; // [D]
-  readonly gateProj: Tensor; // [F, D]
-  readonly upProj: Tensor; // [F, D]
-  readonly downProj: Tensor; // [D, F]
+  readonly gateProj: Weight; // [F, D]
+  readonly upProj: Weight; // [F, D]
+  readonly downProj: Weight; // [D, F]
 }
 
 export interface LoopParams {
@@ -54,38 +55,29 @@ export interface LoopParams {
  */
 export function loopParams(
   config: LoopLMConfig,
-  leaf: (spec: ParameterSpec) => Tensor,
+  leaf: (spec: ParameterSpec) => Weight,
 ): LoopParams {
   const byName = new Map(parameterSpecs(config).map((spec) => [spec.name, spec]));
-  const get = (name: string) => leaf(byName.get(name)!);
+  const get = (name: string) => floatWeight(leaf(byName.get(name)!));
   const layers = Array.from({ length: config.numHiddenLayers }, (_, layerIndex): LayerParams => {
-    const of = (name: string) => get(`layers.${layerIndex}.${name}`);
+    const norm = (name: string) => get(`layers.${layerIndex}.${name}`);
+    const matrix = (name: string) => leaf(byName.get(`layers.${layerIndex}.${name}`)!);
     return {
-      inputLayernorm: of('inputLayernorm'),
-      inputLayernorm2: of('inputLayernorm2'),
-      qProj: of('qProj'),
-      kProj: of('kProj'),
-      vProj: of('vProj'),
-      oProj: of('oProj'),
-      postAttentionLayernorm: of('postAttentionLayernorm'),
-      postAttentionLayernorm2: of('postAttentionLayernorm2'),
-      gateProj: of('gateProj'),
-      upProj: of('upProj'),
-      downProj: of('downProj'),
+      inputLayernorm: norm('inputLayernorm'),
+      inputLayernorm2: norm('inputLayernorm2'),
+      qProj: matrix('qProj'),
+      kProj: matrix('kProj'),
+      vProj: matrix('vProj'),
+      oProj: matrix('oProj'),
+      postAttentionLayernorm: norm('postAttentionLayernorm'),
+      postAttentionLayernorm2: norm('postAttentionLayernorm2'),
+      gateProj: matrix('gateProj'),
+      upProj: matrix('upProj'),
+      downProj: matrix('downProj'),
     };
   });
   const exitGate = { weight: get('exitGate.weight'), bias: get('exitGate.bias') };
   return { layers, norm: get('norm'), exitGate };
-}
-
-/** Leaves that are constants of the program: for `loopParams` and the head where nothing is trained. */
-export function constantParams(weights: ModelWeights): (spec: ParameterSpec) => Tensor {
-  const known = new Map<string, Tensor>();
-  return ({ hfName, shape }) => {
-    const tensor = known.get(hfName) ?? parameter(hfName, 'f32', shape, weights.get(hfName)!);
-    known.set(hfName, tensor);
-    return tensor;
-  };
 }
 
 /** What a layer's queries read: gets `q [N, H, Dh]`, `k` and `v [N, K, Dh]`, returns `[N, H, Dh]`. */
@@ -98,27 +90,57 @@ export interface LoopContext {
   readonly attend: Attend;
 }
 
+/** What a layer's attention takes: `q [N, H, Dh]`, `k` and `v [N, K, Dh]`, q and k rotated. */
+export interface AttentionInputs {
+  readonly q: Tensor;
+  readonly k: Tensor;
+  readonly v: Tensor;
+}
+
+/** The first half of a layer: from its input `x [N, D]` to what attention takes. */
+export function attentionInputs(
+  x: Tensor,
+  layer: LayerParams,
+  { config, cos, sin }: Omit<LoopContext, 'attend'>,
+): AttentionInputs {
+  const { rmsNormEps, numAttentionHeads: H, numKeyValueHeads: K, headDim } = config;
+  const N = x.shape[0]!;
+  const normed = rmsNorm(x, layer.inputLayernorm, rmsNormEps);
+  const [q, k, v] = project(normed, [layer.qProj, layer.kProj, layer.vProj]);
+  return {
+    q: rope(reshape(q!, [N, H, headDim]), cos, sin),
+    k: rope(reshape(k!, [N, K, headDim]), cos, sin),
+    v: reshape(v!, [N, K, headDim]),
+  };
+}
+
+/** The second half: from its input `x [N, D]` and the attended `heads [N, H*Dh]` to its output. */
+export function layerOutput(
+  x: Tensor,
+  heads: Tensor,
+  layer: LayerParams,
+  { rmsNormEps }: LoopLMConfig,
+): Tensor {
+  const [attended] = project(heads, [layer.oProj]);
+  const middle = add(x, rmsNorm(attended!, layer.inputLayernorm2, rmsNormEps));
+
+  const y = rmsNorm(middle, layer.postAttentionLayernorm, rmsNormEps);
+  const [gate, up] = project(y, [layer.gateProj, layer.upProj]);
+  const [mlp] = project(mul(silu(gate!), up!), [layer.downProj]); // inner is [N, F]
+  return add(middle, rmsNorm(mlp!, layer.postAttentionLayernorm2, rmsNormEps));
+}
+
 /** One layer: attention and MLP, each between two norms (sandwich). `x` and result `[N, D]`. */
 export function block(
   x: Tensor,
   layer: LayerParams,
   layerIndex: number,
-  { config, cos, sin, attend }: LoopContext,
+  context: LoopContext,
 ): Tensor {
-  const { rmsNormEps, numAttentionHeads: H, numKeyValueHeads: K, headDim } = config;
-  const N = x.shape[0]!;
-  const normed = rmsNorm(x, layer.inputLayernorm, rmsNormEps);
-  const q = rope(reshape(linear(normed, layer.qProj), [N, H, headDim]), cos, sin);
-  const k = rope(reshape(linear(normed, layer.kProj), [N, K, headDim]), cos, sin);
-  const v = reshape(linear(normed, layer.vProj), [N, K, headDim]);
-  const heads = reshape(attend(layerIndex, q, k, v), [N, H * headDim]);
-  const attended = linear(heads, layer.oProj);
-  const middle = add(x, rmsNorm(attended, layer.inputLayernorm2, rmsNormEps));
-
-  const y = rmsNorm(middle, layer.postAttentionLayernorm, rmsNormEps);
-  const inner = mul(silu(linear(y, layer.gateProj)), linear(y, layer.upProj)); // [N, F]
-  const mlp = linear(inner, layer.downProj);
-  return add(middle, rmsNorm(mlp, layer.postAttentionLayernorm2, rmsNormEps));
+  const { numAttentionHeads: H, headDim } = context.config;
+  const { q, k, v } = attentionInputs(x, layer, context);
+  const heads = reshape(context.attend(layerIndex, q, k, v), [x.shape[0]!, H * headDim]);
+  return layerOutput(x, heads, layer, context.config);
 }
 
 /** One pass through the whole stack and the final norm: h of this loop from h of the last. */
@@ -136,12 +158,12 @@ export function gateLogit(h: Tensor, { exitGate }: LoopParams): Tensor {
 }
 
 /** Logits of the next token: `h [N, D]`, head `[V, D]` to `[N, V]`. */
-export function readout(h: Tensor, head: Tensor): Tensor {
-  return linear(h, head);
+export function readout(h: Tensor, head: Weight): Tensor {
+  return project(h, [head])[0]!;
 }
 
-/** The tensor that reads logits out, `[V, D]`: the embedding where the head is tied to it. */
-export function headParam(config: LoopLMConfig, leaf: (spec: ParameterSpec) => Tensor): Tensor {
+/** The weight that reads logits out, `[V, D]`: the embedding where the head is tied to it. */
+export function headParam(config: LoopLMConfig, leaf: (spec: ParameterSpec) => Weight): Weight {
   const headName = config.tieWordEmbeddings ? 'embedTokens' : 'lmHead';
   return leaf(parameterSpecs(config).find(({ name }) => name === headName)!);
 }

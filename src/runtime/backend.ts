@@ -11,6 +11,8 @@ import type {
   DeviceBuffer,
   DeviceOptions,
   HostTensor,
+  KvStore,
+  KvStoreSpec,
   Program,
 } from './device.js';
 
@@ -33,7 +35,9 @@ export interface Backend {
   allocate(dtype: DType, dims: readonly number[]): Promise<DeviceBuffer>;
   upload(tensor: HostTensor): Promise<DeviceBuffer>;
   download(buffer: DeviceBuffer): Promise<HostTensor>;
-  free(target: DeviceBuffer | Program): Promise<void>;
+  /** @param program - `attentionGraph`, compiled; the store owns it */
+  createKvStore(spec: KvStoreSpec, program: Program): Promise<KvStore>;
+  free(target: DeviceBuffer | Program | KvStore): Promise<void>;
   submit(commands: readonly Command[]): Promise<readonly CommandResult[]>;
   stats(): Promise<DeviceStats>;
   dispose(): Promise<void>;

@@ -9,6 +9,7 @@
  * It knows nothing of models. Only the executor behind it names ONNX Runtime.
  */
 import type { DType, Graph, TensorData } from '../graph/index.js';
+import type { AttentionBatch, KvMemorySpec } from './attention/index.js';
 
 export type TensorArray = TensorData;
 
@@ -33,13 +34,28 @@ export interface Program {
   readonly outputNames: readonly string[];
 }
 
-/** One command of a `submit`, executed in order. */
+/** A value that an earlier command of the same `submit` kept, by its name. */
+export interface Kept {
+  readonly kept: string;
+}
+
+/** Keys and values of all layers of a model in pages, on the device until `device.free`. */
+export interface KvStore {
+  readonly id: number;
+  readonly spec: KvStoreSpec;
+}
+
+export type KvStoreSpec = Required<KvMemorySpec>;
+
+/** One command of a `submit`, executed in order. Kept values live until the submit ends. */
 export type Command =
   | {
       /** Runs a program. Every input of the program must be fed. */
       readonly kind: 'run';
       readonly program: Program;
-      readonly feeds: Readonly<Record<string, HostTensor | DeviceBuffer>>;
+      readonly feeds: Readonly<Record<string, HostTensor | DeviceBuffer | Kept>>;
+      /** Outputs to keep for later commands: the name to keep each under. */
+      readonly keep?: Readonly<Record<string, string>>;
       /** Outputs to return to the caller, in the result of this command. */
       readonly fetch?: readonly string[];
       /**
@@ -65,9 +81,44 @@ export type Command =
       readonly axis: number;
       readonly fromRows: readonly number[];
       readonly toRows: readonly number[];
+    }
+  | {
+      /** Keeps values of the caller, for several later commands. */
+      readonly kind: 'keep';
+      readonly values: Readonly<Record<string, HostTensor>>;
+    }
+  | {
+      /** Makes at least `numPages` pages of a store exist; contents stay. */
+      readonly kind: 'growPages';
+      readonly store: KvStore;
+      readonly numPages: number;
+    }
+  | {
+      /** Copies positions of a store to others, in every layer. */
+      readonly kind: 'copySlots';
+      readonly store: KvStore;
+      readonly from: Int32Array;
+      readonly to: Int32Array;
+    }
+  | {
+      /**
+       * Writes the new keys and values of a layer into a store, then attends: kept `q [N, H*Dh]`,
+       * `k` and `v [N, K*Dh]` give kept `heads [N, H*Dh]`.
+       */
+      readonly kind: 'attend';
+      readonly store: KvStore;
+      readonly layerIndex: number;
+      /** Its arrays are given away with the submit; several commands may share it. */
+      readonly batch: PagedBatch;
     };
 
-/** What a `run` command fetched, by output name; `copyRows` gives an empty record. */
+/** The rows of one pass through the layers: where their keys go, and what they see. */
+export interface PagedBatch extends AttentionBatch {
+  /** `[N]`, page * pageSize + offset. */
+  readonly slots: Int32Array;
+}
+
+/** What a `run` command fetched, by output name; the others give an empty record. */
 export type CommandResult = Readonly<Record<string, HostTensor>>;
 
 export interface DeviceOptions {
@@ -96,9 +147,11 @@ export interface Device {
   allocate(dtype: DType, dims: readonly number[]): Promise<DeviceBuffer>;
   upload(tensor: HostTensor): Promise<DeviceBuffer>;
   download(buffer: DeviceBuffer): Promise<HostTensor>;
-  free(target: DeviceBuffer | Program): Promise<void>;
+  /** An empty store; `growPages` gives it pages. Only on the CPU. */
+  createKvStore(spec: KvStoreSpec): Promise<KvStore>;
+  free(target: DeviceBuffer | Program | KvStore): Promise<void>;
   submit(commands: readonly Command[]): Promise<readonly CommandResult[]>;
-  /** Bytes of live buffers and number of live programs and buffers, for leak tests. */
+  /** Bytes of live buffers and stores, and number of live programs and buffers, for leak tests. */
   stats(): Promise<{ readonly buffers: number; readonly bytes: number; readonly programs: number }>;
   /** Frees everything. Later calls throw `DisposedError`. */
   dispose(): Promise<void>;

@@ -6,10 +6,20 @@
  * Work is done one call after the other, in the order of the calls.
  * Knows neither graphs nor threads: `remote.ts` puts it into a worker.
  */
-import { DisposedError, ShapeError } from '../errors.js';
+import { DisposedError, ShapeError, UnsupportedError } from '../errors.js';
 import type { DType, TensorData } from '../graph/index.js';
+import type { AttentionFeeds, SpawnHelper } from './attention/index.js';
+import { KvMemory, PagedAttention } from './attention/index.js';
 import type { Backend, BackendOptions, DeviceStats, SerializedModel } from './backend.js';
-import type { Command, CommandResult, DeviceBuffer, HostTensor, Program } from './device.js';
+import type {
+  Command,
+  CommandResult,
+  DeviceBuffer,
+  HostTensor,
+  KvStore,
+  KvStoreSpec,
+  Program,
+} from './device.js';
 import type { InputSpec } from './feeds.js';
 import { checkFeeds } from './feeds.js';
 import { bytesOf, checkHostTensor, showTensor, zeros } from './host-tensor.js';
@@ -20,6 +30,7 @@ import { checkOtherAxes, checkRows, copyRows, rowLayout } from './rows.js';
 
 type RunCommand = Extract<Command, { kind: 'run' }>;
 type CopyRowsCommand = Extract<Command, { kind: 'copyRows' }>;
+type AttendCommand = Extract<Command, { kind: 'attend' }>;
 type Scatter = NonNullable<RunCommand['scatter']>[string];
 
 interface CompiledProgram {
@@ -36,17 +47,29 @@ interface Stored {
   readonly tensor: OrtTensor;
 }
 
+/** Values that live from one command to the next, by name. */
+type KeptValues = Map<string, Stored>;
+
+interface OpenStore {
+  readonly attention: PagedAttention;
+  readonly program: number;
+}
+
 export class Executor implements Backend {
   readonly #ort: OrtModule;
   readonly #options: BackendOptions;
+  readonly #spawnHelper: SpawnHelper | undefined;
   readonly #programs = new Map<number, CompiledProgram>();
   readonly #buffers = new Map<number, Stored>();
+  readonly #stores = new Map<number, OpenStore>();
   #nextId = 1;
   #last: Promise<unknown> = Promise.resolve();
 
-  constructor(ort: OrtModule, options: BackendOptions) {
+  /** @param spawnHelper - starts a second thread for attention; without it there is one */
+  constructor(ort: OrtModule, options: BackendOptions, spawnHelper?: SpawnHelper) {
     this.#ort = ort;
     this.#options = options;
+    this.#spawnHelper = spawnHelper;
   }
 
   compile(model: SerializedModel): Promise<Program> {
@@ -65,22 +88,42 @@ export class Executor implements Backend {
     return this.#inTurn(() => toHost(this.#stored(buffer), true));
   }
 
-  free(target: DeviceBuffer | Program): Promise<void> {
+  createKvStore(spec: KvStoreSpec, program: Program): Promise<KvStore> {
+    return this.#inTurn(() => {
+      if (this.#options.device !== 'cpu') {
+        throw new UnsupportedError('paged keys and values are kept on device "cpu" only.');
+      }
+      const memory = KvMemory.create(spec, {
+        numThreads: this.#options.numThreads ?? 1,
+        ...(this.#spawnHelper && { spawnHelper: this.#spawnHelper }),
+      });
+      const run = (feeds: AttentionFeeds) => this.#attendMany(program.id, spec, feeds);
+      const id = this.#nextId++;
+      this.#stores.set(id, { attention: new PagedAttention(memory, run), program: program.id });
+      return { id, spec };
+    });
+  }
+
+  free(target: DeviceBuffer | Program | KvStore): Promise<void> {
     return this.#inTurn(async () => {
       if (this.#buffers.delete(target.id)) return;
-      const { session } = this.#program(target.id);
-      this.#programs.delete(target.id);
+      const store = this.#stores.get(target.id);
+      if (store) {
+        this.#stores.delete(target.id);
+        store.attention.memory.dispose();
+      }
+      const programId = store ? store.program : target.id;
+      const { session } = this.#program(programId);
+      this.#programs.delete(programId);
       await session.release();
     });
   }
 
   submit(commands: readonly Command[]): Promise<readonly CommandResult[]> {
     return this.#inTurn(async () => {
+      const kept: KeptValues = new Map();
       const results: CommandResult[] = [];
-      for (const command of commands) {
-        if (command.kind === 'run') results.push(await this.#run(command));
-        else results.push(this.#copyRows(command));
-      }
+      for (const command of commands) results.push(await this.#execute(command, kept));
       return results;
     });
   }
@@ -88,7 +131,9 @@ export class Executor implements Backend {
   stats(): Promise<DeviceStats> {
     return this.#inTurn(() => ({
       buffers: this.#buffers.size,
-      bytes: [...this.#buffers.values()].reduce((sum, { data }) => sum + data.byteLength, 0),
+      bytes:
+        [...this.#buffers.values()].reduce((sum, { data }) => sum + data.byteLength, 0) +
+        [...this.#stores.values()].reduce((sum, { attention }) => sum + attention.memory.bytes, 0),
       programs: this.#programs.size,
     }));
   }
@@ -98,6 +143,8 @@ export class Executor implements Backend {
       const programs = [...this.#programs.values()];
       this.#programs.clear();
       this.#buffers.clear();
+      for (const { attention } of this.#stores.values()) attention.memory.dispose();
+      this.#stores.clear();
       for (const { session } of programs) await session.release();
     });
   }
@@ -127,12 +174,73 @@ export class Executor implements Backend {
     return { id, inputNames: session.inputNames, outputNames: session.outputNames };
   }
 
-  async #run(command: RunCommand): Promise<CommandResult> {
+  async #execute(command: Command, kept: KeptValues): Promise<CommandResult> {
+    switch (command.kind) {
+      case 'run':
+        return this.#run(command, kept);
+      case 'copyRows':
+        return this.#copyRows(command);
+      case 'keep':
+        for (const [name, { dtype, dims, data }] of Object.entries(command.values)) {
+          kept.set(name, this.#hold(dtype, dims, data));
+        }
+        return {};
+      case 'growPages':
+        this.#store(command.store).memory.ensurePages(command.numPages);
+        return {};
+      case 'copySlots':
+        this.#store(command.store).memory.copy(command.from, command.to);
+        return {};
+      case 'attend':
+        return this.#attend(command, kept);
+      default:
+        return command satisfies never;
+    }
+  }
+
+  async #attend(command: AttendCommand, kept: KeptValues): Promise<CommandResult> {
+    const { store, layerIndex, batch } = command;
+    const [q, k, v] = ['q', 'k', 'v'].map((name) => keptValue(kept, name));
+    const attention = this.#store(store);
+    const heads = new Float32Array(q!.data.length);
+    attention.memory.write(layerIndex, batch.slots, floats(k!), floats(v!));
+    await attention.attend(layerIndex, floats(q!), batch, heads);
+    kept.set('heads', this.#hold('f32', q!.dims, heads));
+    return {};
+  }
+
+  /** Attention as a program, for many rows. */
+  async #attendMany(
+    programId: number,
+    { numKvHeads, headDim }: KvStoreSpec,
+    { q, keys, values, bias, numRows, length }: AttentionFeeds,
+  ): Promise<Float32Array> {
+    const { label, session } = this.#program(programId);
+    const tensor = (dims: readonly number[], data: Float32Array) =>
+      toOrtTensor(this.#ort, 'f32', dims, data);
+    const cached = [numKvHeads, length, headDim];
+    const feeds = {
+      q: tensor([numRows, q.length / numRows], q),
+      keys: tensor(cached, keys),
+      values: tensor(cached, values),
+      bias: tensor([numRows, length], bias),
+    };
+    const { heads } = await session.run(feeds, ['heads']).catch((cause) => {
+      throw runError(label, cause);
+    });
+    return heads!.data as Float32Array;
+  }
+
+  async #run(command: RunCommand, kept: KeptValues): Promise<CommandResult> {
     const { label, session, inputs } = this.#program(command.program.id);
     const wanted = wantedOutputs(label, session, command);
-    checkFeeds(label, inputs, command.feeds);
+    const given: Record<string, HostTensor | DeviceBuffer | Stored> = {};
+    for (const [name, feed] of Object.entries(command.feeds)) {
+      given[name] = 'kept' in feed ? keptValue(kept, feed.kept) : feed;
+    }
+    checkFeeds(label, inputs, given);
     const feeds: Record<string, OrtTensor> = {};
-    for (const [name, feed] of Object.entries(command.feeds)) feeds[name] = this.#view(name, feed);
+    for (const [name, feed] of Object.entries(given)) feeds[name] = this.#view(name, feed);
 
     const raw = await session.run(feeds, wanted).catch((cause) => {
       throw runError(label, cause);
@@ -140,17 +248,22 @@ export class Executor implements Backend {
     const outputs = Object.fromEntries(
       Object.entries(raw).map(([name, tensor]) => [name, toStored(tensor)]),
     );
-    const { fetch = [], store = {}, scatter = {} } = command;
+    const { fetch = [], store = {}, scatter = {}, keep = {} } = command;
+    for (const [name, keptName] of Object.entries(keep)) kept.set(keptName, outputs[name]!);
     for (const [name, buffer] of Object.entries(store)) this.#checkStore(name, outputs, buffer);
     for (const [name, to] of Object.entries(scatter)) this.#scatter(name, outputs[name]!, to);
     for (const [name, { id }] of Object.entries(store)) this.#buffers.set(id, outputs[name]!);
-    // A stored output's array now belongs to its buffer; the caller gets a copy.
+    // The array of a stored or kept output stays here; the caller gets a copy.
     return Object.fromEntries(
-      fetch.map((name) => [name, toHost(outputs[name]!, Object.hasOwn(store, name))]),
+      fetch.map((name) => [
+        name,
+        toHost(outputs[name]!, Object.hasOwn(store, name) || Object.hasOwn(keep, name)),
+      ]),
     );
   }
 
-  #view(name: string, feed: HostTensor | DeviceBuffer): OrtTensor {
+  #view(name: string, feed: HostTensor | DeviceBuffer | Stored): OrtTensor {
+    if ('tensor' in feed) return feed.tensor;
     if (!('data' in feed)) return this.#stored(feed).tensor;
     checkHostTensor(`the feed "${name}"`, feed);
     return toOrtTensor(this.#ort, feed.dtype, feed.dims, feed.data);
@@ -204,8 +317,18 @@ export class Executor implements Backend {
 
   #keep(dtype: DType, dims: readonly number[], data: TensorData): DeviceBuffer {
     const id = this.#nextId++;
-    this.#buffers.set(id, { dtype, dims, data, tensor: toOrtTensor(this.#ort, dtype, dims, data) });
+    this.#buffers.set(id, this.#hold(dtype, dims, data));
     return { id, dtype, dims };
+  }
+
+  #hold(dtype: DType, dims: readonly number[], data: TensorData): Stored {
+    return { dtype, dims, data, tensor: toOrtTensor(this.#ort, dtype, dims, data) };
+  }
+
+  #store({ id }: KvStore): PagedAttention {
+    const store = this.#stores.get(id);
+    if (!store) throw new DisposedError(`key and value store ${id}`);
+    return store.attention;
   }
 
   #stored(buffer: DeviceBuffer): Stored {
@@ -223,13 +346,18 @@ export class Executor implements Backend {
 
 /** The outputs that a command uses. Others are not asked for: each one returned costs a copy. */
 function wantedOutputs(label: string, session: OrtSession, command: RunCommand): string[] {
-  const { fetch = [], store = {}, scatter = {} } = command;
-  const wanted = new Set([...fetch, ...Object.keys(store), ...Object.keys(scatter)]);
+  const { fetch = [], store = {}, scatter = {}, keep = {} } = command;
+  const wanted = new Set([
+    ...fetch,
+    ...Object.keys(store),
+    ...Object.keys(scatter),
+    ...Object.keys(keep),
+  ]);
   const outputs = session.outputNames;
   const list = outputs.map((name) => `"${name}"`).join(', ');
   if (wanted.size === 0) {
     throw new ShapeError(
-      `${label} was run for no output; it has ${list}. Name one in fetch, store or scatter.`,
+      `${label} was run for no output; it has ${list}. Name one in fetch, keep, store or scatter.`,
     );
   }
   const known = new Set(outputs);
@@ -239,6 +367,17 @@ function wantedOutputs(label: string, session: OrtSession, command: RunCommand):
   }
   return [...wanted];
 }
+
+function keptValue(kept: KeptValues, name: string): Stored {
+  const value = kept.get(name);
+  if (value) return value;
+  const names = [...kept.keys()].map((known) => `"${known}"`).join(', ');
+  throw new ShapeError(
+    `a command reads the kept value "${name}"; ${names || 'none'} is kept. Keep it in an earlier command of the submit.`,
+  );
+}
+
+const floats = ({ data }: Stored): Float32Array => data as Float32Array;
 
 function toStored(tensor: OrtTensor): Stored {
   const { type, dims } = tensor;

@@ -6,6 +6,7 @@
 import { ConfigError, DisposedError } from '../errors.js';
 import type { DType, Graph } from '../graph/index.js';
 import { buildGraph, scalar, writeOnnx } from '../graph/index.js';
+import { attentionGraph } from './attention/index.js';
 import type { Backend, BackendOptions, DeviceStats, SerializedModel } from './backend.js';
 import type {
   Command,
@@ -15,6 +16,8 @@ import type {
   DeviceBuffer,
   DeviceOptions,
   HostTensor,
+  KvStore,
+  KvStoreSpec,
   Program,
 } from './device.js';
 import { ownCopy } from './host-tensor.js';
@@ -80,7 +83,17 @@ class GraphDevice implements Device {
     return this.#live().download(buffer);
   }
 
-  async free(target: DeviceBuffer | Program): Promise<void> {
+  async createKvStore(spec: KvStoreSpec): Promise<KvStore> {
+    const program = await this.compile(attentionGraph(spec));
+    try {
+      return await this.#live().createKvStore(spec, program);
+    } catch (error) {
+      await this.free(program);
+      throw error;
+    }
+  }
+
+  async free(target: DeviceBuffer | Program | KvStore): Promise<void> {
     return this.#live().free(target);
   }
 

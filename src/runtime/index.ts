@@ -2,10 +2,15 @@
 export type {
   Command,
   CommandResult,
+  CompileOptions,
   Device,
   DeviceBuffer,
   DeviceOptions,
   HostTensor,
+  Kept,
+  KvStore,
+  KvStoreSpec,
+  PagedBatch,
   Program,
   TensorArray,
 } from './device.js';

@@ -8,7 +8,16 @@
  */
 import type { DType } from '../graph/index.js';
 import type { Backend, DeviceStats, SerializedModel } from './backend.js';
-import type { Command, CommandResult, DeviceBuffer, HostTensor, Program } from './device.js';
+import type {
+  Command,
+  CommandResult,
+  DeviceBuffer,
+  HostTensor,
+  Kept,
+  KvStore,
+  KvStoreSpec,
+  Program,
+} from './device.js';
 import { ownCopy } from './host-tensor.js';
 import { packError, unpackError, type PackedError } from './remote-errors.js';
 
@@ -83,7 +92,11 @@ export class RemoteBackend implements Backend {
     return this.#call('download', [buffer]);
   }
 
-  free(target: DeviceBuffer | Program): Promise<void> {
+  createKvStore(spec: KvStoreSpec, program: Program): Promise<KvStore> {
+    return this.#call('createKvStore', [spec, program]);
+  }
+
+  free(target: DeviceBuffer | Program | KvStore): Promise<void> {
     return this.#call('free', [target]);
   }
 
@@ -128,22 +141,37 @@ export class RemoteBackend implements Backend {
 
 /** A command with arrays of its own, and without the names that the executor has anyway. */
 function toSend(command: Command): Command {
-  if (command.kind === 'copyRows') return command;
-  const feeds: Record<string, HostTensor | DeviceBuffer> = {};
-  for (const [name, feed] of Object.entries(command.feeds)) {
-    feeds[name] = 'data' in feed ? ownCopy(`the feed "${name}"`, feed) : feed;
-  }
+  if (command.kind === 'keep') return { ...command, values: copies(command.values) };
+  if (command.kind !== 'run') return command;
   return {
     ...command,
     program: { id: command.program.id, inputNames: [], outputNames: [] },
-    feeds,
+    feeds: copies(command.feeds),
   };
 }
 
-/** The memory of all typed arrays in a message. Lists of numbers are not searched. */
-function buffersIn(value: unknown): ArrayBuffer[] {
-  if (ArrayBuffer.isView(value)) return [value.buffer as ArrayBuffer];
-  if (typeof value !== 'object' || value === null) return [];
-  if (Array.isArray(value) && typeof value[0] !== 'object') return [];
-  return Object.values(value).flatMap(buffersIn);
+function copies<T extends HostTensor | DeviceBuffer | Kept>(
+  feeds: Readonly<Record<string, T>>,
+): Record<string, T> {
+  return Object.fromEntries(
+    Object.entries(feeds).map(([name, feed]) => [
+      name,
+      'data' in feed ? (ownCopy(`the feed "${name}"`, feed) as T & HostTensor) : feed,
+    ]),
+  );
+}
+
+/** The memory of all typed arrays in a message, each once. Lists of numbers are not searched. */
+function buffersIn(message: unknown): ArrayBuffer[] {
+  const buffers = new Set<ArrayBuffer>();
+  const seen = new Set<unknown>();
+  const search = (value: unknown): void => {
+    if (ArrayBuffer.isView(value)) return void buffers.add(value.buffer as ArrayBuffer);
+    if (typeof value !== 'object' || value === null || seen.has(value)) return;
+    if (Array.isArray(value) && typeof value[0] !== 'object') return;
+    seen.add(value);
+    for (const part of Object.values(value)) search(part);
+  };
+  search(message);
+  return [...buffers];
 }

@@ -13,9 +13,9 @@ const { numLoops } = SMALL_MODEL.config;
 
 /** What a device was really asked to compute, read off its commands. */
 class Spy {
-  /** Rows of x over all runs of the loop program: (token, loop) pairs. */
+  /** Rows that enter the first layer, as ids or states, over all loops: (token, loop) pairs. */
   numPairs = 0;
-  /** How often each row of each buffer was written. */
+  /** How often each row of each buffer, or each slot of the pages, was written. */
   readonly writes = new Map<string, number>();
 
   watch(device: Device): Device {
@@ -39,14 +39,20 @@ class Spy {
   }
 
   #note(command: Command): void {
-    if (command.kind !== 'run') return;
-    this.numPairs += command.feeds['x']?.dims[0] ?? 0;
-    for (const { to, rows } of Object.values(command.scatter ?? {})) {
-      for (const row of rows) {
-        const key = `${to.id}:${row}`;
-        this.writes.set(key, (this.writes.get(key) ?? 0) + 1);
-      }
+    if (command.kind === 'keep') this.numPairs += command.values['x']?.dims[0] ?? 0;
+    if (command.kind === 'attend' && command.layerIndex === 0) {
+      for (const slot of command.batch.slots) this.#write(`page ${slot}`);
     }
+    if (command.kind !== 'run') return;
+    const ids = command.feeds['ids'];
+    if (ids && 'dims' in ids) this.numPairs += ids.dims[0]!;
+    for (const { to, rows } of Object.values(command.scatter ?? {})) {
+      for (const row of rows) this.#write(`${to.id}:${row}`);
+    }
+  }
+
+  #write(key: string): void {
+    this.writes.set(key, (this.writes.get(key) ?? 0) + 1);
   }
 }
 
@@ -80,14 +86,14 @@ const sum = (values: readonly number[]): number =>
 const suffixMax = (values: readonly number[]): number[] =>
   values.map((_, index) => Math.max(...values.slice(index)));
 
-describe('executed loops', () => {
+describe.each(['by-layer', 'by-loop'] as const)('executed loops, %s', (partition) => {
   const spy = new Spy();
   let device: Device;
   let engine: Engine;
   beforeAll(async () => {
     device = await createInlineDevice({ numThreads: 1 });
     const { config, weights } = await makeModel(SMALL_MODEL);
-    engine = await Engine.create({ device: spy.watch(device), config, weights });
+    engine = await Engine.create({ device: spy.watch(device), config, weights, partition });
   }, 60_000);
   afterAll(async () => {
     await engine.dispose();

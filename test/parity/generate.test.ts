@@ -43,14 +43,19 @@ function expectRollout(rollout: RolloutRecord, golden: GenerationGolden): void {
   });
 }
 
-describe.each(FIXTURES)('inference on %s', (name) => {
+const CASES = FIXTURES.flatMap((name) =>
+  (['by-layer', 'by-loop'] as const).map((partition) => [name, partition] as const),
+);
+
+describe.each(CASES)('inference on %s, %s', (name, partition) => {
   let fixture: Fixture;
   let device: Device;
   let engine: Engine;
   beforeAll(async () => {
     fixture = await loadFixture(name);
     device = await createInlineDevice({ numThreads: 1 });
-    engine = await Engine.create({ device, config: fixture.config, weights: fixture.weights });
+    const { config, weights } = fixture;
+    engine = await Engine.create({ device, config, weights, partition });
   });
   afterAll(async () => {
     await engine.dispose();

@@ -9,11 +9,12 @@ import type { BackendOptions } from '../../runtime/backend.js';
 import { Executor } from '../../runtime/executor.js';
 import * as ort from '../../runtime/ort-node.js';
 import { serveBackend } from '../../runtime/remote.js';
+import { spawnAttentionHelper } from './attention-helper.js';
 
 const port = parentPort;
 assert(port, 'worker.js runs in a worker thread only');
 
-serveBackend(new Executor(ort, workerData as BackendOptions), {
+serveBackend(new Executor(ort, workerData as BackendOptions, spawnAttentionHelper), {
   send: (message, transfer) => port.postMessage(message, transfer),
   onMessage: (handler) => port.on('message', handler),
 });

@@ -9,3 +9,5 @@ export type {
   KvMemorySpec,
 } from './kv-memory.js';
 export { KvMemory } from './kv-memory.js';
+export type { AttentionFeeds } from './paged-attention.js';
+export { attentionGraph, PagedAttention } from './paged-attention.js';

@@ -1,13 +1,13 @@
 /**
- * The inference graphs: one pass through the stack for N packed tokens against cached keys and
- * values, and the readout.
+ * The inference graph of a whole loop: one pass through the stack for N packed tokens against cached
+ * keys and values.
  *
  * The tokens of a run may belong to any sequences, as long as they are at the same loop: which
  * cached slot and which other new token each of them sees is said by one bias matrix. Depths that
  * differ need no other program, since every loop has the same weights.
  * Source: docs/architecture.md (runner); block and gate are those of training (model/loop-lm.ts).
  */
-import type { Graph, Tensor } from '../graph/index.js';
+import type { Graph, Tensor } from '../../graph/index.js';
 import {
   add,
   buildGraph,
@@ -17,9 +17,9 @@ import {
   reshape,
   softmax,
   transpose,
-} from '../graph/index.js';
-import type { LoopLMConfig, ModelWeights } from '../model/index.js';
-import { constantParams, gateLogit, headParam, loop, loopParams, readout } from '../model/index.js';
+} from '../../graph/index.js';
+import type { GraphWeights, LoopLMConfig } from '../../model/index.js';
+import { gateLogit, loop, loopParams } from '../../model/index.js';
 
 /** Names of the cache inputs and of the new rows of a layer. */
 export const layerNames = (layerIndex: number) => ({
@@ -33,7 +33,7 @@ export const layerNames = (layerIndex: number) => ({
  * One loop. Inputs `x [N, D]`, `cos` and `sin [N, 1, Dh/2]`, `bias [N, S+N]` and the cache of
  * each layer; outputs `h [N, D]`, `gateLogit [N]` and the new rows of each layer.
  */
-export function loopGraph(config: LoopLMConfig, weights: ModelWeights): Graph {
+export function loopGraph(config: LoopLMConfig, weights: GraphWeights): Graph {
   const { hiddenSize: D, headDim, numKeyValueHeads: K, numAttentionHeads: H } = config;
   const outputs: Record<string, Tensor> = {};
   const bias = input('bias', 'f32', ['N', 'S+N']);
@@ -52,8 +52,7 @@ export function loopGraph(config: LoopLMConfig, weights: ModelWeights): Graph {
     const mixed = matmul(softmax(add(scores, bias)), values); // [K, H/K, N, Dh]
     return transpose(reshape(mixed, [H, 'N', headDim]), [1, 0, 2]);
   };
-  const leaf = constantParams(weights);
-  const params = loopParams(config, leaf);
+  const params = loopParams(config, weights.leaf);
   const angles = ['N', 1, headDim / 2];
   const context = {
     config,
@@ -63,10 +62,4 @@ export function loopGraph(config: LoopLMConfig, weights: ModelWeights): Graph {
   };
   const h = loop(input('x', 'f32', ['N', D]), params, context);
   return buildGraph({ h, gateLogit: gateLogit(h, params), ...outputs });
-}
-
-/** Logits `[N, V]` of states `h [N, D]`. */
-export function readoutGraph(config: LoopLMConfig, weights: ModelWeights): Graph {
-  const h = input('h', 'f32', ['N', config.hiddenSize]);
-  return buildGraph({ logits: readout(h, headParam(config, constantParams(weights))) });
 }

@@ -4,11 +4,11 @@
  * A *plane* holds the keys and values of every layer at one depth. A *slot* is a row of all planes;
  * a token gets one slot when it enters the cache. All sequences of the batch share the planes, so
  * one program run serves tokens of any of them. What a slot of a plane means is the KV policy's
- * business (kv-policy.ts); this file only keeps memory and says what commands change it.
+ * business (engine/kv-policy.ts); this file only keeps memory and says what commands change it.
  */
-import type { LoopLMConfig } from '../model/index.js';
-import type { Command, Device, DeviceBuffer } from '../runtime/index.js';
-import { layerNames } from './programs.js';
+import type { LoopLMConfig } from '../../model/index.js';
+import type { Command, Device, DeviceBuffer } from '../../runtime/index.js';
+import { layerNames } from './loop-graph.js';
 
 /** Slots grow by this factor, at least by `MIN_SLOTS`, so that growing costs little per token. */
 const GROWTH = 1.5;
@@ -21,7 +21,7 @@ interface LayerCache {
   readonly values: DeviceBuffer;
 }
 
-export class KvCache {
+export class KvPlanes {
   readonly #device: Device;
   readonly #config: LoopLMConfig;
   #planes: (readonly LayerCache[])[] = [];

@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { parseModelConfig } from '../model/index.js';
-import type { Device, DeviceBuffer } from '../runtime/index.js';
-import { createInlineDevice } from '../runtime/index.js';
-import { KvCache } from './kv-cache.js';
+import { parseModelConfig } from '../../model/index.js';
+import type { Device, DeviceBuffer } from '../../runtime/index.js';
+import { createInlineDevice } from '../../runtime/index.js';
+import { KvPlanes } from './kv-planes.js';
 
 const { config } = parseModelConfig({
   model_type: 'ouro',
@@ -28,10 +28,10 @@ const BYTES_PER_SLOT = NUM_HEADS * HEAD_DIM * 4;
 const BUFFERS_PER_PLANE = 4; // keys and values of two layers
 
 let device: Device;
-let cache: KvCache;
+let cache: KvPlanes;
 beforeEach(async () => {
   device = await createInlineDevice({ numThreads: 1 });
-  cache = new KvCache(device, config);
+  cache = new KvPlanes(device, config);
 });
 afterEach(() => device.dispose());
 
@@ -57,7 +57,7 @@ async function read(plane: number, slot: number): Promise<number[]> {
   return Promise.all(Object.values(cache.feeds(plane)).map(slotOf));
 }
 
-describe('KvCache', () => {
+describe('KvPlanes', () => {
   it('hands out consecutive slots and keeps at least as many rows', async () => {
     let next = 0;
     for (const count of [3, 1, 60, 1, 200, 0, 1]) {

@@ -1,0 +1,105 @@
+/**
+ * The two ends of a model, whatever lies between: token ids to the input of the first loop, hidden
+ * states to logits.
+ */
+import type { Graph } from '../graph/index.js';
+import { buildGraph, cast, gatherRows, input } from '../graph/index.js';
+import type { GraphWeights, LoopLMConfig } from '../model/index.js';
+import { headParam, parameterSpecs, readout } from '../model/index.js';
+import type { Command, CommandResult, Device, HostTensor, Program } from '../runtime/index.js';
+import type { BatchEntry } from './runner.js';
+
+/** Token ids i32 `[N]` to `x [N, D]`. */
+function embeddingGraph(config: LoopLMConfig, weights: GraphWeights): Graph {
+  const spec = parameterSpecs(config).find(({ kind }) => kind === 'embedding')!;
+  const rows = gatherRows(weights.table(spec), input('ids', 'i32', ['N']));
+  return buildGraph({ x: rows.dtype === 'f32' ? rows : cast(rows, 'f32') });
+}
+
+/** States `h [N, D]` to logits `[N, V]`. */
+function readoutGraph(config: LoopLMConfig, weights: GraphWeights): Graph {
+  const h = input('h', 'f32', ['N', config.hiddenSize]);
+  return buildGraph({ logits: readout(h, headParam(config, weights.leaf)) });
+}
+
+export class ModelEnds {
+  readonly #device: Device;
+  readonly #config: LoopLMConfig;
+  readonly #embedding: Program;
+  readonly #readout: Program;
+
+  private constructor(
+    device: Device,
+    config: LoopLMConfig,
+    programs: { readonly embedding: Program; readonly readout: Program },
+  ) {
+    this.#device = device;
+    this.#config = config;
+    this.#embedding = programs.embedding;
+    this.#readout = programs.readout;
+  }
+
+  static async create(
+    device: Device,
+    config: LoopLMConfig,
+    weights: GraphWeights,
+  ): Promise<ModelEnds> {
+    return new ModelEnds(device, config, {
+      embedding: await compileWith(device, embeddingGraph(config, weights), weights),
+      readout: await compileWith(device, readoutGraph(config, weights), weights),
+    });
+  }
+
+  /** A command that keeps `x [N, D]`, the input of the next loop of each entry. */
+  inputCommand(entries: readonly BatchEntry[]): Command {
+    if (entries[0]!.token.depth > 0) {
+      const x = this.#stack(entries.map(({ token }) => token.hidden!));
+      return { kind: 'keep', values: { x } };
+    }
+    const data = Int32Array.from(entries, ({ token }) => token.id);
+    const ids = { dtype: 'i32', dims: [data.length], data } as const;
+    return { kind: 'run', program: this.#embedding, feeds: { ids }, keep: { x: 'x' } };
+  }
+
+  /** Takes over the fetched `h` and `gateLogit` of a loop; returns the gate logits. */
+  advance(entries: readonly BatchEntry[], result: CommandResult): readonly number[] {
+    const { hiddenSize } = this.#config;
+    const h = result['h']!.data as Float32Array;
+    entries.forEach(({ token }, row) => {
+      token.hidden = h.slice(row * hiddenSize, (row + 1) * hiddenSize);
+      token.depth++;
+    });
+    return Array.from(result['gateLogit']!.data, Number);
+  }
+
+  /** Logits `[V]` of each hidden state `[D]`. */
+  async readout(states: readonly Float32Array[]): Promise<readonly Float32Array[]> {
+    const { vocabSize } = this.#config;
+    const [result] = await this.#device.submit([
+      { kind: 'run', program: this.#readout, feeds: { h: this.#stack(states) }, fetch: ['logits'] },
+    ]);
+    const logits = result!['logits']!.data as Float32Array;
+    return states.map((_, row) => logits.subarray(row * vocabSize, (row + 1) * vocabSize));
+  }
+
+  async dispose(): Promise<void> {
+    await this.#device.free(this.#embedding);
+    await this.#device.free(this.#readout);
+  }
+
+  #stack(rows: readonly Float32Array[]): HostTensor {
+    const { hiddenSize } = this.#config;
+    const data = new Float32Array(rows.length * hiddenSize);
+    rows.forEach((row, index) => data.set(row, index * hiddenSize));
+    return { dtype: 'f32', dims: [rows.length, hiddenSize], data };
+  }
+}
+
+/** Compiles a graph of these weights. */
+export function compileWith(
+  device: Device,
+  graph: Graph,
+  { folder }: GraphWeights,
+): Promise<Program> {
+  return device.compile(graph, folder === undefined ? {} : { weightsFolder: folder });
+}

@@ -1,0 +1,157 @@
+/**
+ * Weights as a graph multiplies with them: floats, or small integers in blocks.
+ *
+ * Model code asks for a weight by its parameter and multiplies with `project`; where the numbers come
+ * from (arrays in memory, a converted file) and in which format they are is decided here, once.
+ * Source: formats of weight-format.ts.
+ */
+import { assert } from '../errors.js';
+import type { FileRange, Tensor } from '../graph/index.js';
+import { blockLinear, cast, fileParameter, linear, parameter, slice } from '../graph/index.js';
+import type { ModelWeights, ParameterSpec } from './params.js';
+import type { ModelFormat, WeightFormat } from './weight-format.js';
+import { scalesName } from './weight-format.js';
+
+/** A matrix `[out, in]`, or a vector where the format is float. */
+export type Weight = Tensor | BlockWeight;
+
+/** A matrix of integers in blocks, each with its scale. */
+export interface BlockWeight {
+  readonly packed: Tensor; // u8 [out, numBlocks, blockSize * bits / 8]
+  readonly scales: Tensor; // [out, numBlocks]
+  readonly bits: 4 | 8;
+  readonly blockSize: number;
+}
+
+/** What an inference graph is built from. */
+export interface GraphWeights {
+  /** The same weight each time it is asked; norms and the exit gate are float32 tensors. */
+  leaf(spec: ParameterSpec): Weight;
+  /** The embedding `[V, D]` as it is stored, f32 or f16: rows are widened after they are picked. */
+  table(spec: ParameterSpec): Tensor;
+  /** Folder of the files that the tensors name, if they do. */
+  readonly folder?: string;
+}
+
+/** A weight whose format is float. */
+export function floatWeight(weight: Weight): Tensor {
+  assert(!('packed' in weight), 'norms, gates and trained weights are float');
+  return weight;
+}
+
+/**
+ * `x @ W^T` for several weights that read the same input. Quantised weights that lie one behind the
+ * other in their file are multiplied as one matrix.
+ *
+ * @param x - `[N, in]`
+ * @returns `[N, out]` each
+ */
+export function project(x: Tensor, weights: readonly Weight[]): readonly Tensor[] {
+  const blocks = weights.filter((weight) => 'packed' in weight);
+  const joined = blocks.length === weights.length ? joinBlocks(blocks) : undefined;
+  if (!joined || weights.length === 1) return weights.map((weight) => times(x, weight));
+  const all = times(x, joined);
+  let end = 0;
+  return blocks.map(({ packed }) => {
+    const start = end;
+    end += packed.shape[0] as number;
+    return slice(all, 1, start, end);
+  });
+}
+
+function times(x: Tensor, weight: Weight): Tensor {
+  if (!('packed' in weight)) return linear(x, weight);
+  const { packed, scales, bits, blockSize } = weight;
+  return blockLinear(x, packed, scales, { bits, blockSize });
+}
+
+/** One weight over the outputs of all; undefined where they are not one piece of a file. */
+function joinBlocks(weights: readonly BlockWeight[]): BlockWeight | undefined {
+  const packed = joinRows(weights.map((weight) => weight.packed));
+  const scales = joinRows(weights.map((weight) => weight.scales));
+  const [first] = weights;
+  return first && packed && scales && { ...first, packed, scales };
+}
+
+function joinRows(parts: readonly Tensor[]): Tensor | undefined {
+  const ranges = parts.map(({ range }) => range);
+  let byteLength = 0;
+  for (const range of ranges) {
+    const follows =
+      range?.file === ranges[0]!.file && range.offset === ranges[0]!.offset + byteLength;
+    if (!follows) return undefined;
+    byteLength += range.byteLength;
+  }
+  const first = parts[0]!;
+  const rows = parts.reduce((sum, { shape }) => sum + (shape[0] as number), 0);
+  const shape = [rows, ...first.shape.slice(1)] as readonly number[];
+  const name = parts.map(({ attributes }) => attributes['name'] as string).join('+');
+  return fileParameter(name, first.dtype, shape, { ...ranges[0]!, byteLength });
+}
+
+/** Float32 weights in memory, compiled into the programs. */
+export function graphWeights(weights: ModelWeights): GraphWeights {
+  const leaf = once(({ hfName, shape }) => parameter(hfName, 'f32', shape, weights.get(hfName)!));
+  return { leaf, table: leaf };
+}
+
+/** Where each tensor of a converted model lies, by its name in the file. */
+export interface WeightFile {
+  /** Absolute, without symbolic links. */
+  readonly folder: string;
+  readonly format: ModelFormat;
+  readonly tensors: ReadonlyMap<
+    string,
+    { readonly dtype: string; readonly shape: readonly number[]; readonly range: FileRange }
+  >;
+}
+
+/** Weights that stay in the file of a converted model. */
+export function fileWeights({ folder, format, tensors }: WeightFile): GraphWeights {
+  const stored = (name: string): Tensor => {
+    const { dtype, shape, range } = tensors.get(name)!;
+    return fileParameter(name, DTYPES[dtype as keyof typeof DTYPES], shape, range);
+  };
+  const leaf = once((spec): Weight => {
+    // Multiplied with, an embedding is a tied head: that has a copy of its own in its own format.
+    const hfName = spec.kind === 'embedding' ? HEAD : spec.hfName;
+    const chosen = spec.kind === 'embedding' ? format.head : formatOf(spec, format);
+    if (chosen.kind === 'blocks') {
+      const { bits, blockSize } = chosen;
+      return { packed: stored(hfName), scales: stored(scalesName(hfName)), bits, blockSize };
+    }
+    const tensor = stored(hfName);
+    return tensor.dtype === 'f16' ? cast(tensor, 'f32') : tensor;
+  });
+  return { leaf, table: ({ hfName }) => stored(hfName), folder };
+}
+
+const HEAD = 'lm_head.weight';
+const DTYPES = { F32: 'f32', F16: 'f16', U8: 'u8' } as const;
+
+/** The format that a converted model stores a parameter in. */
+export function formatOf({ kind }: ParameterSpec, format: ModelFormat): WeightFormat {
+  switch (kind) {
+    case 'matrix':
+      return format.body;
+    case 'head':
+      return format.head;
+    case 'embedding':
+      return format.embedding;
+    case 'norm':
+    case 'gateWeight':
+    case 'gateBias':
+      return { kind: 'float', dtype: 'f32' };
+    default:
+      return kind satisfies never;
+  }
+}
+
+function once<T>(make: (spec: ParameterSpec) => T): (spec: ParameterSpec) => T {
+  const known = new Map<string, T>();
+  return (spec) => {
+    const value = known.get(spec.hfName) ?? make(spec);
+    known.set(spec.hfName, value);
+    return value;
+  };
+}
