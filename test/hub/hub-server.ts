@@ -2,9 +2,9 @@
  * A hub of one model on this machine: the part of the Hugging Face protocol that clients use to
  * download, and faults on demand.
  *
- * Large files (*.safetensors) are redirected to a second server, as the hub does to its CDN, so that
- * what crosses to another host is seen. Source: the requests of huggingface_hub 2.0 and
- * @huggingface/hub 2.17, and the answers their code reads.
+ * Large files (*.safetensors) are redirected to a second server under another host name, as the hub
+ * does to its CDN, so that what crosses to another host is seen. Source: the requests of
+ * huggingface_hub 2.0 and @huggingface/hub 2.17, and the answers their code reads.
  */
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
@@ -97,15 +97,15 @@ export async function startHub(files: Readonly<Record<string, Buffer>>): Promise
   const origin: Server = createServer(
     handle((path, request, response) => answerOrigin(hub, cdnUrl, path, request, response)),
   );
-  const url = await listen(origin);
-  const cdnUrl: string = await listen(cdn);
+  const url = `http://127.0.0.1:${await listen(origin)}`;
+  const cdnUrl = `http://localhost:${await listen(cdn)}`;
   return Object.assign(hub, { url });
 }
 
-async function listen(server: Server): Promise<string> {
+async function listen(server: Server): Promise<number> {
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return (server.address() as AddressInfo).port;
 }
 
 function answerOrigin(
