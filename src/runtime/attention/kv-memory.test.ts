@@ -7,8 +7,10 @@
 import { f16round } from '@petamoriken/float16';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { CapacityError, ConfigError, DisposedError } from '../../errors.js';
+import { createInlineDevice } from '../inline-device.js';
 import type { AttentionBatch, KvMemorySpec } from './index.js';
-import { KvMemory } from './index.js';
+import { KvMemory, attentionGraph } from './index.js';
 
 const ONE_THREAD = { numThreads: 1 };
 const RUNS = { seed: 3, numRuns: 60 };
@@ -130,6 +132,35 @@ function largestDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {
   return largest;
 }
 
+const SMALL: KvMemorySpec = {
+  numLayers: 2,
+  numHeads: 4,
+  numKvHeads: 2,
+  headDim: 6,
+  dtype: 'f32',
+  pageSize: 4,
+};
+/** Slots 0 to count - 1. */
+const slotsTo = (count: number) => Int32Array.from({ length: count }, (_, slot) => slot);
+
+/** What a layer holds at the first `length` positions of a table, [K, length, Dh]. */
+function gathered(memory: KvMemory, layerIndex: number, table: Int32Array, length: number) {
+  const size = memory.spec.numKvHeads * length * memory.spec.headDim;
+  const out = { keys: new Float32Array(size), values: new Float32Array(size) };
+  memory.gather(layerIndex, table, length, out);
+  return out;
+}
+
+/** Rows [N, K * Dh] as [K, N, Dh]. */
+function headsFirst(rows: Float32Array, numKvHeads: number, headDim: number): Float32Array {
+  const count = rows.length / (numKvHeads * headDim);
+  return rows.map((_, index) => {
+    const [d, row] = [index % headDim, Math.floor(index / headDim) % count];
+    const head = Math.floor(index / (headDim * count));
+    return rows[(row * numKvHeads + head) * headDim + d]!;
+  });
+}
+
 describe.each(['f32', 'f16'] as const)('attention on %s', (dtype) => {
   it('is the softmax average of the values that a row sees', () => {
     fc.assert(
@@ -137,9 +168,202 @@ describe.each(['f32', 'f16'] as const)('attention on %s', (dtype) => {
         const state = filled(example);
         const out = new Float32Array(state.q.length);
         state.memory.attend(1, state.q, state.batch, out);
+        state.memory.dispose();
         expect(largestDifference(out, reference(example, state))).toBeLessThan(1e-5);
       }),
       RUNS,
     );
+  });
+
+  it('is what the ONNX Runtime program computes from the gathered pages', async () => {
+    const spec = { ...SMALL, dtype, headDim: 64, pageSize: 32 };
+    const example: Case = { spec, groups: [[90, 91, 92, 93, 94]], seed: 11 };
+    const { memory, batch, q, contents } = filled(example);
+    const out = new Float32Array(q.length);
+    memory.attend(1, q, batch, out);
+    const { keys, values } = gathered(memory, 1, contents[0]!.table, 94);
+    const bias = Float32Array.from({ length: 5 * 94 }, (_, index) =>
+      index % 94 < batch.lengths[Math.floor(index / 94)]! ? 0 : -1e9,
+    );
+    await using device = await createInlineDevice({ numThreads: 1 });
+    const program = await device.compile(attentionGraph(spec));
+    const tensor = (data: Float32Array, ...dims: number[]) => ({
+      dtype: 'f32' as const,
+      dims,
+      data,
+    });
+    const feeds = {
+      q: tensor(q, 5, 256),
+      keys: tensor(keys, 2, 94, 64),
+      values: tensor(values, 2, 94, 64),
+      bias: tensor(bias, 5, 94),
+    };
+    const [result] = await device.submit([{ kind: 'run', program, feeds, fetch: ['heads'] }]);
+    expect(largestDifference(out, result!['heads']!.data as Float32Array)).toBeLessThan(1e-5);
+  });
+
+  it('stays finite and picks the largest score where scores are extreme', () => {
+    const spec = { ...SMALL, numHeads: 1, numKvHeads: 1, headDim: 8, dtype };
+    const memory = KvMemory.create(spec, ONE_THREAD);
+    memory.ensurePages(2);
+    const k = numbers(7 * 8, 5, 1000);
+    const v = numbers(7 * 8, 6);
+    memory.write(0, slotsTo(7), k, v);
+    // Scores are about +-1e4: each query is 10 times a key.
+    const q = k.subarray(16, 24).map((x) => x / 10);
+    const out = new Float32Array(8);
+    const batch = {
+      lengths: Int32Array.of(7),
+      groups: [{ firstRow: 0, numRows: 1, table: Int32Array.of(0, 1) }],
+    };
+    memory.attend(0, q, batch, out);
+    const scores = Array.from({ length: 7 }, (_, p) =>
+      q.reduce((sum, x, d) => sum + x * k[p * 8 + d]!, 0),
+    );
+    expect(Math.max(...scores.map(Math.abs))).toBeGreaterThan(1e4);
+    const best = scores.indexOf(Math.max(...scores));
+    expect(largestDifference(out, v.subarray(best * 8, best * 8 + 8))).toBeLessThan(1e-3);
+  });
+
+  it('does not read behind a row, whatever was left in the page', () => {
+    const spec = { ...SMALL, dtype };
+    const memory = KvMemory.create(spec, ONE_THREAD);
+    memory.ensurePages(1);
+    const poison = new Float32Array(4 * 12).fill(NaN);
+    memory.write(0, slotsTo(4), poison, poison);
+    const v = numbers(12, 3);
+    memory.write(0, slotsTo(1), numbers(12, 2), v);
+    const out = new Float32Array(4 * 6);
+    const groups = [{ firstRow: 0, numRows: 1, table: Int32Array.of(0) }];
+    memory.attend(0, numbers(24, 4), { lengths: Int32Array.of(1), groups }, out);
+    const seen = gathered(memory, 0, Int32Array.of(0), 1).values;
+    // Two query heads for each kv head.
+    const expected = [0, 0, 1, 1].flatMap((head) => [...seen.subarray(head * 6, head * 6 + 6)]);
+    expect(largestDifference(out, expected)).toBeLessThan(1e-7);
+  });
+
+  it('takes more rows than are staged at a time', () => {
+    const lengths = Array.from({ length: 150 }, (_, row) => 1 + (row % 30));
+    const spec = { ...SMALL, dtype, numLayers: 2, pageSize: 8 };
+    const example: Case = { spec, groups: [[3], lengths, [5, 6]], seed: 21 };
+    const state = filled(example);
+    const out = new Float32Array(state.q.length);
+    state.memory.attend(1, state.q, state.batch, out);
+    expect(largestDifference(out, reference(example, state))).toBeLessThan(1e-5);
+  });
+});
+
+describe('pages', () => {
+  it.each(['f32', 'f16'] as const)('give back the %s rows that were written', (dtype) => {
+    fc.assert(
+      fc.property(cases(dtype), (example) => {
+        const { memory, contents } = filled(example, 40);
+        const { numKvHeads, headDim } = example.spec;
+        for (const { k, v, length, table } of contents) {
+          const { keys, values } = gathered(memory, 1, table, length);
+          const stored = (rows: Float32Array) =>
+            headsFirst(dtype === 'f16' ? rows.map(f16round) : rows, numKvHeads, headDim);
+          expect(largestDifference(keys, stored(k))).toBe(0);
+          expect(largestDifference(values, stored(v))).toBe(0);
+        }
+        memory.dispose();
+      }),
+      RUNS,
+    );
+  });
+
+  it('round to the nearest half, ties to even, and clamp', () => {
+    const spec = { ...SMALL, numHeads: 1, numKvHeads: 1, headDim: 8, dtype: 'f16' as const };
+    const memory = KvMemory.create(spec, ONE_THREAD);
+    memory.ensurePages(1);
+    const bits = fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 });
+    const float = fc
+      .oneof(
+        bits,
+        bits.map((word) => (word & 0x87ffffff) | 0x30000000),
+      )
+      .map((word) => new Float32Array(Int32Array.of(word).buffer)[0]!)
+      .filter(Number.isFinite);
+    const half = (word: number) =>
+      word < 1024 ? word * 2 ** -24 : (1024 + (word & 1023)) * 2 ** ((word >> 10) - 25);
+    const ties = fc
+      .tuple(fc.integer({ min: 0, max: 0x7bfe }), fc.constantFrom(-1, 1))
+      .map(([word, sign]) => (sign * (half(word) + half(word + 1))) / 2);
+    fc.assert(
+      fc.property(fc.array(fc.oneof(float, ties), { minLength: 8, maxLength: 8 }), (list) => {
+        const row = Float32Array.from(list);
+        memory.write(0, Int32Array.of(2), row, row);
+        const expected = row.map((x) => f16round(Math.min(65504, Math.max(-65504, x))));
+        memory.copy(Int32Array.of(2), Int32Array.of(0));
+        const { keys, values } = gathered(memory, 0, Int32Array.of(0), 1);
+        expect([...keys]).toEqual([...expected]);
+        expect([...values]).toEqual([...expected]);
+      }),
+      { seed: 5, numRuns: 2000 },
+    );
+  });
+
+  it('keep their contents when there are more of them', () => {
+    const memory = KvMemory.create(SMALL, ONE_THREAD);
+    memory.ensurePages(2);
+    const [k, v] = [numbers(8 * 12, 1), numbers(8 * 12, 2)];
+    memory.write(1, slotsTo(8), k, v);
+    const before = memory.bytes;
+    memory.ensurePages(30_000);
+    expect(memory.bytes).toBeGreaterThan(before + 2 * 30_000 * 2 * 2 * 4 * 6 * 4);
+    memory.write(1, Int32Array.of(29_999 * 4), k.subarray(0, 12), v.subarray(0, 12));
+    const { keys, values } = gathered(memory, 1, Int32Array.of(0, 1), 8);
+    expect(keys).toEqual(headsFirst(k, 2, 6));
+    expect(values).toEqual(headsFirst(v, 2, 6));
+    memory.ensurePages(3);
+    expect(memory.numPages).toBe(30_000);
+  });
+
+  it('copy slots in every layer, in order', () => {
+    const memory = KvMemory.create(SMALL, ONE_THREAD);
+    memory.ensurePages(2);
+    const rows = [numbers(8 * 12, 1), numbers(8 * 12, 2)];
+    for (const [layer, row] of rows.entries()) memory.write(layer, slotsTo(8), row, row);
+    // Slot 1 goes to 6, and from there to 3.
+    memory.copy(Int32Array.of(1, 6, 0), Int32Array.of(6, 3, 7));
+    for (const [layer, row] of rows.entries()) {
+      const from = [0, 1, 2, 1, 4, 5, 1, 0];
+      const expected = Float32Array.from(
+        from.flatMap((slot) => [...row.subarray(slot * 12, slot * 12 + 12)]),
+      );
+      expect(gathered(memory, layer, Int32Array.of(0, 1), 8).keys).toEqual(
+        headsFirst(expected, 2, 6),
+      );
+    }
+  });
+});
+
+describe('a memory', () => {
+  it('refuses a spec that cannot be', () => {
+    const create = (change: Partial<KvMemorySpec>) => () =>
+      KvMemory.create({ ...SMALL, ...change }, ONE_THREAD);
+    expect(create({ numHeads: 3 })).toThrow(ConfigError);
+    expect(create({ pageSize: 6 })).toThrow(ConfigError);
+    expect(create({ headDim: 0 })).toThrow(ConfigError);
+  });
+
+  it('says how many positions fit when more are wanted', () => {
+    const memory = KvMemory.create({ ...SMALL, numKvHeads: 4, headDim: 128 }, ONE_THREAD);
+    // A position takes 4 heads x 128 x 2 x 4 bytes = 4 KiB; 4 GiB hold about a million.
+    expect(() => memory.ensurePages(2 ** 18)).toThrow(CapacityError);
+    expect(() => memory.ensurePages(2 ** 18)).toThrow(
+      /got 1048576 .* at most 104\d{4} in f32; use/,
+    );
+    expect(memory.numPages).toBe(0);
+  });
+
+  it('is gone after dispose', () => {
+    const memory = KvMemory.create(SMALL, ONE_THREAD);
+    memory.dispose();
+    expect(() => memory.ensurePages(1)).toThrow(DisposedError);
+    expect(() => memory.write(0, slotsTo(0), new Float32Array(0), new Float32Array(0))).toThrow(
+      DisposedError,
+    );
+    expect(memory.bytes).toBe(0);
   });
 });
