@@ -36,7 +36,7 @@ export interface HubServer {
   readonly url: string;
   readonly seen: SeenRequest[];
   readonly files: Map<string, Buffer>;
-  /** Revisions besides the commit itself. */
+  /** Commits of branches and tags; the files are the same at every commit. */
   readonly revisions: Map<string, string>;
   /** Requests must bear this token. */
   token?: string;
@@ -49,7 +49,7 @@ export interface HubServer {
   close(): Promise<void>;
 }
 
-export const isLarge = (name: string): boolean => name.endsWith('.safetensors');
+const isLarge = (name: string): boolean => name.endsWith('.safetensors');
 
 /** sha256 of a large file, git's blob hash of a small one. */
 export function hashOf(name: string, content: Buffer): string {
@@ -123,7 +123,8 @@ function answerOrigin(
   const [, id, kind, name] = api ?? [undefined, file?.[1], file?.[3], file?.[2]];
   if (id !== MODEL) return refuse(response, 404, 'RepoNotFound', 'Repository not found');
   const revision = decodeURIComponent(name!);
-  const commit = revision === COMMIT ? COMMIT : hub.revisions.get(revision);
+  const commits = [COMMIT, ...hub.revisions.values()];
+  const commit = commits.includes(revision) ? revision : hub.revisions.get(revision);
   if (commit === undefined) {
     return refuse(response, 404, 'RevisionNotFound', `Invalid rev id: ${revision}`);
   }
@@ -135,7 +136,7 @@ function answerOrigin(
 }
 
 /** The tree of a commit; every repository also has files that no model needs. */
-export function listingOf(files: ReadonlyMap<string, Buffer>): object[] {
+function listingOf(files: ReadonlyMap<string, Buffer>): object[] {
   const entries = [...files].map(([path, content]) => {
     const [oid, size] = [hashOf(path, content), content.length];
     if (!isLarge(path)) return { type: 'file', oid, size, path };

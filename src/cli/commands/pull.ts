@@ -104,7 +104,7 @@ function barProgress({ stderr, now }: CliIo): Progress {
       if (bar.isActive) bar.update(receivedBytes, payload);
       else bar.start(totalBytes, receivedBytes, payload);
     },
-    stop: () => bar.stop(),
+    stop: () => void (bar.isActive && bar.stop()),
   };
 }
 

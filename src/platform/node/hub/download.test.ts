@@ -8,7 +8,7 @@ import { noise, setUpHub } from '../../../../test/hub/hub-client.js';
 import type { Fault } from '../../../../test/hub/hub-server.js';
 import { dropAfter, hashOf, MODEL, refuse, sendContent } from '../../../../test/hub/hub-server.js';
 import type { PullOptions, PullProgress } from './pull.js';
-import { pullModel } from './pull.js';
+import { NODE_PLATFORM, pullModel } from './pull.js';
 
 const test = setUpHub();
 const WEIGHTS = 'model.safetensors';
@@ -291,9 +291,9 @@ describe('an abort', () => {
   it('ends a wait', async () => {
     const controller = new AbortController();
     test.hub.fail(/\/api\//, (response) => refuse(response, 503, undefined, ''));
-    const sleep = async (_: number, signal: AbortSignal | undefined) => {
-      controller.abort(new Error('enough'));
-      signal?.throwIfAborted();
+    const sleep = (ms: number, signal: AbortSignal | undefined) => {
+      setTimeout(() => controller.abort(new Error('enough')));
+      return NODE_PLATFORM.sleep(ms * 100, signal);
     };
     const waiting = pullModel(MODEL, { signal: controller.signal }, { ...test.platform, sleep });
     await expect(waiting).rejects.toThrow('enough');

@@ -55,12 +55,28 @@ describe('a pull', () => {
     expect(test.hub.seen.filter(({ path }) => !path.startsWith('/api/'))).toEqual([]);
   });
 
-  it('of a moved branch fetches what changed and keeps the old snapshot', async () => {
+  it('of a branch with slashes notes that branch alone', async () => {
     const branch = 'refs/pr/1';
     test.hub.revisions.set(branch, COMMIT);
     await pull({ revision: branch });
     expect(fs.readFileSync(repoPath('refs', branch), 'utf8')).toBe(COMMIT);
     expect(fs.existsSync(repoPath('refs', 'main'))).toBe(false);
+  });
+
+  it('of a branch that moved fetches what changed and keeps the old snapshot', async () => {
+    const old = await pull();
+    const next = 'd'.repeat(40);
+    test.hub.revisions.set('main', next);
+    test.hub.files.set('tokenizer.json', Buffer.from('{}'));
+    test.hub.seen.length = 0;
+    const { path, revision } = await pull();
+    expect(revision).toBe(next);
+    expect(fs.readFileSync(repoPath('refs', 'main'), 'utf8')).toBe(next);
+    expect(fs.readFileSync(join(path, 'tokenizer.json'), 'utf8')).toBe('{}');
+    expect(test.hub.seen.map((request) => request.path).filter((at) => !/^.api/.test(at))).toEqual([
+      `/${MODEL}/resolve/${next}/tokenizer.json`,
+    ]);
+    expect(fs.readdirSync(old.path).toSorted()).toEqual(PULLED);
   });
 
   it('replaces a blob of another size and mends a broken link', async () => {

@@ -41,6 +41,7 @@ export interface PulledModel {
   readonly path: string;
   /** The commit of the snapshot, 40 hex digits. */
   readonly revision: string;
+  /** By name; also those that another client has put there. */
   readonly files: readonly CachedFile[];
 }
 
@@ -165,8 +166,7 @@ async function download(call: Call, commit: string): Promise<PulledModel> {
     if (!(await repo.hasFile(commit, file))) await repo.link(commit, file.name, file.hash);
   }
   await repo.writeRef(settings.revision, commit);
-  const found = files.map(({ name, size }) => ({ name, size }));
-  return { path: repo.snapshotPath(commit), revision: commit, files: found };
+  return describe(repo, commit);
 }
 
 /** The files to fetch, small ones first and weights last. */
