@@ -6,6 +6,7 @@
  * Knows no file system and no thread: it is given a `Folder` and a `Device`.
  */
 import type {
+  EngineOptions,
   ExitPolicy,
   GenerationRequest,
   KvPolicy,
@@ -27,7 +28,7 @@ import {
 } from './engine/index.js';
 import { ConfigError, RequestError } from './errors.js';
 import type { Folder, LoopLMConfig } from './model/index.js';
-import { loadCheckpoint } from './model/index.js';
+import { loadWeights } from './model/index.js';
 import type { Device } from './runtime/index.js';
 import type { TextEvent, TextFinishEvent } from './sequence-text.js';
 import { SequenceText } from './sequence-text.js';
@@ -102,7 +103,7 @@ export interface ChatOptions extends GenerateOptions {
 }
 
 /** How to load a model. */
-export interface LoadOptions {
+export interface LoadOptions extends Pick<EngineOptions, 'partition' | 'kvDtype' | 'maxKvBytes'> {
   readonly device: Device;
   /** Whether `dispose` of the model disposes the device too. Default false: it is borrowed. */
   readonly ownsDevice?: boolean;
@@ -179,14 +180,16 @@ export class LoopLM {
   /**
    * Loads a model folder in the Hugging Face layout: config.json and weights, and where they are
    * there tokenizer.json, tokenizer_config.json, chat_template.jinja and generation_config.json.
+   * Weights that looplm converted stay in their file, which is mapped into memory: the folder's path
+   * must then be one on disk, without symbolic links out of it. Others are read as float32.
    *
    * @throws LoopLMError if a file is missing, damaged or contradicts another.
    */
   static async load(folder: Folder, options: LoadOptions): Promise<LoopLM> {
-    const { device, ownsDevice = false, name = folder.path } = options;
+    const { device, ownsDevice = false, name = folder.path, ...rest } = options;
     const texts = await loadTextFiles(folder);
-    const { weights, ...model } = await loadCheckpoint(folder);
-    const engine = await Engine.create({ device, config: model.config, weights });
+    const { weights, ...model } = await loadWeights(folder);
+    const engine = await Engine.create({ ...rest, device, config: model.config, weights });
     return new LoopLM(texts, model, name, engine, ownsDevice ? device : undefined);
   }
 

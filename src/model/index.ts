@@ -12,6 +12,8 @@ export type {
   WeightDtype,
 } from './checkpoint.js';
 export { loadCheckpoint, openCheckpoint, readModelConfig, saveCheckpoint } from './checkpoint.js';
+export type { LoadedWeights } from './load.js';
+export { loadWeights } from './load.js';
 export type { LoopLMConfig, ParsedModelConfig } from './config.js';
 export { modelConfigToJson, parseModelConfig } from './config.js';
 export type { ConvertedModel, ConvertedTensor } from './converted.js';

@@ -1,0 +1,23 @@
+/**
+ * Opens a model folder for inference, whatever form its weights have.
+ */
+import type { Folder } from '../util/folder.js';
+import { loadCheckpoint, readModelConfig } from './checkpoint.js';
+import type { ParsedModelConfig } from './config.js';
+import { openConverted } from './converted.js';
+import type { ModelWeights } from './params.js';
+import type { GraphWeights } from './weights.js';
+import { fileWeights } from './weights.js';
+
+/** A model whose weights are in memory, or stay in the file of a converted model. */
+export interface LoadedWeights extends ParsedModelConfig {
+  readonly weights: ModelWeights | GraphWeights;
+}
+
+/** @throws LoopLMError as `loadCheckpoint` and `openConverted` do */
+export async function loadWeights(folder: Folder): Promise<LoadedWeights> {
+  const { format } = await readModelConfig(folder);
+  if (!format) return loadCheckpoint(folder);
+  const { tensors, ...parsed } = await openConverted(folder);
+  return { ...parsed, weights: fileWeights({ folder: folder.path, format, tensors }) };
+}
