@@ -67,12 +67,12 @@ describe('a pull', () => {
     const old = await pull();
     const next = 'd'.repeat(40);
     test.hub.revisions.set('main', next);
-    test.hub.files.set('tokenizer.json', Buffer.from('{}'));
+    test.hub.files.set('tokenizer.json', Buffer.from('{"new":1}'));
     test.hub.seen.length = 0;
     const { path, revision } = await pull();
     expect(revision).toBe(next);
     expect(fs.readFileSync(repoPath('refs', 'main'), 'utf8')).toBe(next);
-    expect(fs.readFileSync(join(path, 'tokenizer.json'), 'utf8')).toBe('{}');
+    expect(fs.readFileSync(join(path, 'tokenizer.json'), 'utf8')).toBe('{"new":1}');
     expect(test.hub.seen.map((request) => request.path).filter((at) => !/^.api/.test(at))).toEqual([
       `/${MODEL}/resolve/${next}/tokenizer.json`,
     ]);
