@@ -1,23 +1,29 @@
 /**
- * Progress of work that is counted in bytes: a bar at a terminal, a line for every tenth elsewhere.
+ * Progress of work that is counted, mostly in bytes: a bar at a terminal, a line for every tenth
+ * elsewhere.
  */
 import { SingleBar } from 'cli-progress';
 import type { CliIo } from './io.js';
 import { short } from './table.js';
 
-export interface ByteProgress {
+export interface Progress {
   /** Shows how far the work is. */
-  show(doneBytes: number, totalBytes: number): void;
+  show(done: number, total: number): void;
   /** Ends the bar, so that other text can follow. */
   stop(): void;
 }
 
 /** Opens a progress display on stderr. `doing` is a verb, such as `writing`. */
-export function openByteProgress({ stderr }: CliIo, doing: string): ByteProgress {
-  return stderr.isTTY ? openBar(stderr, doing) : openLines(stderr, doing);
+export function openByteProgress(io: CliIo, doing: string): Progress {
+  return openProgress(io, doing, 'B');
 }
 
-function openBar(stream: CliIo['stderr'], doing: string): ByteProgress {
+/** The same for other things than bytes. `unit` follows the numbers. */
+export function openProgress({ stderr }: CliIo, doing: string, unit: string): Progress {
+  return stderr.isTTY ? openBar(stderr, doing, unit) : openLines(stderr, doing, unit);
+}
+
+function openBar(stream: CliIo['stderr'], doing: string, unit: string): Progress {
   const bar = new SingleBar({
     stream,
     format: `${doing} {bar} {percentage} % | {done} of {size} | {eta_formatted} left`,
@@ -27,23 +33,23 @@ function openBar(stream: CliIo['stderr'], doing: string): ByteProgress {
     hideCursor: true,
   });
   return {
-    show(doneBytes, totalBytes) {
-      const payload = { done: `${short(doneBytes)}B`, size: `${short(totalBytes)}B` };
-      if (bar.isActive) bar.update(doneBytes, payload);
-      else bar.start(totalBytes, doneBytes, payload);
+    show(done, total) {
+      const payload = { done: `${short(done)}${unit}`, size: `${short(total)}${unit}` };
+      if (bar.isActive) bar.update(done, payload);
+      else bar.start(total, done, payload);
     },
     stop: () => bar.stop(),
   };
 }
 
-function openLines(stream: CliIo['stderr'], doing: string): ByteProgress {
+function openLines(stream: CliIo['stderr'], doing: string, unit: string): Progress {
   let shownTenths = -1;
   return {
-    show(doneBytes, totalBytes) {
-      const tenths = Math.floor((10 * doneBytes) / totalBytes);
+    show(done, total) {
+      const tenths = Math.floor((10 * done) / total);
       if (tenths <= shownTenths) return;
       shownTenths = tenths;
-      stream.write(`${doing}: ${10 * tenths} % of ${short(totalBytes)}B\n`);
+      stream.write(`${doing}: ${10 * tenths} % of ${short(total)}${unit}\n`);
     },
     stop: () => {},
   };

@@ -1,6 +1,8 @@
 /**
  * Measuring a looped model: accuracy and loss by depth, exit policies, and charts of them.
  */
+export type { CalibrateOptions, Calibration } from './calibration.js';
+export { calibrate } from './calibration.js';
 export type { FrontierPoint, PolicyFamily } from './frontier.js';
 export {
   accuracyByDepth,

@@ -18,6 +18,7 @@ import {
   where,
 } from '../graph/index.js';
 import type { LoopLMConfig } from './config.js';
+import type { LoopContext } from './loop-lm.js';
 import { loop, loopParams, selfAttention } from './loop-lm.js';
 import type { ParameterSpec } from './params.js';
 import { parameterSpecs } from './params.js';
@@ -46,17 +47,9 @@ export function batchLoopStates(
   options: BatchForwardOptions,
 ): readonly Tensor[] {
   const { rows, length, numLoops = config.numLoops } = options;
-  const N = rows * length;
-  const ids = reshape(input('ids', 'i32', [rows, length]), [N]);
-  const angles = [N, 1, config.headDim / 2];
-  const bias = documentBias(input('segments', 'i32', [rows, length]), rows, length);
+  const ids = reshape(input('ids', 'i32', [rows, length]), [rows * length]);
   const params = loopParams(config, leaf);
-  const context = {
-    config,
-    cos: input('cos', 'f32', angles),
-    sin: input('sin', 'f32', angles),
-    attend: (_: number, q: Tensor, k: Tensor, v: Tensor) => selfAttention(q, k, v, { rows, bias }),
-  };
+  const context = batchContext(config, options);
   const pass = ([x]: readonly Tensor[]) => loop(x!, params, context);
   const states: Tensor[] = [];
   let h = gatherRows(leaf(embeddingSpec(config)), ids);
@@ -65,6 +58,24 @@ export function batchLoopStates(
     states.push(h);
   }
   return states;
+}
+
+/**
+ * What the loops of a batch share. The graph gets the inputs `segments`, `cos` and `sin`, as that of
+ * `batchLoopStates` does.
+ */
+export function batchContext(
+  config: LoopLMConfig,
+  { rows, length }: Pick<BatchForwardOptions, 'rows' | 'length'>,
+): LoopContext {
+  const angles = [rows * length, 1, config.headDim / 2];
+  const bias = documentBias(input('segments', 'i32', [rows, length]), rows, length);
+  return {
+    config,
+    cos: input('cos', 'f32', angles),
+    sin: input('sin', 'f32', angles),
+    attend: (_, q, k, v) => selfAttention(q, k, v, { rows, bias }),
+  };
 }
 
 /** A packed batch as the forward pass reads it; every array has `rows * length` items. */

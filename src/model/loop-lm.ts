@@ -88,6 +88,8 @@ export interface LoopContext {
   readonly cos: Tensor; // [N, 1, Dh/2]
   readonly sin: Tensor; // [N, 1, Dh/2]
   readonly attend: Attend;
+  /** Is shown what matrices read, while the graph is made: `input [N, in]` and all that read it. */
+  readonly observe?: (input: Tensor, matrices: readonly Weight[]) => void;
 }
 
 /** What a layer's attention takes: `q [N, H, Dh]`, `k` and `v [N, K, Dh]`, q and k rotated. */
@@ -101,12 +103,12 @@ export interface AttentionInputs {
 export function attentionInputs(
   x: Tensor,
   layer: LayerParams,
-  { config, cos, sin }: Omit<LoopContext, 'attend'>,
+  { config, cos, sin, observe }: Omit<LoopContext, 'attend'>,
 ): AttentionInputs {
   const { rmsNormEps, numAttentionHeads: H, numKeyValueHeads: K, headDim } = config;
   const N = x.shape[0]!;
   const normed = rmsNorm(x, layer.inputLayernorm, rmsNormEps);
-  const [q, k, v] = project(normed, [layer.qProj, layer.kProj, layer.vProj]);
+  const [q, k, v] = times(normed, [layer.qProj, layer.kProj, layer.vProj], observe);
   return {
     q: rope(reshape(q!, [N, H, headDim]), cos, sin),
     k: rope(reshape(k!, [N, K, headDim]), cos, sin),
@@ -119,15 +121,24 @@ export function layerOutput(
   x: Tensor,
   heads: Tensor,
   layer: LayerParams,
-  { rmsNormEps }: LoopLMConfig,
+  { config: { rmsNormEps }, observe }: Pick<LoopContext, 'config' | 'observe'>,
 ): Tensor {
-  const [attended] = project(heads, [layer.oProj]);
+  const [attended] = times(heads, [layer.oProj], observe);
   const middle = add(x, rmsNorm(attended!, layer.inputLayernorm2, rmsNormEps));
 
   const y = rmsNorm(middle, layer.postAttentionLayernorm, rmsNormEps);
-  const [gate, up] = project(y, [layer.gateProj, layer.upProj]);
-  const [mlp] = project(mul(silu(gate!), up!), [layer.downProj]); // inner is [N, F]
+  const [gate, up] = times(y, [layer.gateProj, layer.upProj], observe);
+  const [mlp] = times(mul(silu(gate!), up!), [layer.downProj], observe); // inner is [N, F]
   return add(middle, rmsNorm(mlp!, layer.postAttentionLayernorm2, rmsNormEps));
+}
+
+function times(
+  input: Tensor,
+  matrices: readonly Weight[],
+  observe: LoopContext['observe'],
+): readonly Tensor[] {
+  observe?.(input, matrices);
+  return project(input, matrices);
 }
 
 /** One layer: attention and MLP, each between two norms (sandwich). `x` and result `[N, D]`. */
@@ -140,7 +151,7 @@ export function block(
   const { numAttentionHeads: H, headDim } = context.config;
   const { q, k, v } = attentionInputs(x, layer, context);
   const heads = reshape(context.attend(layerIndex, q, k, v), [x.shape[0]!, H * headDim]);
-  return layerOutput(x, heads, layer, context.config);
+  return layerOutput(x, heads, layer, context);
 }
 
 /** One pass through the whole stack and the final norm: h of this loop from h of the last. */

@@ -36,12 +36,17 @@ interface Cached {
   readonly values: readonly number[][][];
 }
 
-/** Runs a sequence position by position. */
+/**
+ * Runs a sequence position by position.
+ *
+ * @param onRead - is shown every row that a matrix of the layers or the head is multiplied with
+ */
 export function referenceRun(
   config: LoopLMConfig,
   weights: ModelWeights,
   inputs: readonly ReferenceInput[],
   readVersion: ReadVersion,
+  onRead: (matrix: string, row: Row) => void = () => {},
 ): readonly ReferenceToken[] {
   const matrix = matrices(weights);
   const head = matrix(
@@ -65,11 +70,12 @@ export function referenceRun(
         const versions = cached.map((earlier, index) =>
           index === position ? depth : readVersion(depth, earlier.ran, position),
         );
-        x = runLayer(config, weights, matrix, layer, x, { cached, versions, depth });
+        x = runLayer(config, weights, matrix, layer, x, { cached, versions, depth, onRead });
       }
       x = rmsNorm(x, finalNorm, config.rmsNormEps);
       token.hidden.push(x);
       token.gateLogits.push(dot(gateWeight, x) + gateBias);
+      onRead('lm_head.weight', x);
       token.logits.push(times(head, x));
     }
     return token;
@@ -99,14 +105,21 @@ function runLayer(
   matrix: MatrixOf,
   layer: number,
   x: Row,
-  state: { cached: readonly Cached[]; versions: readonly number[]; depth: number },
+  state: {
+    readonly cached: readonly Cached[];
+    readonly versions: readonly number[];
+    readonly depth: number;
+    readonly onRead: (matrix: string, row: Row) => void;
+  },
 ): Row {
   const { hiddenSize, intermediateSize, headDim, numAttentionHeads, numKeyValueHeads } = config;
   const name = (part: string) => `model.layers.${layer}.${part}.weight`;
   const norm = (row: Row, part: string) =>
     rmsNorm(row, [...weights.get(name(part))!], config.rmsNormEps);
-  const project = (part: string, row: Row, columns = hiddenSize) =>
-    times(matrix(name(part), columns), row);
+  const project = (part: string, row: Row, columns = hiddenSize) => {
+    state.onRead(name(part), row);
+    return times(matrix(name(part), columns), row);
+  };
   const position = state.cached.length - 1;
 
   const a = norm(x, 'input_layernorm');

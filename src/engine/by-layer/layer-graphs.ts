@@ -23,7 +23,7 @@ export function layerGraphs(config: LoopLMConfig, weights: GraphWeights): readon
     const x = input('x', 'f32', ['N', D]);
     const before = params.layers[index - 1];
     const stream = before
-      ? layerOutput(x, input('heads', 'f32', ['N', H * headDim]), before, config)
+      ? layerOutput(x, input('heads', 'f32', ['N', H * headDim]), before, { config })
       : x;
     const layer = params.layers[index];
     if (!layer) {
