@@ -15,14 +15,10 @@ const SOURCE = 'src/runtime/attention/assembly/index.ts';
 /** The generated file. */
 export const KERNEL_FILE = 'src/runtime/attention/kernel-wasm.ts';
 
-const FLAGS = [
-  '-O3',
-  '--noAssert',
-  ...['--runtime', 'stub'],
-  ...['--enable', 'simd', '--enable', 'threads', '--enable', 'bulk-memory'],
-  ...['--importMemory', '--noExportMemory', '--sharedMemory'],
-  ...['--initialMemory', '1', '--maximumMemory', '65535'],
-];
+const FLAGS = (
+  '-O3 --noAssert --runtime stub --enable simd --enable threads --enable bulk-memory ' +
+  '--importMemory --noExportMemory --sharedMemory --initialMemory 1 --maximumMemory 65535'
+).split(' ');
 
 /**
  * The text of the generated file.

@@ -63,8 +63,9 @@ const MAX_PAGE_SIZE = 256;
 const WASM_PAGE = 65_536;
 /** One page short of 4 GiB, so that the address behind the last byte exists. */
 const MAX_WASM_PAGES = 65_535;
+const MAX_BALLAST = 2 ** 30;
 /** Multiplications above which waking the helper pays. */
-const HELPED_WORK = 200_000;
+const HELPED_WORK = 400_000;
 /** Items of a job for each thread: more level the load, fewer read memory in longer stretches. */
 const ITEMS_PER_THREAD = 4;
 
@@ -223,8 +224,11 @@ export class KvMemory {
     }
   }
 
-  /** Gives up all memory. The system has it back when garbage is collected. */
+  /** Gives up all memory. The system has it back when garbage is collected, which is soon. */
   dispose(): void {
+    if (this.#isDisposed) return;
+    // V8 does not count shared memory as a reason to collect; a buffer that nobody touches is one.
+    void new ArrayBuffer(Math.min(this.bytes, MAX_BALLAST));
     this.#isDisposed = true;
     this.#helper?.end();
     this.#layers = [];
@@ -237,16 +241,18 @@ export class KvMemory {
   /** Cuts groups, and lists of groups, to what fits the staging areas. */
   #pieces({ lengths, groups }: AttentionBatch): AttentionGroup[][] {
     const pieces: AttentionGroup[][] = [];
+    let piece: AttentionGroup[] = [];
     let [rows, pages] = [MAX_ROWS, 0];
     for (const { firstRow, numRows, table } of groups) {
       for (let row = firstRow; row < firstRow + numRows; row += MAX_ROWS) {
         const count = Math.min(firstRow + numRows - row, MAX_ROWS);
         const needed = this.#pagesOf(table, lengths.subarray(row, row + count));
         if (rows + count > MAX_ROWS || pages + needed.length > TABLE_CAPACITY) {
-          pieces.push([]);
+          piece = [];
+          pieces.push(piece);
           [rows, pages] = [0, 0];
         }
-        pieces.at(-1)!.push({ firstRow: row, numRows: count, table: needed });
+        piece.push({ firstRow: row, numRows: count, table: needed });
         rows += count;
         pages += needed.length;
       }
