@@ -36,18 +36,23 @@ interface Cached {
   readonly values: readonly number[][][];
 }
 
-/**
- * Runs a sequence position by position.
- *
- * @param onRead - is shown every row that a matrix of the layers or the head is multiplied with
- */
+/** Where a test may change, or just see, what the model computes with. */
+export interface ReferenceHooks {
+  /** What a matrix of the layers or the head is multiplied with, in place of the row it should. */
+  readonly read?: (matrix: string, row: Row) => Row;
+  /** What is kept of the keys, rotated, or the values of a token, `[K * headDim]`. */
+  readonly cache?: (row: Row) => Row;
+}
+
+/** Runs a sequence position by position. */
 export function referenceRun(
   config: LoopLMConfig,
   weights: ModelWeights,
   inputs: readonly ReferenceInput[],
   readVersion: ReadVersion,
-  onRead: (matrix: string, row: Row) => void = () => {},
+  { read = (_, row) => row, cache = (row) => row }: ReferenceHooks = {},
 ): readonly ReferenceToken[] {
+  const hooks = { read, cache };
   const matrix = matrices(weights);
   const head = matrix(
     config.tieWordEmbeddings ? 'model.embed_tokens.weight' : 'lm_head.weight',
@@ -70,13 +75,12 @@ export function referenceRun(
         const versions = cached.map((earlier, index) =>
           index === position ? depth : readVersion(depth, earlier.ran, position),
         );
-        x = runLayer(config, weights, matrix, layer, x, { cached, versions, depth, onRead });
+        x = runLayer(config, weights, matrix, layer, x, { cached, versions, depth, hooks });
       }
       x = rmsNorm(x, finalNorm, config.rmsNormEps);
       token.hidden.push(x);
       token.gateLogits.push(dot(gateWeight, x) + gateBias);
-      onRead('lm_head.weight', x);
-      token.logits.push(times(head, x));
+      token.logits.push(times(head, read('lm_head.weight', x)));
     }
     return token;
   });
@@ -109,37 +113,36 @@ function runLayer(
     readonly cached: readonly Cached[];
     readonly versions: readonly number[];
     readonly depth: number;
-    readonly onRead: (matrix: string, row: Row) => void;
+    readonly hooks: Required<ReferenceHooks>;
   },
 ): Row {
   const { hiddenSize, intermediateSize, headDim, numAttentionHeads, numKeyValueHeads } = config;
   const name = (part: string) => `model.layers.${layer}.${part}.weight`;
   const norm = (row: Row, part: string) =>
     rmsNorm(row, [...weights.get(name(part))!], config.rmsNormEps);
-  const project = (part: string, row: Row, columns = hiddenSize) => {
-    state.onRead(name(part), row);
-    return times(matrix(name(part), columns), row);
-  };
+  const { read, cache } = state.hooks;
+  const project = (part: string, row: Row, columns = hiddenSize) =>
+    times(matrix(name(part), columns), read(name(part), row));
   const position = state.cached.length - 1;
 
   const a = norm(x, 'input_layernorm');
   const rotated = (row: Row) => rotateHeads(row, headDim, position, config.ropeTheta);
   const q = rotated(project('self_attn.q_proj', a));
   const own = state.cached[position]!;
-  own.keys[state.depth - 1]![layer] = rotated(project('self_attn.k_proj', a));
-  own.values[state.depth - 1]![layer] = project('self_attn.v_proj', a);
+  own.keys[state.depth - 1]![layer] = [...cache(rotated(project('self_attn.k_proj', a)))];
+  own.values[state.depth - 1]![layer] = [...cache(project('self_attn.v_proj', a))];
   const mixed: number[] = [];
   for (let h = 0; h < numAttentionHeads; h++) {
     const start = Math.floor(h / (numAttentionHeads / numKeyValueHeads)) * headDim;
     const query = q.slice(h * headDim, (h + 1) * headDim);
     const part = (row: Row) => row.slice(start, start + headDim);
-    const read = state.cached.map(({ keys, values }, index) => {
+    const seen = state.cached.map(({ keys, values }, index) => {
       const loop = state.versions[index]! - 1;
       return { key: part(keys[loop]![layer]!), value: part(values[loop]![layer]!) };
     });
-    const probs = softmax(read.map(({ key }) => dot(query, key) / Math.sqrt(headDim)));
+    const probs = softmax(seen.map(({ key }) => dot(query, key) / Math.sqrt(headDim)));
     for (let j = 0; j < headDim; j++) {
-      const column = read.map(({ value }) => value[j]!);
+      const column = seen.map(({ value }) => value[j]!);
       mixed.push(dot(probs, column));
     }
   }
