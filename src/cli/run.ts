@@ -7,7 +7,9 @@
  */
 import { Command, CommanderError } from 'commander';
 import { LoopLMError } from '../errors.js';
+import { registerCalibrate } from './commands/calibrate.js';
 import { registerChat } from './commands/chat.js';
+import { registerConvert } from './commands/convert.js';
 import { registerDemo } from './commands/demo.js';
 import { registerEval } from './commands/eval.js';
 import { registerGenerate } from './commands/generate.js';
@@ -28,6 +30,8 @@ const REGISTER = [
   registerTrace,
   registerTrain,
   registerEval,
+  registerConvert,
+  registerCalibrate,
   registerRandom,
   registerPull,
 ];

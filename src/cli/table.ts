@@ -19,10 +19,10 @@ const UNITS = ['', ' k', ' M', ' G', ' T'] as const;
 
 /** A count with a decimal unit and three digits, such as `2.94 M`. */
 export function short(value: number): string {
+  const scaled = Number(value.toPrecision(3)); // 999.6 k is 1.00 M
   const power = Math.min(
     UNITS.length - 1,
-    Math.max(0, Math.floor(Math.log10(Math.max(1, value)) / 3)),
+    Math.max(0, Math.floor(Math.log10(Math.max(1, scaled)) / 3)),
   );
-  const scaled = value / 1000 ** power;
-  return power === 0 ? String(value) : `${scaled.toPrecision(3)}${UNITS[power]}`;
+  return power === 0 ? String(value) : `${(value / 1000 ** power).toPrecision(3)}${UNITS[power]}`;
 }

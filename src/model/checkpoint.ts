@@ -8,7 +8,7 @@
  * Source: layout of the Ouro release; index format of Hugging Face transformers.
  */
 import { z } from 'zod';
-import { CheckpointError } from '../errors.js';
+import { CheckpointError, UnsupportedError, assert } from '../errors.js';
 import type { ByteSource, Folder } from '../util/folder.js';
 import { quote } from '../util/quote.js';
 import type { SafetensorsEntry, SafetensorsReader } from '../util/safetensors.js';
@@ -17,6 +17,8 @@ import type { LoopLMConfig, ParsedModelConfig } from './config.js';
 import { modelConfigToJson, parseModelConfig } from './config.js';
 import type { ModelWeights, ParameterSpec } from './params.js';
 import { elementCount, parameterSpecs } from './params.js';
+import type { ModelFormat } from './weight-format.js';
+import { describeFormat } from './weight-format.js';
 
 /** Storage type of weights in a checkpoint. */
 export type WeightDtype = 'f32' | 'bf16' | 'f16';
@@ -41,9 +43,20 @@ export interface LoadedCheckpoint extends ParsedModelConfig {
   readonly dtype: WeightDtype | 'mixed';
 }
 
+/** Where the values of a tensor lie. */
+export interface TensorLocation {
+  /** Name of the file in the folder. */
+  readonly file: string;
+  readonly dtype: WeightDtype;
+  /** From the start of the file. */
+  readonly byteOffset: number;
+}
+
 /** A checked checkpoint whose tensors are read one at a time. The caller closes it. */
 export interface OpenCheckpoint extends ParsedModelConfig {
   readonly dtype: WeightDtype | 'mixed';
+  /** Every parameter by its name in the file, for those who read parts of it themselves. */
+  readonly locations: ReadonlyMap<string, TensorLocation>;
   /**
    * One parameter as float32 in a new array, by its name in the file.
    *
@@ -57,12 +70,14 @@ export interface OpenCheckpoint extends ParsedModelConfig {
  * Opens a checkpoint and checks its config, names, shapes and types. Weights are not read yet (but
  * for a tied head that is stored all the same: it is compared with the embedding).
  *
- * @throws ConfigError or UnsupportedError for a bad config (see `parseModelConfig`).
+ * @throws ConfigError or UnsupportedError for a bad config (see `parseModelConfig`), and for a
+ *   converted model: `openConverted` opens it.
  * @throws CheckpointError if weight files are damaged, inconsistent or do not fit the config.
  * @throws FileError if a file is missing or unreadable.
  */
 export async function openCheckpoint(folder: Folder): Promise<OpenCheckpoint> {
   const parsed = await readModelConfig(folder);
+  if (parsed.format) failConverted(folder, parsed.format);
   const sources: ByteSource[] = [];
   const close = async () => {
     for (const source of sources) await source.close();
@@ -75,7 +90,8 @@ export async function openCheckpoint(folder: Folder): Promise<OpenCheckpoint> {
     const dtypes = new Set(specs.map(({ hfName }) => tensors.get(hfName)!.entry.dtype));
     const readTensor = (hfName: string) => readFinite(tensors, hfName);
     if (parsed.config.tieWordEmbeddings && tensors.has(HEAD)) await checkTiedHead(readTensor);
-    return { ...parsed, dtype: weightDtype(dtypes), readTensor, close };
+    const locations = new Map(specs.map(({ hfName }) => [hfName, locate(tensors.get(hfName)!)]));
+    return { ...parsed, dtype: weightDtype(dtypes), locations, readTensor, close };
   } catch (error) {
     await close();
     throw error;
@@ -261,6 +277,18 @@ function weightDtype(dtypes: ReadonlySet<string>): WeightDtype | 'mixed' {
   if (dtypes.size > 1) return 'mixed';
   if (dtypes.has('BF16')) return 'bf16';
   return dtypes.has('F16') ? 'f16' : 'f32';
+}
+
+function locate({ file, entry: { dtype, byteOffset } }: StoredTensor): TensorLocation {
+  const single = weightDtype(new Set([dtype]));
+  assert(single !== 'mixed', 'one tensor has one type');
+  return { file, dtype: single, byteOffset };
+}
+
+function failConverted(folder: Folder, { body }: ModelFormat): never {
+  throw new UnsupportedError(
+    `${folder.path} holds a converted model (${describeFormat(body)}); this needs the checkpoint that it was converted from. Give the folder of that one.`,
+  );
 }
 
 async function readFinite(tensors: StoredTensors, hfName: string): Promise<Float32Array> {

@@ -10,6 +10,8 @@
 import { z } from 'zod';
 import { ConfigError, UnsupportedError } from '../errors.js';
 import { quote, showValue } from '../util/quote.js';
+import type { ModelFormat } from './weight-format.js';
+import { parseModelFormat } from './weight-format.js';
 
 /** The shapes and constants of one looped model. */
 export interface LoopLMConfig {
@@ -51,6 +53,8 @@ export interface ParsedModelConfig {
   readonly config: LoopLMConfig;
   /** Keys of the file that looplm does not know and that had no effect, sorted. */
   readonly ignoredKeys: readonly string[];
+  /** How the weights are stored, if looplm converted the model. */
+  readonly format?: ModelFormat;
 }
 
 const ARCHITECTURE = 'OuroForCausalLM';
@@ -98,7 +102,6 @@ const HARMLESS_KEYS = new Set([
 const FIXED_KEYS: Readonly<Record<string, unknown>> = {
   attention_bias: false,
   mlp_bias: false,
-  quantization_config: null,
   rope_parameters: null,
   rope_scaling: null,
   use_sliding_window: false,
@@ -156,7 +159,8 @@ export function parseModelConfig(json: unknown): ParsedModelConfig {
   checkHeads(config);
   checkLayerTypes(fields, config.numHiddenLayers);
   checkFixedKeys(fields);
-  return { config, ignoredKeys: fields.unread() };
+  const format = modelFormat(fields);
+  return { config, ignoredKeys: fields.unread(), ...(format === undefined ? {} : { format }) };
 }
 
 /**
@@ -298,6 +302,18 @@ function checkLayerTypes(fields: Fields, numHiddenLayers: number): void {
   if (other === undefined) return;
   throw new UnsupportedError(
     `config.json: layer_types holds ${quote(other)}; looplm computes "full_attention" only.`,
+  );
+}
+
+function modelFormat(fields: Fields): ModelFormat | undefined {
+  const found = fields.optional(
+    'quantization_config',
+    rule(z.looseObject({ quant_method: z.string() }), 'absent, or an object with a quant_method'),
+  );
+  if (found === undefined) return undefined;
+  if (found.quant_method === 'looplm') return parseModelFormat(found);
+  throw new UnsupportedError(
+    `config.json: the weights are quantised by ${quote(found.quant_method)}; looplm reads models that it quantised itself. Start from the unquantised checkpoint and run looplm convert.`,
   );
 }
 

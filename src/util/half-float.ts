@@ -1,11 +1,11 @@
 /**
  * Conversion between float32 and the two 16-bit floats, on whole arrays.
  *
- * bfloat16 is the upper half of a float32, so it is bit work; float16 is decoded through a table of
- * all 65,536 values that @petamoriken/float16 fills once. Encoding rounds to nearest, ties to even;
+ * bfloat16 is the upper half of a float32; both are encoded by bit work, since models have billions of
+ * values. float16 is decoded through a table of all 65,536 that @petamoriken/float16 fills once. Encoding rounds to nearest, ties to even;
  * a value beyond the format's range becomes an infinity, which is for the caller to notice.
  */
-import { getFloat16, setFloat16 } from '@petamoriken/float16';
+import { getFloat16 } from '@petamoriken/float16';
 
 /** bfloat16 bit patterns as float32; exact. */
 export function decodeBfloat16(bits: Uint16Array): Float32Array {
@@ -31,17 +31,37 @@ let float16Table: Float32Array | undefined;
 
 /** float16 bit patterns as float32; exact. */
 export function decodeFloat16(bits: Uint16Array): Float32Array {
-  float16Table ??= makeFloat16Table();
+  const table = (float16Table ??= makeFloat16Table());
   const values = new Float32Array(bits.length);
-  for (let i = 0; i < bits.length; i++) values[i] = float16Table[bits[i]!]!;
+  for (let i = 0; i < bits.length; i++) values[i] = table[bits[i]!]!;
   return values;
 }
 
+const FLOAT16_OVERFLOW = 0x47800000; // bits of 65536
+const FLOAT16_SMALLEST_NORMAL = 0x38800000; // bits of 2^-14
+const EXPONENT_DIFFERENCE = (127 - 15) << 23;
+
+/** Adding and subtracting it rounds a double to an integer, ties to even. */
+const ROUNDING = 1.5 * 2 ** 52;
+
 /** float32 as float16 bit patterns. */
 export function encodeFloat16(values: Float32Array): Uint16Array {
+  const wide = new Uint32Array(values.buffer, values.byteOffset, values.length);
   const bits = new Uint16Array(values.length);
-  const view = new DataView(bits.buffer);
-  for (let i = 0; i < values.length; i++) setFloat16(view, 2 * i, values[i]!, true);
+  for (let i = 0; i < bits.length; i++) {
+    const word = wide[i]!;
+    const magnitude = word & 0x7fffffff;
+    let half;
+    if (magnitude >= FLOAT16_OVERFLOW) {
+      half = magnitude > 0x7f800000 ? 0x7e00 : 0x7c00; // NaN or infinity
+    } else if (magnitude < FLOAT16_SMALLEST_NORMAL) {
+      half = Math.abs(values[i]!) * 2 ** 24 + ROUNDING - ROUNDING; // subnormal
+    } else {
+      // As for bfloat16; a carry moves on into the exponent, and from the largest to infinity.
+      half = (magnitude - EXPONENT_DIFFERENCE + 0xfff + ((magnitude >>> 13) & 1)) >>> 13;
+    }
+    bits[i] = half | ((word >>> 16) & 0x8000);
+  }
   return bits;
 }
 

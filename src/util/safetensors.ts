@@ -36,6 +36,9 @@ const ELEMENT_BYTES = {
 /** Element type of a stored tensor. */
 export type SafetensorsDtype = keyof typeof ELEMENT_BYTES;
 
+/** Bytes of one element. */
+export const elementBytes = (dtype: SafetensorsDtype): number => ELEMENT_BYTES[dtype];
+
 /** Where a tensor lies in its file and how to read it. */
 export interface SafetensorsEntry {
   readonly name: string;

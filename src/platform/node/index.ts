@@ -16,3 +16,13 @@ export type {
 } from './hub/index.js';
 export { writeRandomCheckpoint } from './random-checkpoint.js';
 export type { RandomCheckpointOptions } from './random-checkpoint.js';
+export { cacheRoot, convertedFolder, convertModel } from './convert/index.js';
+export type {
+  ConversionCacheOptions,
+  ConversionProgress,
+  ConversionReport,
+  ConversionSettings,
+  ConvertOptions,
+  TensorReport,
+} from './convert/index.js';
+export { packageVersion } from './version.js';

@@ -4,12 +4,11 @@
  * Runs in worker threads. A part's values follow from the seed, the tensor's number and the part's
  * number alone, so the file is the same however many threads write it.
  */
-import { closeSync, openSync, writeSync } from 'node:fs';
 import { generatorFor } from '../../util/random.js';
 import { encodeBfloat16, encodeFloat16 } from '../../util/half-float.js';
 import { fillNormal } from '../../util/ziggurat.js';
 import type { WeightDtype } from '../../model/index.js';
-import { failWrite } from './files.js';
+import { writeAt } from './file-parts.js';
 
 /** What all parts share. */
 export interface RandomFile {
@@ -44,20 +43,4 @@ export function writeRandomPart({ path, dtype, seed }: RandomFile): (part: Rando
     writeAt(path, byteOffset, new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength));
     return bytes.byteLength;
   };
-}
-
-/** Writes bytes into an existing file. @throws FileError if it cannot be written. */
-export function writeAt(path: string, byteOffset: number, bytes: Uint8Array): void {
-  try {
-    const file = openSync(path, 'r+');
-    try {
-      for (let done = 0; done < bytes.length;) {
-        done += writeSync(file, bytes, done, bytes.length - done, byteOffset + done);
-      }
-    } finally {
-      closeSync(file);
-    }
-  } catch (cause) {
-    failWrite(path, cause);
-  }
 }
