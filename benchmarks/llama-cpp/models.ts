@@ -1,0 +1,79 @@
+/** The body that is compared, Ouro 1.4B, and where its random weights lie for each side. */
+import { execFileSync } from 'node:child_process';
+import { join, resolve } from 'node:path';
+import { fileExists } from 'looplm/node';
+import { type BodyFormat, type LlamaShape, writeRandomLlama } from './random-llama.js';
+
+export const SHAPE: LlamaShape = {
+  numHiddenLayers: 24,
+  hiddenSize: 2048,
+  intermediateSize: 5632,
+  numAttentionHeads: 16,
+  vocabSize: 49152,
+  maxPositionEmbeddings: 8192,
+  ropeTheta: 1_000_000,
+  rmsNormEps: 1e-6,
+};
+
+/** Pairs of formats of the same number of bits. */
+export const FORMAT_PAIRS = [
+  { looplm: 'q4', llama: 'q4_0' },
+  { looplm: 'q8', llama: 'q8_0' },
+] as const satisfies readonly { looplm: string; llama: BodyFormat }[];
+
+export type FormatPair = (typeof FORMAT_PAIRS)[number];
+
+/** Ways to run llama.cpp: attention, and whether the head is computed. */
+export const LLAMA_VARIANTS = {
+  flash: { flash: true, head: true },
+  plain: { flash: false, head: true },
+  'flash, no head': { flash: true, head: false },
+  'plain, no head': { flash: false, head: false },
+} as const;
+
+export type LlamaVariant = (typeof LLAMA_VARIANTS)[keyof typeof LLAMA_VARIANTS];
+
+/** Depths that looplm decodes at: the head once, the body as often as the depth says. */
+export const LOOPLM_VARIANTS = { 'depth 1': 1, 'depth 4': 4 } as const;
+
+/** Bytes that attention reads for each cached position: keys and values of all layers as f16. */
+export const KV_BYTES_PER_POSITION = 2 * 2 * SHAPE.numHiddenLayers * SHAPE.hiddenSize;
+
+const CACHE = process.env['LOOPLM_BENCH_CACHE'] ?? resolve('.cache', 'llama-cpp');
+
+/** The GGUF file of a format; written first if it is not there, which takes a minute or two. */
+export async function llamaModel(format: BodyFormat, seed: number): Promise<string> {
+  const path = join(CACHE, `ouro-1.4b-${format}-seed-${seed}.gguf`);
+  if (!(await fileExists(path))) {
+    process.stderr.write(`writing ${path}\n`);
+    await writeRandomLlama(path, SHAPE, format, seed);
+  }
+  return path;
+}
+
+const cli = (...args: readonly string[]) =>
+  execFileSync(process.execPath, [join('dist', 'src', 'cli', 'main.js'), ...args], {
+    stdio: ['ignore', 2, 2],
+  });
+
+/** The converted model folder of a format, head in 8 bits as on the other side; made where missing. */
+export async function loopLMModel(format: FormatPair['looplm'], seed: number): Promise<string> {
+  const folder = (name: string) => join(CACHE, `ouro-1.4b-${name}-seed-${seed}`);
+  if (await fileExists(folder(format))) return folder(format);
+  if (!(await fileExists(folder('bf16')))) {
+    cli('random', folder('bf16'), '--shape', 'ouro-1.4b', '--seed', String(seed));
+  }
+  const method = ['--method', 'round-to-nearest']; // of random weights none is better
+  cli(
+    'convert',
+    folder('bf16'),
+    '--dtype',
+    format,
+    '--head',
+    'q8',
+    ...method,
+    '--out',
+    folder(format),
+  );
+  return folder(format);
+}
