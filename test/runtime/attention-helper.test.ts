@@ -18,7 +18,7 @@ const { KvMemory } = (await import(built('runtime/attention/index.js').href)) as
 const numbers = (count: number, seed: number) =>
   Float32Array.from({ length: count }, (_, index) => Math.sin(index * 12.9898 + seed));
 
-/** The results of several jobs on two layers, with tables that grow in between. */
+/** The results of jobs on two layers, small ones between large ones, with tables that grow. */
 function results(numThreads: number): Float32Array[] {
   using memory = KvMemory.create(
     { numLayers: 2, numHeads: 8, numKvHeads: 4, headDim: 64, dtype: 'f16' },
@@ -35,7 +35,7 @@ function results(numThreads: number): Float32Array[] {
     }
     const table = Int32Array.from({ length: pages }, (__, page) => page);
     const out = new Float32Array(3 * 8 * 64);
-    const length = pages * 32;
+    const length = job % 3 === 0 ? 32 : pages * 32;
     const batch = {
       lengths: Int32Array.of(length, length - 7, length - 31),
       groups: [

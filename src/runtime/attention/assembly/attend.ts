@@ -6,11 +6,11 @@
  * its numbers.
  */
 import {
-  COMPLETED,
   GROUP_WORDS,
   MAX_TILE,
+  PENDING,
   SCORE_BYTES,
-  TICKET,
+  TICKETS,
   blockBytes,
   blockOf,
   firstStaging,
@@ -20,7 +20,6 @@ import {
   isHalf,
   itemsPerGroup,
   numHeads,
-  numItems,
   numKvHeads,
   pageSize,
   rowBytes,
@@ -36,46 +35,45 @@ import {
 import { HALF_SCALE } from './numbers';
 import { scoresOfTile, valuesOfTile, weigh } from './tile';
 
-/** A ticket that no job has: what late threads draw between jobs. */
-const CLOSED: i32 = 0x40000000;
-/** Looks at the count of completed items before the caller goes to sleep: about 20 microseconds. */
+/** Looks at the count of pending items before the caller goes to sleep: about 20 microseconds. */
 const SPINS: i32 = 20000;
 const LOG2_E: f64 = 1.4426950408889634;
 
 /** Opens a job on the staged queries, lengths, groups and tables, for all threads. */
 export function publish(numGroups: i32, headsPerItem: i32): void {
-  setJob(numGroups, headsPerItem);
-  atomic.store<i32>(COMPLETED, 0);
-  atomic.store<i32>(TICKET, 0);
+  const count = setJob(numGroups, headsPerItem);
+  atomic.store<i32>(PENDING, count);
+  atomic.store<i32>(TICKETS, count);
 }
 
-/** Works on items of the open job until none is left. */
+/**
+ * Works on items of the open job until none is left. Tickets count down, so that whether a drawn one
+ * is valid depends on nothing else: a thread that comes late may draw from the next job, whose
+ * description is then complete, or nothing.
+ */
 export function work(thread: i32): void {
   for (;;) {
-    const item = atomic.add<i32>(TICKET, 1);
-    const count = numItems();
-    if (item >= count) return;
+    const item = atomic.sub<i32>(TICKETS, 1) - 1;
+    if (item < 0) return;
     const group = item / itemsPerGroup();
     const firstHead = (item % itemsPerGroup()) * headsPerItem();
     const endHead = min<i32>(firstHead + headsPerItem(), numKvHeads());
     if (isHalf()) attendItem<u16>(group, firstHead, endHead, thread);
     else attendItem<f32>(group, firstHead, endHead, thread);
-    if (atomic.add<i32>(COMPLETED, 1) + 1 == count) atomic.notify(COMPLETED, 1);
+    if (atomic.sub<i32>(PENDING, 1) == 1) atomic.notify(PENDING, 1);
   }
 }
 
-/** Returns when every item of the job is complete, and closes the job. */
+/** Returns when every item of the job is complete. */
 export function finish(): void {
-  const count = numItems();
   for (let i = 0; i < SPINS; i++) {
-    if (atomic.load<i32>(COMPLETED) == count) break;
+    if (atomic.load<i32>(PENDING) == 0) return;
   }
   for (;;) {
-    const completed = atomic.load<i32>(COMPLETED);
-    if (completed == count) break;
-    atomic.wait<i32>(COMPLETED, completed, -1);
+    const pending = atomic.load<i32>(PENDING);
+    if (pending == 0) return;
+    atomic.wait<i32>(PENDING, pending, -1);
   }
-  atomic.store<i32>(TICKET, CLOSED);
 }
 
 /** The next tile of `count` vectors that are left. */

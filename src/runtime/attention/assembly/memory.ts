@@ -7,9 +7,9 @@
  * third of the bandwidth). `stride` is the head dimension rounded up to 8; the rest stays zero.
  */
 
-/** Job control, each in a cache line of its own. */
-export const TICKET: usize = 64;
-export const COMPLETED: usize = 128;
+/** Items of the job that no thread has drawn, and that are not complete; each in a cache line. */
+export const TICKETS: usize = 64;
+export const PENDING: usize = 128;
 
 /** Words of the header that `configure` and `publish` write. */
 const WORDS: usize = 192;
@@ -21,7 +21,6 @@ const enum Word {
   IsHalf,
   MaxRows,
   TableCapacity,
-  NumItems,
   ItemsPerGroup,
   HeadsPerItem,
 }
@@ -66,12 +65,12 @@ export function configure(
   setWord(Word.TableCapacity, tableCapacity);
 }
 
-/** Describes a job; see `publish`. */
-export function setJob(numGroups: i32, headsPerItem: i32): void {
+/** Describes a job, see `publish`; returns its number of items. */
+export function setJob(numGroups: i32, headsPerItem: i32): i32 {
   const itemsPerGroup = (numKvHeads() + headsPerItem - 1) / headsPerItem;
-  setWord(Word.NumItems, numGroups * itemsPerGroup);
   setWord(Word.ItemsPerGroup, itemsPerGroup);
   setWord(Word.HeadsPerItem, headsPerItem);
+  return numGroups * itemsPerGroup;
 }
 
 export function numHeads(): i32 {
@@ -88,9 +87,6 @@ export function pageSize(): i32 {
 }
 export function isHalf(): bool {
   return word(Word.IsHalf) != 0;
-}
-export function numItems(): i32 {
-  return word(Word.NumItems);
 }
 export function itemsPerGroup(): i32 {
   return word(Word.ItemsPerGroup);
