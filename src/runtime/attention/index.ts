@@ -1,13 +1,7 @@
 /** Paged keys and values with a WebAssembly attention kernel for few query rows. */
 export type { HelperStart, SpawnHelper } from './helper.js';
 export { serveAttention } from './helper.js';
-export type {
-  AttentionBatch,
-  AttentionGroup,
-  GatheredRows,
-  KvMemoryOptions,
-  KvMemorySpec,
-} from './kv-memory.js';
+export type { AttentionBatch, KvMemorySpec } from './kv-memory.js';
 export { KvMemory } from './kv-memory.js';
 export type { AttentionFeeds } from './paged-attention.js';
 export { attentionGraph, PagedAttention } from './paged-attention.js';
