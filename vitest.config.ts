@@ -6,6 +6,7 @@ const source = (path: string) => fileURLToPath(new URL(`./src/${path}`, import.m
 export default defineConfig({
   resolve: {
     alias: [
+      { find: '#platform', replacement: source('platform/node/pretrained.ts') },
       { find: /^looplm$/, replacement: source('index.ts') },
       { find: /^looplm\/errors$/, replacement: source('errors.ts') },
       { find: /^looplm\/node$/, replacement: source('platform/node/index.ts') },

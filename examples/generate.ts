@@ -2,9 +2,10 @@
  * Streams an answer of the bundled model, or of the model folder given as argument, and says for
  * each token how many loops it took.
  */
-import { bundledModelPath, loadModel } from 'looplm/node';
+import { LoopLM } from 'looplm';
+import { bundledModelPath } from 'looplm/node';
 
-const model = await loadModel(process.argv[2] ?? bundledModelPath());
+const model = await LoopLM.fromPretrained(process.argv[2] ?? bundledModelPath());
 
 const prompt = 'cup 3; swap 2 3; swap 1 5; swap 2 4;';
 for await (const event of model.generate(prompt, { prefill: 'deferred' })) {

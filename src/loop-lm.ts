@@ -27,6 +27,7 @@ import {
   withDepthBounds,
 } from './engine/index.js';
 import { ConfigError, RequestError } from './errors.js';
+import type { PretrainedOptions } from '#platform';
 import type { Folder, LoopLMConfig } from './model/index.js';
 import { loadWeights } from './model/index.js';
 import type { Device } from './runtime/index.js';
@@ -175,6 +176,19 @@ export class LoopLM {
   /** Ids of `stopTokens`. */
   get eosTokenIds(): readonly number[] {
     return this.stopTokens.map(({ id }) => id);
+  }
+
+  /**
+   * Loads a model by its folder or its name on the Hugging Face hub (`ORG/NAME`): downloads what is
+   * not cached, converts a large checkpoint once, and plans the memory before it loads. The model
+   * owns its device.
+   *
+   * @throws CapacityError if the memory that it needs is not there; LoopLMError as `load` does, and
+   *   if the model cannot be had.
+   */
+  static async fromPretrained(idOrPath: string, options: PretrainedOptions = {}): Promise<LoopLM> {
+    const { loadPretrained } = await import('#platform');
+    return loadPretrained(idOrPath, options);
   }
 
   /**

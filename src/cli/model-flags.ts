@@ -1,48 +1,135 @@
 /**
- * The flags that choose a model and where it computes, shared by the commands that load one.
+ * The flags that choose a model, its weight format and where it computes, shared by the commands
+ * that load one.
  */
 import { type Command, Option } from 'commander';
 import type { LoopLM } from '../loop-lm.js';
-import { bundledModelPath, loadModel } from '../platform/node/index.js';
+import type { MemoryPlan } from '../model/index.js';
+import { describePlan } from '../model/index.js';
+import type { LoadProgress, PretrainedOptions } from '../platform/node/index.js';
+import { bundledModelPath, loadPretrained, NODE_PLATFORM } from '../platform/node/index.js';
+import type { Progress } from './byte-progress.js';
+import { openByteProgress } from './byte-progress.js';
 import type { CliIo } from './io.js';
+import { InterruptedError, interruptible } from './io.js';
 import { parseWhole } from './parse-flags.js';
 
 export interface ModelFlags {
   readonly model?: string;
   readonly threads?: number;
   readonly device: 'cpu' | 'webgpu';
+  readonly dtype: NonNullable<PretrainedOptions['dtype']>;
+  readonly kvDtype?: 'f32' | 'f16';
+  readonly partition?: 'by-layer' | 'by-loop';
+  readonly context?: number;
+  readonly revision?: string;
+  readonly offline?: true;
 }
 
-/** Adds `--model`, `--threads` and `--device`. */
+/** Plans of less than this are not worth a user's attention. */
+const SHOWN_PLAN_BYTES = 500e6;
+
+/** Adds `--model` and what belongs to it. */
 export function addModelFlags(command: Command): Command {
   return command
-    .option('--model <folder>', 'model folder; the bundled model if left out')
+    .option('--model <name>', 'model folder, or ORG/NAME on the hub; the bundled model if left out')
+    .addOption(
+      new Option('--dtype <type>', 'weights; auto converts large checkpoints to q8, once')
+        .choices(['auto', 'q4', 'q8', 'f16', 'f32'])
+        .default('auto'),
+    )
+    .addOption(
+      new Option(
+        '--kv-dtype <type>',
+        'keys and values (default: f16 for converted models, else f32)',
+      ).choices(['f32', 'f16']),
+    )
+    .option('--context <n>', 'positions to plan memory for (default: at most 4096)', parseWhole)
+    .addOption(
+      new Option('--partition <kind>', 'programs of a loop (default: by-layer on the CPU)').choices(
+        ['by-layer', 'by-loop'],
+      ),
+    )
+    .option('--revision <name>', 'branch, tag or commit on the hub (default: main)')
+    .option('--offline', 'use only what is in the cache of the hub')
     .option('--threads <n>', 'threads inside one operator (default: all cores)', parseWhole)
     .addOption(
       new Option('--device <kind>', 'what computes').choices(['cpu', 'webgpu']).default('cpu'),
     );
 }
 
-/** The folder that the flags name. */
+/** The model that the flags name. */
 export function modelPath({ model }: Pick<ModelFlags, 'model'>): string {
   return model ?? bundledModelPath();
 }
 
-/** Loads the model of the flags, runs the task with it and disposes it. */
+/**
+ * Loads the model of the flags, runs the task with it and disposes it. Downloads and conversions
+ * show their progress; of a large model the memory plan is shown, and what loading took.
+ */
 export async function withModel<T>(
-  flags: ModelFlags,
+  flags: ModelFlags & { readonly kvPolicy?: PretrainedOptions['kvPolicy'] },
   io: CliIo,
   task: (model: LoopLM) => Promise<T>,
 ): Promise<T> {
-  const model = await loadModel(modelPath(flags), {
-    device: flags.device,
-    ...(flags.threads !== undefined && { numThreads: flags.threads }),
-  });
+  const model = await interruptible(io, (signal) => loadModelOf(flags, io, signal));
   try {
     noteIgnoredKeys(model.ignoredKeys, io);
     return await task(model);
   } finally {
     await model.dispose();
+  }
+}
+
+async function loadModelOf(
+  flags: Parameters<typeof withModel>[0],
+  io: CliIo,
+  signal: AbortSignal,
+): Promise<LoopLM> {
+  const { threads, kvDtype, partition, context, revision, offline, kvPolicy } = flags;
+  const shown = new Map<LoadProgress['stage'], Progress>();
+  const stop = () => {
+    for (const progress of shown.values()) progress.stop();
+  };
+  let plan: MemoryPlan | undefined;
+  const start = io.now();
+  try {
+    const options: PretrainedOptions = {
+      device: flags.device,
+      dtype: flags.dtype,
+      kvDtype,
+      partition,
+      context,
+      revision,
+      offline,
+      kvPolicy,
+      signal,
+      ...(threads !== undefined && { numThreads: threads }),
+      progress({ stage, doneBytes, totalBytes }) {
+        const doing = stage === 'download' ? 'pulling' : 'converting';
+        const progress = shown.get(stage) ?? openByteProgress(io, doing);
+        shown.set(stage, progress);
+        progress.show(doneBytes, totalBytes);
+      },
+      onPlan(made) {
+        stop();
+        if (made.totalBytes < SHOWN_PLAN_BYTES) return;
+        plan = made;
+        io.stderr.write(`${describePlan(made).join('\n')}\n`);
+      },
+    };
+    const model = await loadPretrained(modelPath(flags), options, {
+      ...NODE_PLATFORM,
+      env: io.env,
+    });
+    if (plan) io.stderr.write(`loaded in ${((io.now() - start) / 1000).toFixed(1)} s\n`);
+    return model;
+  } catch (error) {
+    if (!signal.aborted) throw error;
+    io.stderr.write('Stopped. What is done is kept; the same command goes on from there.\n');
+    throw new InterruptedError();
+  } finally {
+    stop();
   }
 }
 

@@ -14,6 +14,8 @@ export type {
 export { loadCheckpoint, openCheckpoint, readModelConfig, saveCheckpoint } from './checkpoint.js';
 export type { LoadedWeights } from './load.js';
 export { loadWeights } from './load.js';
+export type { MemoryNeeds, MemoryPlan, PlannedKvPolicy } from './memory-plan.js';
+export { describePlan, planMemory, showBytes } from './memory-plan.js';
 export type { LoopLMConfig, ParsedModelConfig } from './config.js';
 export { modelConfigToJson, parseModelConfig } from './config.js';
 export type { ConvertedModel, ConvertedTensor } from './converted.js';

@@ -74,7 +74,7 @@ describe.each<[string, [what: string, argv: string[], message: RegExp][]]>([
       ['another architecture', on(MODELS.otherKind), /llama/],
       ['a config that is no JSON', on(MODELS.notJson), /config\.json.*not valid JSON/],
       ['no such folder', on(join(folder, 'nowhere')), /does not exist/],
-      ['a file instead of a folder', on(file), /Cannot read/],
+      ['a file instead of a folder', on(file), /is not a folder/],
     ],
   ],
   [

@@ -15,7 +15,6 @@ import {
   resolveModel,
   writeFileAtomic,
 } from '../../platform/node/index.js';
-import { safetensorsChunks } from '../../runtime/index.js';
 import type { Tokenizer } from '../../tokenizer/index.js';
 import { openProgress } from '../byte-progress.js';
 import { LINE_FORMS, readDocuments } from '../documents.js';
@@ -73,7 +72,7 @@ async function calibrateModel(model: string, flags: Flags, io: CliIo): Promise<v
   noteIgnoredKeys(ignoredKeys, io);
   const source = await readSource(flags);
   const documents = documentsOf(source, config, await loadTokenizer(folder));
-  const { calibrate } = await import('../../eval/index.js');
+  const { calibrate, calibrationChunks } = await import('../../eval/index.js');
   const progress = openProgress(io, 'calibrating', ' tokens');
   const calibration = await interruptible(io, async (signal) => {
     const { threads, maxTokens } = flags;
@@ -89,7 +88,8 @@ async function calibrateModel(model: string, flags: Flags, io: CliIo): Promise<v
       await device.dispose();
     }
   });
-  await writeFileAtomic(flags.out, fileOf(calibration, source));
+  const about = { text_sha256: source.sha256 };
+  await writeFileAtomic(flags.out, calibrationChunks(calibration, about));
   const seconds = (io.now() - start) / 1000;
   io.stdout.write(`${resultText(calibration, source, flags, seconds)}\n`);
 }
@@ -162,20 +162,6 @@ function lineIds(line: string, where: string): readonly number[] {
     'ids',
     `${where}: ${JSON.stringify(bad.slice(0, 40))} is not a token id. Write whole numbers between commas or spaces.`,
   );
-}
-
-function fileOf(
-  { meanSquares, numTokens, numLoops }: Calibration,
-  { sha256 }: Source,
-): Iterable<Uint8Array> {
-  const tensors = [...meanSquares].map(([name, data]) => ({
-    name,
-    shape: [data.length],
-    dtype: 'F32' as const,
-    data,
-  }));
-  const metadata = { tokens: String(numTokens), loops: String(numLoops), text_sha256: sha256 };
-  return safetensorsChunks(tensors, metadata);
 }
 
 function resultText(

@@ -4,7 +4,9 @@
  */
 export { fileExists, nodeFolder, openFile, readTextFile, writeFileAtomic } from './files.js';
 export { createNodeDevice } from './device.js';
-export { bundledModelPath, loadModel } from './model.js';
+export { bundledModelPath } from './bundled-model.js';
+export type { LoadProgress, PretrainedOptions } from './pretrained.js';
+export { availableMemory, loadPretrained } from './pretrained.js';
 export { NODE_PLATFORM, pullModel, resolveModel } from './hub/index.js';
 export type {
   CachedFile,

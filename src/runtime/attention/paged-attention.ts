@@ -107,8 +107,9 @@ export class PagedAttention {
     let bias = known.get(row);
     if (!bias) {
       bias = new Float32Array(seen.length * length).fill(HIDDEN_SCORE);
-      for (const [index, count] of seen.entries())
+      for (const [index, count] of seen.entries()) {
         bias.fill(0, index * length, index * length + count);
+      }
       known.set(row, bias);
     }
     return bias;

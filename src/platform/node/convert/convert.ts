@@ -24,6 +24,7 @@ import { packageVersion } from '../version.js';
 import type { Calibration } from './calibration.js';
 import { readCalibration } from './calibration.js';
 import { TEXT_FILES, fingerprintOf } from './fingerprint.js';
+import type { PartialFolder } from './partial.js';
 import { takePartial } from './partial.js';
 import type { PieceResult } from './piece.js';
 import type { ConversionPlan } from './plan.js';
@@ -116,24 +117,32 @@ export async function runConversion(
   const partial = await takePartial(path, { shouldWait, signal });
   try {
     const others = await findFinished(path, prepared.key); // of the process that we waited for
-    if (others) {
-      await partial.remove();
-      return others;
-    }
-    const { checkpoint, format, source } = prepared;
-    const plan = planConversion(source, checkpoint, format);
-    const { importance = new Map<string, Float32Array>() } = prepared.calibration ?? {};
-    const work = { plan, key: prepared.key, method: format.method, importance };
-    const results = await writeWeights(work, partial, options);
-    const report = makeReport(prepared, plan, results, options.revision, start);
-    await writeOtherFiles(prepared, partial.model, report);
-    await rename(partial.model, path).catch((cause: unknown) => failWrite(path, cause));
+    const report = others ?? (await fill(prepared, partial, options, start));
+    if (!others)
+      await rename(partial.model, path).catch((cause: unknown) => failWrite(path, cause));
     await partial.remove();
     return report;
   } catch (error) {
     await partial.release();
     throw error;
   }
+}
+
+/** Writes the whole model into the unfinished folder. */
+async function fill(
+  prepared: PreparedConversion,
+  partial: PartialFolder,
+  options: Parameters<typeof runConversion>[2],
+  start: number,
+): Promise<ConversionReport> {
+  const { source, checkpoint, format, key } = prepared;
+  const plan = planConversion(source, checkpoint, format);
+  const { importance = new Map<string, Float32Array>() } = prepared.calibration ?? {};
+  const work = { plan, key, method: format.method, importance };
+  const results = await writeWeights(work, partial, options);
+  const report = makeReport(prepared, plan, results, options.revision, start);
+  await writeOtherFiles(prepared, partial.model, report);
+  return report;
 }
 
 /** The report of the target if it is this conversion; an empty folder is removed. */

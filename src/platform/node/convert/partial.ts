@@ -49,7 +49,7 @@ export async function takePartial(target: string, options: LockOptions): Promise
   while (!(await tryLock(model, lock))) {
     options.signal?.throwIfAborted();
     if (await isStale(lock)) {
-      await rm(lock, { force: true });
+      await removeStale(lock);
     } else if (options.shouldWait) {
       await wait(POLL_MS, undefined, { ...(options.signal && { signal: options.signal }) });
     } else {
@@ -81,6 +81,26 @@ async function tryLock(model: string, lock: string): Promise<boolean> {
 }
 
 const ownerSchema = z.object({ pid: z.int(), host: z.string() });
+
+/**
+ * Removes a lock whose owner is gone. One process at a time does so and looks again before: else the
+ * lock of the process that was faster would be removed.
+ */
+async function removeStale(lock: string): Promise<void> {
+  const guard = `${lock}.removing`;
+  const isOurs = await writeFile(guard, '', { flag: 'wx' }).then(
+    () => true,
+    () => false,
+  );
+  if (isOurs) {
+    if (await isStale(lock)) await rm(lock, { force: true });
+    await rm(guard, { force: true });
+    return;
+  }
+  const info = await stat(guard).catch(() => undefined);
+  if (info && Date.now() - info.mtimeMs > STALE_MS) await rm(guard, { force: true });
+  await wait(POLL_MS / 10);
+}
 
 /** Whether the owner of a lock is gone. */
 async function isStale(lock: string): Promise<boolean> {

@@ -1,0 +1,164 @@
+/**
+ * What a loaded model will keep in memory, from its config and formats alone: weights, keys and
+ * values by policy, and the workspace of the programs.
+ *
+ * The plan is made before anything is loaded, so that a model which does not fit is refused with the
+ * numbers. How large ONNX Runtime's copies of the weights are was measured (benchmarks/memory checks
+ * the plan against the resident size). It knows no device and no file.
+ */
+import { ConfigError } from '../errors.js';
+import type { LoopLMConfig } from './config.js';
+import type { ParameterSpec } from './params.js';
+import { elementCount, parameterSpecs } from './params.js';
+import type { ModelFormat, WeightFormat } from './weight-format.js';
+import { describeFormat } from './weight-format.js';
+import { formatOf } from './weights.js';
+
+export type PlannedKvPolicy = 'per-loop' | 'last-exited' | 'shared';
+
+/** What the model will be asked for. */
+export interface MemoryNeeds {
+  /** Formats of a converted model; undefined for weights read into memory as float32. */
+  readonly format?: ModelFormat | undefined;
+  readonly kvDtype: 'f32' | 'f16';
+  readonly kvPolicy: PlannedKvPolicy;
+  /** Positions of a sequence, 1 to `maxPositionEmbeddings`. */
+  readonly context: number;
+  /** Sequences at a time. */
+  readonly numSequences: number;
+  /** Loops of full depth; default the model's own. */
+  readonly numLoops?: number | undefined;
+}
+
+/** Bytes, by what they are for. */
+export interface MemoryPlan extends MemoryNeeds {
+  /** Weights as the programs hold them. */
+  readonly weightBytes: number;
+  /** Weights read from their mapped file where needed; the system may drop them at any time. */
+  readonly mappedBytes: number;
+  /** Of one position of one sequence, by policy. */
+  readonly kvBytesPerPosition: Readonly<Record<PlannedKvPolicy, number>>;
+  /** Keys and values of all sequences at the full context; used as they grow. */
+  readonly kvBytes: number;
+  /** Activations of a prefill, attention over gathered pages, logits. */
+  readonly workspaceBytes: number;
+  /** The runtime without a model. */
+  readonly processBytes: number;
+  /** Everything but the mapped weights. */
+  readonly totalBytes: number;
+}
+
+/** Node.js and ONNX Runtime, two threads, before a model is loaded. */
+const PROCESS_BYTES = 110e6;
+/** Tokens that go through a program together (engine/runner.ts). */
+const PREFILL_TOKENS = 256;
+
+/** @throws ConfigError if the context is out of range */
+export function planMemory(config: LoopLMConfig, needs: MemoryNeeds): MemoryPlan {
+  const { context, numSequences, kvDtype, kvPolicy, format } = needs;
+  if (!Number.isInteger(context) || context < 1 || context > config.maxPositionEmbeddings) {
+    throw new ConfigError(
+      'context',
+      `The context is ${context}; it must be an integer from 1 to ${config.maxPositionEmbeddings}.`,
+    );
+  }
+  const numLoops = needs.numLoops ?? config.numLoops;
+  const plane =
+    2 *
+    config.numHiddenLayers *
+    config.numKeyValueHeads *
+    config.headDim *
+    (kvDtype === 'f16' ? 2 : 4);
+  // A prompt runs all loops in planes of their own; shared keeps one of them afterwards.
+  const planes = { 'per-loop': numLoops, 'last-exited': numLoops, shared: 1 };
+  const kvBytesPerPosition = {
+    'per-loop': plane * planes['per-loop'],
+    'last-exited': plane * planes['last-exited'],
+    shared: plane,
+  };
+  const kvBytes = kvBytesPerPosition[kvPolicy] * context * numSequences;
+  const { held, mapped } = weightBytes(config, format);
+  const workspaceBytes = workspace(config, needs);
+  return {
+    ...needs,
+    numLoops,
+    weightBytes: held,
+    mappedBytes: mapped,
+    kvBytesPerPosition,
+    kvBytes,
+    workspaceBytes,
+    processBytes: PROCESS_BYTES,
+    totalBytes: held + kvBytes + workspaceBytes + PROCESS_BYTES,
+  };
+}
+
+function weightBytes(
+  config: LoopLMConfig,
+  format: ModelFormat | undefined,
+): { readonly held: number; readonly mapped: number } {
+  const specs = parameterSpecs(config);
+  if (!format) {
+    // The embedding is a table; a tied head is multiplied with a copy in another layout.
+    const tied = config.tieWordEmbeddings ? config.vocabSize * config.hiddenSize : 0;
+    const count = specs.reduce((sum, { shape }) => sum + elementCount(shape), tied);
+    return { held: 4 * count, mapped: 0 };
+  }
+  let held = 0;
+  let mapped = 0;
+  for (const spec of specs) {
+    if (spec.kind !== 'embedding') {
+      held += multipliedBytes(spec, formatOf(spec, format));
+      continue;
+    }
+    mapped += elementCount(spec.shape) * (format.embedding.dtype === 'f16' ? 2 : 4);
+    if (config.tieWordEmbeddings) held += multipliedBytes(spec, format.head);
+  }
+  return { held, mapped };
+}
+
+/** Bytes of a weight as ONNX Runtime packs it for products. */
+function multipliedBytes({ shape }: ParameterSpec, format: WeightFormat): number {
+  // Half precision is computed in single.
+  if (format.kind === 'float') return 4 * elementCount(shape);
+  const [outputs, inputs] = shape as readonly [number, number];
+  const numBlocks = outputs * Math.ceil(inputs / format.blockSize);
+  const sums = 4; // of the integers of a block, beside its scale
+  return numBlocks * ((format.blockSize * format.bits) / 8 + 4 + sums);
+}
+
+function workspace(config: LoopLMConfig, { context }: MemoryNeeds): number {
+  const { hiddenSize: D, intermediateSize: F, vocabSize: V } = config;
+  const { numAttentionHeads: H, numKeyValueHeads: K, headDim } = config;
+  const N = Math.min(PREFILL_TOKENS, context);
+  const activations = N * (8 * D + 2 * (H + 2 * K) * headDim + 5 * F);
+  const gathered = 2 * K * headDim * context;
+  const scores = 3 * H * Math.min(N * context, 2 ** 25 / H);
+  return 4 * (activations + gathered + scores + 4 * V);
+}
+
+const GIB = 2 ** 30;
+
+/** A byte count in GiB or MiB, for people. */
+export function showBytes(bytes: number): string {
+  return bytes >= GIB ? `${(bytes / GIB).toFixed(2)} GiB` : `${Math.ceil(bytes / 2 ** 20)} MiB`;
+}
+
+/** The lines of a plan, for people. */
+export function describePlan(plan: MemoryPlan): readonly string[] {
+  const { kvPolicy, kvDtype, context, numSequences, kvBytesPerPosition: perPosition } = plan;
+  const policies = Object.entries(perPosition).map(
+    ([policy, bytes]) => `${policy} ${showBytes(bytes)}`,
+  );
+  const sequences = numSequences === 1 ? '' : `${numSequences} sequences of `;
+  const { format } = plan;
+  const formats = format
+    ? `body ${describeFormat(format.body)}, head ${describeFormat(format.head)}: `
+    : 'f32: ';
+  return [
+    `weights    ${formats}${showBytes(plan.weightBytes)}${plan.mappedBytes > 0 ? `, and ${showBytes(plan.mappedBytes)} mapped` : ''}`,
+    `cache      up to ${showBytes(plan.kvBytes)}: ${sequences}${context} positions, ${kvPolicy}, ${kvDtype}`,
+    `           a position takes: ${policies.join(', ')}`,
+    `workspace  ${showBytes(plan.workspaceBytes)}, runtime ${showBytes(plan.processBytes)}`,
+    `in all     ${showBytes(plan.totalBytes)}`,
+  ];
+}

@@ -1,0 +1,192 @@
+/**
+ * From what a user calls a model to a loaded one: resolve, convert where needed, plan, load.
+ *
+ * A large checkpoint is not run as it is: it is converted once, into the cache of converted models,
+ * and its file is then mapped into memory. The model owns its device, a worker thread.
+ */
+import { realpath } from 'node:fs/promises';
+import { freemem } from 'node:os';
+import { CapacityError, ConfigError } from '../../errors.js';
+import { LoopLM } from '../../loop-lm.js';
+import type {
+  MemoryPlan,
+  ModelFormat,
+  ParsedModelConfig,
+  PlannedKvPolicy,
+} from '../../model/index.js';
+import {
+  describeFormat,
+  describePlan,
+  elementCount,
+  parameterSpecs,
+  planMemory,
+  readModelConfig,
+  showBytes,
+} from '../../model/index.js';
+import type { DeviceOptions } from '../../runtime/index.js';
+import type { ConversionSettings } from './convert/index.js';
+import { convertedFolder } from './convert/index.js';
+import { createNodeDevice } from './device.js';
+import { nodeFolder } from './files.js';
+import type { HubPlatform, PullOptions } from './hub/index.js';
+import { NODE_PLATFORM, resolveModel } from './hub/index.js';
+
+/** What is under way, and how far it is. */
+export interface LoadProgress {
+  readonly stage: 'download' | 'convert';
+  readonly doneBytes: number;
+  readonly totalBytes: number;
+}
+
+/** How to load a model. Everything has a default; `undefined` means the default. */
+export interface PretrainedOptions extends DeviceOptions {
+  /**
+   * Format of the weights. `auto` (default) takes a converted model as it is, a small checkpoint in
+   * f32 and converts a large one to q8. The others convert once, into the cache.
+   */
+  readonly dtype?: 'auto' | ConversionSettings['dtype'] | undefined;
+  /** Branch, tag or commit on the hub. Default `main`. */
+  readonly revision?: PullOptions['revision'] | undefined;
+  /** Cache of downloads, as HF_HUB_CACHE. */
+  readonly cacheDir?: string | undefined;
+  /** Only what is cached; as HF_HUB_OFFLINE. */
+  readonly offline?: boolean | undefined;
+  /** Cache of converted models, as LOOPLM_CACHE. */
+  readonly convertedDir?: string | undefined;
+  /** Storage of keys and values. Default f16 for converted models, else f32. */
+  readonly kvDtype?: 'f32' | 'f16' | undefined;
+  /** Default by-layer on the CPU, by-loop on a GPU. */
+  readonly partition?: 'by-layer' | 'by-loop' | undefined;
+  /** Positions, sequences and policy that memory is planned for. Default 4096, 1, per-loop. */
+  readonly context?: number | undefined;
+  readonly numSequences?: number | undefined;
+  readonly kvPolicy?: PlannedKvPolicy | undefined;
+  readonly progress?: ((progress: LoadProgress) => void) | undefined;
+  /** Called with the plan before anything is loaded. */
+  readonly onPlan?: ((plan: MemoryPlan) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Checkpoints of more parameters are converted before they run. */
+const MAX_PLAIN_PARAMETERS = 250e6;
+const DEFAULT_CONTEXT = 4096;
+
+/**
+ * Loads a model by its folder or its name on the hub.
+ *
+ * @throws CapacityError, before anything is loaded, if the memory it needs is not there
+ * @throws LoopLMError as `resolveModel`, `convertModel` and `LoopLM.load` do
+ */
+export async function loadPretrained(
+  idOrPath: string,
+  options: PretrainedOptions = {},
+  platform: HubPlatform = NODE_PLATFORM,
+): Promise<LoopLM> {
+  const { path, parsed } = await findModel(idOrPath, options, platform);
+  const kvDtype =
+    options.kvDtype ?? (parsed.format && options.partition !== 'by-loop' ? 'f16' : 'f32');
+  const plan = planMemory(parsed.config, {
+    format: parsed.format,
+    kvDtype,
+    kvPolicy: options.kvPolicy ?? 'per-loop',
+    context: options.context ?? Math.min(DEFAULT_CONTEXT, parsed.config.maxPositionEmbeddings),
+    numSequences: options.numSequences ?? 1,
+  });
+  options.onPlan?.(plan);
+  const available = availableMemory();
+  checkPlan(idOrPath, plan, available);
+  options.signal?.throwIfAborted();
+  const { device: kind = 'cpu', numThreads } = options;
+  const device = await createNodeDevice({
+    device: kind,
+    ...(numThreads !== undefined && { numThreads }),
+  });
+  try {
+    return await LoopLM.load(nodeFolder(await realpath(path)), {
+      device,
+      ownsDevice: true,
+      name: idOrPath,
+      kvDtype,
+      maxKvBytes: available - (plan.totalBytes - plan.kvBytes),
+      ...(options.partition && { partition: options.partition }),
+    });
+  } catch (error) {
+    await device.dispose();
+    throw error;
+  }
+}
+
+/** The folder of a model in the format that is asked for; downloads and converts where needed. */
+async function findModel(
+  idOrPath: string,
+  options: PretrainedOptions,
+  platform: HubPlatform,
+): Promise<{ readonly path: string; readonly parsed: ParsedModelConfig }> {
+  const { revision, cacheDir, offline, convertedDir, progress, signal } = options;
+  const source = await resolveModel(
+    idOrPath,
+    {
+      ...(revision !== undefined && { revision }),
+      ...(cacheDir !== undefined && { cacheDir }),
+      ...(offline !== undefined && { offline }),
+      ...(signal && { signal }),
+      progress: ({ receivedBytes, totalBytes }) =>
+        progress?.({ stage: 'download', doneBytes: receivedBytes, totalBytes }),
+    },
+    platform,
+  );
+  const parsed = await readModelConfig(nodeFolder(source.path));
+  const dtype = wantedDtype(idOrPath, parsed, options.dtype ?? 'auto');
+  if (dtype === undefined) return { path: source.path, parsed };
+  const path = await convertedFolder(
+    source,
+    { dtype },
+    {
+      env: platform.env,
+      ...(convertedDir !== undefined && { cacheDir: convertedDir }),
+      ...(signal && { signal }),
+      progress: ({ doneBytes, totalBytes }) =>
+        progress?.({ stage: 'convert', doneBytes, totalBytes }),
+    },
+  );
+  return { path, parsed: await readModelConfig(nodeFolder(path)) };
+}
+
+/** The format to convert to; undefined to take the model as it is. */
+function wantedDtype(
+  idOrPath: string,
+  { config, format }: ParsedModelConfig,
+  dtype: NonNullable<PretrainedOptions['dtype']>,
+): ConversionSettings['dtype'] | undefined {
+  if (format) {
+    if (dtype === 'auto' || dtype === dtypeOf(format)) return undefined;
+    throw new ConfigError(
+      'dtype',
+      `dtype is ${dtype}, but ${idOrPath} is already converted to ${describeFormat(format.body)}. Leave dtype out, or start from the checkpoint it was made of.`,
+    );
+  }
+  if (dtype !== 'auto') return dtype;
+  const count = parameterSpecs(config).reduce((sum, { shape }) => sum + elementCount(shape), 0);
+  return count > MAX_PLAIN_PARAMETERS ? 'q8' : undefined;
+}
+
+function dtypeOf({ body }: ModelFormat): ConversionSettings['dtype'] {
+  if (body.kind === 'float') return body.dtype;
+  return body.bits === 4 ? 'q4' : 'q8';
+}
+
+function checkPlan(idOrPath: string, plan: MemoryPlan, available: number): void {
+  if (plan.totalBytes <= available) return;
+  const rows = describePlan(plan).map((line) => line.replaceAll(/ {2,}/g, ' '));
+  throw new CapacityError(
+    `${idOrPath} needs ${showBytes(plan.totalBytes)} of memory and ${showBytes(available)} are free (${rows.slice(0, 4).join('; ')}). Use dtype q4, a shorter context, an f16 cache or KV policy shared.`,
+  );
+}
+
+/** Memory that can still be taken, within the limits set for the process. */
+export function availableMemory(): number {
+  const limit = process.constrainedMemory();
+  const free = freemem();
+  const isLimited = limit > 0 && limit < Number.MAX_SAFE_INTEGER;
+  return isLimited ? Math.min(free, limit - process.memoryUsage().rss) : free;
+}
