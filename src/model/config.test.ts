@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { ConfigError, LoopLMError, UnsupportedError } from '../errors.js';
 import type { LoopLMConfig } from './config.js';
 import { modelConfigToJson, parseModelConfig } from './config.js';
+import { modelFormatToJson } from './weight-format.js';
 
 const tinyJson = JSON.parse(
   readFileSync(new URL('../../test/fixtures/tiny-gqa-tied/config.json', import.meta.url), 'utf8'),
@@ -116,12 +117,29 @@ describe('parseModelConfig', () => {
     ['rope_scaling', { type: 'yarn' }],
     ['use_sliding_window', true],
     ['attention_bias', true],
-    ['quantization_config', {}],
+    ['quantization_config', { quant_method: 'gptq', bits: 4 }],
     ['layer_types', ['full_attention', 'sliding_attention', 'full_attention']],
   ])('%s = %j is another model and unsupported', (key, value) => {
     const error = errorOf({ ...tinyJson, [key]: value });
     expect(error).toBeInstanceOf(UnsupportedError);
     expect(error).toMatchObject({ message: expect.stringMatching(/config\.json/) });
+  });
+
+  it('a quantization_config of looplm is the format, and a wrong one an error that names it', () => {
+    const blocks = { kind: 'blocks', bits: 4, blockSize: 64 } as const;
+    const float = { kind: 'float', dtype: 'f16' } as const;
+    const format = { body: blocks, head: float, embedding: float, method: 'scale-search' } as const;
+    const quantization = modelFormatToJson(format);
+    const parsed = parseModelConfig({ ...tinyJson, quantization_config: quantization });
+    expect(parsed.format).toEqual(format);
+    expect(parsed.ignoredKeys).toEqual(parseModelConfig(tinyJson).ignoredKeys);
+    expect(parseModelConfig(tinyJson).format).toBeUndefined();
+    for (const wrong of [{}, [], 'q4', { ...quantization, version: 2 }]) {
+      expect(errorOf({ ...tinyJson, quantization_config: wrong })).toMatchObject({
+        code: 'config',
+        field: 'quantization_config',
+      });
+    }
   });
 
   it('an underivable head_dim is an error that asks for it', () => {
