@@ -1,9 +1,9 @@
 /**
  * Writes the measured figures into the texts that state them: the model card and the README.
  *
- * `node dist/recipes/bundled/report.js` reads evaluation.json and comparison.json of models/bundled
- * and replaces what stands between the markers, so that no number is typed by hand. Where there is
- * no comparison.json the columns of the compared models are left out.
+ * `node dist/recipes/bundled/report.js` reads evaluation.json, comparison.json and quantization.json of
+ * models/bundled and replaces what stands between the markers, so that no number is typed by hand. Where
+ * there is no comparison.json the columns of the compared models are left out.
  */
 import { join } from 'node:path';
 import { FileError } from 'looplm/errors';
@@ -16,6 +16,8 @@ import {
   readFigures,
 } from './evaluation/figures.js';
 import { replaceMarked } from './evaluation/marked-text.js';
+import { QUANTIZATION_FILE, quantizationSchema } from './evaluation/quantization-figures.js';
+import { quantizationTables } from './evaluation/quantization-report.js';
 import { evaluationTables, readmeTables } from './evaluation/tables.js';
 import { runScript } from './script.js';
 
@@ -33,6 +35,10 @@ async function main(): Promise<void> {
     evaluationTables(evaluation, comparison),
   );
   await update('README.md', 'bundled figures', readmeTables(evaluation, comparison));
+  const quantizationPath = join(MODEL_FOLDER, QUANTIZATION_FILE);
+  if (!(await fileExists(quantizationPath))) return;
+  const quantization = await readFigures(quantizationPath, quantizationSchema);
+  await update(join(MODEL_FOLDER, 'README.md'), 'quantization', quantizationTables(quantization));
 }
 
 async function update(path: string, marker: string, content: string): Promise<void> {

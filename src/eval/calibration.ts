@@ -3,7 +3,7 @@
  *
  * Quantising weighs errors by it. The one idea: the same weights serve every loop, so the inputs of
  * all loops count, each as often as it occurs at full depth. The program is one loop, whatever their
- * number, and returns sums only. It knows no quantisation and no file.
+ * number, and returns sums only. It knows no quantisation.
  */
 import { ConfigError } from '../errors.js';
 import type { Graph, Tensor } from '../graph/index.js';
@@ -25,6 +25,7 @@ import {
   parameterSpecs,
 } from '../model/index.js';
 import type { Command, Device, DeviceBuffer, Program } from '../runtime/index.js';
+import { safetensorsChunks } from '../runtime/index.js';
 
 export interface CalibrateOptions {
   readonly device: Device;
@@ -84,6 +85,28 @@ export async function calibrate(
     await reader.dispose();
   }
   return { meanSquares: reader.means(numTokens * numLoops), numTokens, numLoops };
+}
+
+/**
+ * A calibration as the safetensors file that `looplm convert` reads. Chunks borrow its memory.
+ *
+ * @param about - entries to add to the metadata, such as where the text came from
+ */
+export function calibrationChunks(
+  { meanSquares, numTokens, numLoops }: Calibration,
+  about: Readonly<Record<string, string>> = {},
+): Iterable<Uint8Array> {
+  const tensors = [...meanSquares].map(([name, data]) => ({
+    name,
+    shape: [data.length],
+    dtype: 'F32' as const,
+    data,
+  }));
+  return safetensorsChunks(tensors, {
+    tokens: String(numTokens),
+    loops: String(numLoops),
+    ...about,
+  });
 }
 
 /** Name of the head in the file of a model, where it is tied to the embedding too. */

@@ -1,6 +1,6 @@
 /**
- * Charts of a looped model as SVG text: loss while training, accuracy and exits by difficulty, and
- * exit frontiers.
+ * Charts of a looped model as SVG text: loss while training, accuracy and exits by difficulty, exit
+ * frontiers, and errors by depth.
  *
  * Each takes plain numbers, so that a chart can be drawn again from a file of figures.
  */
@@ -189,6 +189,44 @@ export function frontierChart(
     height: 440,
     legend: lines.map(({ name }) => name),
     panels: [panel],
+  });
+}
+
+/** One of several quantities of the same lines. */
+export interface ErrorPanel<Line> {
+  readonly name: string;
+  /** Name of the vertical axis. */
+  readonly what: string;
+  /** Entry `depth - 1` belongs to `depth`; from 0. */
+  of(line: Line): readonly number[];
+}
+
+/** Errors after each loop: a panel for each quantity, a line for each variant. */
+export function errorByDepthChart<Line extends { readonly name: string }>(
+  title: string,
+  lines: readonly Line[],
+  panels: readonly ErrorPanel<Line>[],
+): string {
+  return drawChart({
+    title,
+    width: WIDTH,
+    height: 420,
+    legend: lines.map(({ name }) => name),
+    panels: panels.map(({ name, what, of }) => ({
+      name,
+      xAxis: categoryAxis(
+        lines.length === 0 ? [] : of(lines[0]!).map((_, loopIndex) => loopIndex + 1),
+        'depth (loops)',
+      ),
+      yAxis: { type: 'value', min: 0, name: what },
+      series: lines.map((line) => ({
+        type: 'line',
+        name: line.name,
+        symbol: 'circle',
+        symbolSize: 6,
+        data: of(line).map((error, loopIndex) => [String(loopIndex + 1), error]),
+      })),
+    })),
   });
 }
 

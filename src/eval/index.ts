@@ -2,7 +2,7 @@
  * Measuring a looped model: accuracy and loss by depth, exit policies, and charts of them.
  */
 export type { CalibrateOptions, Calibration } from './calibration.js';
-export { calibrate } from './calibration.js';
+export { calibrate, calibrationChunks } from './calibration.js';
 export type { FrontierPoint, PolicyFamily } from './frontier.js';
 export {
   accuracyByDepth,
@@ -26,9 +26,10 @@ export type {
 export { streamAccuracy } from './stream-accuracy.js';
 export type { DepthLoss } from './text-loss.js';
 export { bitsPerByte, lossByDepth } from './text-loss.js';
-export type { DifficultySeries, FrontierSeries, LossRecord } from './charts.js';
+export type { DifficultySeries, ErrorPanel, FrontierSeries, LossRecord } from './charts.js';
 export {
   accuracyByDepthChart,
+  errorByDepthChart,
   exitDepthByDifficulty,
   exitDepthHeatmap,
   frontierChart,

@@ -67,6 +67,35 @@ test('a text and lines of JSON are read with the tokenizer, and progress is told
   expect((await read(other)).entries.size).toBe(22);
 });
 
+test('a q8 conversion of a model measures what the model does, and convert takes the file', async () => {
+  const ids = write('more.txt', Array.from({ length: 64 }, (_, i) => (i * 37) % 256).join(' '));
+  const q8 = join(folder, 'q8');
+  expect((await cli(['convert', TINY, '--dtype', 'q8', '--out', q8])).exitCode).toBe(0);
+  const measured = [];
+  for (const [name, model] of [['plain', TINY] as const, ['quantised', q8] as const]) {
+    const out = join(folder, `${name}.safetensors`);
+    expect((await cli(['calibrate', model, '--ids', ids, '--out', out])).exitCode).toBe(0);
+    measured.push((await read(out)).values);
+  }
+  const [plain, quantised] = measured;
+  expect([...quantised!.keys()]).toEqual([...plain!.keys()]);
+  for (const [matrix, values] of plain!) {
+    const others = quantised!.get(matrix)!;
+    const difference = Math.hypot(...values.map((value, index) => value - others[index]!));
+    // Eight bits move states by a few percent, and their mean squares by less than twice that.
+    expect(difference / Math.hypot(...values), matrix).toBeLessThan(0.05);
+  }
+  const flags = [
+    '--calibration',
+    join(folder, 'quantised.safetensors'),
+    '--out',
+    join(folder, 'q4'),
+  ];
+  const { exitCode, stdout } = await cli(['convert', TINY, '--dtype', 'q4', ...flags]);
+  expect(exitCode).toBe(0);
+  expect(stdout).toContain('scale-search with calibration');
+});
+
 test.each([
   ['no text', [], 'No text is given; give one of --text, --jsonl and --ids.'],
   ['two texts', ['--text', 'a', '--ids', 'b'], '--text and --ids are given; give one of'],

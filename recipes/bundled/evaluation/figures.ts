@@ -135,11 +135,17 @@ export async function readFigures<Schema extends z.ZodType>(
   );
 }
 
-/** Figures as the text of a file: numbers rounded to five places, a line for each item of a list. */
-export function figuresToJson(figures: Evaluation | Comparison): string {
+/**
+ * Figures as the text of a file: numbers rounded, by default to five places, and a line for each item
+ * of a list.
+ */
+export function figuresToJson(
+  figures: object,
+  round: (value: number) => number = (value) => Number(value.toFixed(5)),
+): string {
   const toText = (value: unknown) =>
     JSON.stringify(value, (_, inner: unknown) =>
-      typeof inner === 'number' ? Number(inner.toFixed(5)) : inner,
+      typeof inner === 'number' ? round(inner) : inner,
     );
   const fields = Object.entries(figures).map(([name, value]: [string, unknown]) => {
     const items = Array.isArray(value) && value.map((item) => `\n    ${toText(item)}`).join(',');

@@ -282,7 +282,8 @@ function section(title: string, text: string, body: string): string {
   return `### ${title}\n\n${text}\n\n${body}`;
 }
 
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+/** A table in markdown. */
+export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
   return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n');
 }
@@ -304,7 +305,8 @@ function meanOverProblems<One extends { readonly n: number }>(
   return cells.reduce((sum, cell) => sum + cell.n * valueOf(cell), 0) / total;
 }
 
-function percent(fraction: number): string {
+/** A fraction as percent with one decimal. */
+export function percent(fraction: number): string {
   return `${(100 * fraction).toFixed(1)} %`;
 }
 

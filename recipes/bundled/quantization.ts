@@ -1,0 +1,213 @@
+/**
+ * `npm run eval:quantization`: what the formats of converted weights cost the bundled model at each
+ * depth. Writes the figures to quantization.json beside the model and a picture to docs/images, and
+ * prints the tables.
+ *
+ * With `--quick` it measures a tenth of the problems and writes nothing. `--model FOLDER` and
+ * `--images FOLDER` name other places, `--threads N` the threads to compute with. Texts are updated by
+ * report.ts.
+ */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { generatorFor } from 'looplm/data';
+import { Engine } from 'looplm/engine';
+import type { Calibration } from 'looplm/eval';
+import { calibrate, calibrationChunks, mean } from 'looplm/eval';
+import type { LoadedCheckpoint } from 'looplm/model';
+import { loadCheckpoint, loadWeights } from 'looplm/model';
+import type { ConversionSettings } from 'looplm/node';
+import { convertModel, nodeFolder, writeFileAtomic } from 'looplm/node';
+import type { Device } from 'looplm/runtime';
+import { createInlineDevice } from 'looplm/runtime';
+import { Tokenizer } from 'looplm/tokenizer';
+import { bundledDocuments } from './curriculum.js';
+import { figuresToJson } from './evaluation/figures.js';
+import { EVALUATION_SEED, trainedSets } from './evaluation/problem-sets.js';
+import type { QuantizationFigures, VariantFigures } from './evaluation/quantization-figures.js';
+import { QUANTIZATION_FILE } from './evaluation/quantization-figures.js';
+import { VariantTally } from './evaluation/quantization-measure.js';
+import { quantizationChart, quantizationTables } from './evaluation/quantization-report.js';
+import { runScript } from './script.js';
+import { TASKS } from './tasks.js';
+
+/** Held-out problems of each difficulty. */
+const PROBLEMS = 50;
+const QUICK_PROBLEMS = 5;
+
+const CALIBRATION_TOKENS = 16_384;
+const CALIBRATION_SEED = 5;
+
+interface Variant {
+  readonly name: string;
+  readonly settings: ConversionSettings;
+  readonly isCalibrated?: true;
+}
+
+const q4 = (blockSize: 32 | 64 | 128, method: ConversionSettings['method'] & string) =>
+  ({ dtype: 'q4', blockSize, method }) as const;
+
+const VARIANTS: readonly Variant[] = [
+  { name: 'f16', settings: { dtype: 'f16' } },
+  { name: 'q8', settings: { dtype: 'q8' } },
+  { name: 'q4 32', settings: q4(32, 'round-to-nearest') },
+  { name: 'q4 64', settings: q4(64, 'round-to-nearest') },
+  { name: 'q4 128', settings: q4(128, 'round-to-nearest') },
+  { name: 'q4 64 search', settings: q4(64, 'scale-search') },
+  { name: 'q4 64 calibrated', settings: q4(64, 'scale-search'), isCalibrated: true },
+];
+
+/** A variant that is ready to be measured. */
+interface Subject extends Pick<VariantFigures, 'name' | 'sizeBytes' | 'weightError'> {
+  readonly engine: Engine;
+  readonly tally: VariantTally;
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      model: { type: 'string', default: 'models/bundled' },
+      images: { type: 'string', default: 'docs/images' },
+      quick: { type: 'boolean', default: false },
+      threads: { type: 'string', default: '1' },
+    },
+  });
+  const scratch = await mkdtemp(join(tmpdir(), 'looplm-quantization-'));
+  try {
+    await using device = await createInlineDevice({ numThreads: Number(values.threads) });
+    const problems = values.quick ? QUICK_PROBLEMS : PROBLEMS;
+    const figures = await measure(device, values.model, scratch, problems);
+    console.log(quantizationTables(figures));
+    if (values.quick) return;
+    const path = join(values.model, QUANTIZATION_FILE);
+    await writeFileAtomic(path, figuresToJson(figures, fiveDigits));
+    await writeFileAtomic(join(values.images, 'quantization.svg'), quantizationChart(figures));
+    console.log(`Wrote ${path} and a picture to ${values.images}.`);
+  } finally {
+    await rm(scratch, { recursive: true, force: true });
+  }
+}
+
+async function measure(
+  device: Device,
+  model: string,
+  scratch: string,
+  problems: number,
+): Promise<QuantizationFigures> {
+  const folder = nodeFolder(model);
+  const checkpoint = await loadCheckpoint(folder);
+  const tokenizer = Tokenizer.fromJson(JSON.parse(await folder.readText('tokenizer.json')));
+  const encode = (text: string) => tokenizer.encode(text);
+  const calibration = await calibrateOnTraining(device, checkpoint, encode);
+  const calibrationFile = join(scratch, 'calibration.safetensors');
+  await writeFileAtomic(calibrationFile, calibrationChunks(calibration));
+
+  const subjects: Subject[] = [];
+  try {
+    subjects.push(await plainSubject(device, checkpoint));
+    for (const variant of VARIANTS) {
+      subjects.push(await convertedSubject(device, model, scratch, variant, calibrationFile));
+    }
+    const numProblems = await measureAll(subjects, encode, problems);
+    return {
+      provenance: {
+        looplm: versionOf('looplm'),
+        onnxruntime: versionOf('onnxruntime-node'),
+        seed: EVALUATION_SEED,
+        problems: numProblems,
+        calibrationTokens: calibration.numTokens,
+        calibrationSeed: CALIBRATION_SEED,
+      },
+      exitThreshold: checkpoint.config.exitThreshold,
+      variants: subjects.map(({ name, sizeBytes, weightError, tally }) => ({
+        name,
+        sizeBytes,
+        weightError,
+        ...tally.figures(),
+      })),
+    };
+  } finally {
+    for (const { engine } of subjects) await engine.dispose();
+  }
+}
+
+/** What the matrices of the model read in problems such as it was trained on. */
+function calibrateOnTraining(
+  device: Device,
+  { config, weights }: LoadedCheckpoint,
+  encode: (text: string) => readonly number[],
+): Promise<Calibration> {
+  const tasks = Object.values(TASKS);
+  const draw = bundledDocuments({ encode, tasks, totalTrainSteps: 1 });
+  const rng = generatorFor(CALIBRATION_SEED);
+  const documents: number[][] = [];
+  for (let tokens = 0; tokens < CALIBRATION_TOKENS; tokens += documents.at(-1)!.length) {
+    documents.push([...draw(rng, 1).ids]); // at the end of the training all lengths are drawn
+  }
+  return calibrate({ device, config, weights, maxTokens: CALIBRATION_TOKENS }, documents);
+}
+
+async function plainSubject(
+  device: Device,
+  { config, weights }: LoadedCheckpoint,
+): Promise<Subject> {
+  const sizeBytes = [...weights.values()].reduce((sum, { byteLength }) => sum + byteLength, 0);
+  const engine = await Engine.create({ device, config, weights });
+  const tally = new VariantTally(config.exitThreshold);
+  return { name: 'f32', sizeBytes, weightError: 0, engine, tally };
+}
+
+async function convertedSubject(
+  device: Device,
+  model: string,
+  scratch: string,
+  { name, settings, isCalibrated }: Variant,
+  calibration: string,
+): Promise<Subject> {
+  const path = join(scratch, name.replaceAll(' ', '-'));
+  const report = await convertModel(model, path, {
+    ...settings,
+    ...(isCalibrated && { calibration }),
+  });
+  const { config, weights } = await loadWeights(nodeFolder(path));
+  const engine = await Engine.create({ device, config, weights });
+  const tally = new VariantTally(config.exitThreshold);
+  const matrices = report.tensors.filter(({ kind }) => kind === 'matrix');
+  const weightError = mean(matrices.map(({ relativeError }) => relativeError));
+  return { name, sizeBytes: report.sizeBytes, weightError, engine, tally };
+}
+
+/** Traces every problem with every subject, float32 first; returns the number of problems. */
+async function measureAll(
+  subjects: readonly Subject[],
+  encode: (text: string) => readonly number[],
+  count: number,
+): Promise<number> {
+  const sets = trainedSets(encode, count);
+  let numProblems = 0;
+  for (const { task, difficulty, documents } of sets) {
+    for (const { ids, targets } of documents) {
+      const plain = await subjects[0]!.engine.trace(ids);
+      for (const { engine, tally } of subjects) {
+        const trace = engine === subjects[0]!.engine ? plain : await engine.trace(ids);
+        tally.add({ task, targets }, plain, trace);
+      }
+      numProblems++;
+    }
+    console.log(`${task} ${difficulty}: ${documents.length} problems`);
+  }
+  return numProblems;
+}
+
+/** Errors range over powers of ten; counts stay as they are. */
+function fiveDigits(value: number): number {
+  return Number.isInteger(value) ? value : Number(value.toPrecision(5));
+}
+
+function versionOf(name: string): string {
+  return (createRequire(import.meta.url)(`${name}/package.json`) as { version: string }).version;
+}
+
+await runScript(main);
