@@ -33,7 +33,7 @@ interface Flags {
   readonly json?: true;
 }
 
-const DEFAULT_MAX_TOKENS = 16_384;
+const DEFAULT_MAX_TOKENS = 4096;
 
 const EXAMPLES = `
 The text should be of the kind that the model will see: some thousand tokens are enough. Any format of
