@@ -107,6 +107,8 @@ const REASONS: Readonly<Record<string, string>> = {
   EROFS: 'is on a read-only file system. Use another path.',
   EEXIST: 'is in the way: a file is where a folder is needed. Use another path.',
   ENOSPC: 'does not fit: the disk is full. Free some space or use another path.',
+  EDQUOT: 'does not fit: the quota is used up. Free some space or use another path.',
+  EFBIG: 'is larger than a file may be here. Raise the limit or use another path.',
 };
 
 /** @throws FileError that says why the path cannot be read. */

@@ -112,9 +112,9 @@ async function checkSpace(path: string, file: FileHandle, size: number): Promise
   const { blocks } = await file.stat();
   const needed = size - 512 * blocks; // of 512 bytes whatever the file system
   if (needed <= bavail * bsize) return;
-  const gigabytes = (bytes: number) => (bytes / 1e9).toFixed(2);
+  const megabytes = (bytes: number) => (bytes / 1e6).toFixed(1);
   throw new FileError(
     path,
-    `${path} needs ${gigabytes(needed)} GB and the disk has ${gigabytes(bavail * bsize)} GB free. Free some space or use another path.`,
+    `${path} needs ${megabytes(needed)} MB and the disk has ${megabytes(bavail * bsize)} MB free. Free some space or use another path.`,
   );
 }
