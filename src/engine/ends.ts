@@ -3,17 +3,22 @@
  * states to logits.
  */
 import type { Graph } from '../graph/index.js';
-import { buildGraph, cast, gatherRows, input } from '../graph/index.js';
+import { buildGraph, input } from '../graph/index.js';
 import type { GraphWeights, LoopLMConfig } from '../model/index.js';
-import { headParam, parameterSpecs, readout } from '../model/index.js';
-import type { Command, CommandResult, Device, HostTensor, Program } from '../runtime/index.js';
+import { embed, headParam, readout } from '../model/index.js';
+import type {
+  Command,
+  CommandResult,
+  CompileOptions,
+  Device,
+  HostTensor,
+  Program,
+} from '../runtime/index.js';
 import type { BatchEntry } from './runner.js';
 
 /** Token ids i32 `[N]` to `x [N, D]`. */
 function embeddingGraph(config: LoopLMConfig, weights: GraphWeights): Graph {
-  const spec = parameterSpecs(config).find(({ kind }) => kind === 'embedding')!;
-  const rows = gatherRows(weights.table(spec), input('ids', 'i32', ['N']));
-  return buildGraph({ x: rows.dtype === 'f32' ? rows : cast(rows, 'f32') });
+  return buildGraph({ x: embed(config, weights, input('ids', 'i32', ['N'])) });
 }
 
 /** States `h [N, D]` to logits `[N, V]`. */
@@ -100,6 +105,10 @@ export function compileWith(
   device: Device,
   graph: Graph,
   { folder }: GraphWeights,
+  options: Pick<CompileOptions, 'keepsWorkspace'> = {},
 ): Promise<Program> {
-  return device.compile(graph, folder === undefined ? {} : { weightsFolder: folder });
+  return device.compile(graph, {
+    ...options,
+    ...(folder !== undefined && { weightsFolder: folder }),
+  });
 }

@@ -7,7 +7,7 @@
  */
 import { ConfigError } from '../errors.js';
 import type { Graph, Tensor } from '../graph/index.js';
-import { buildGraph, cast, gatherRows, input, matmul, mul, reshape } from '../graph/index.js';
+import { buildGraph, input, matmul, mul, reshape } from '../graph/index.js';
 import type {
   GraphWeights,
   LoopLMConfig,
@@ -19,10 +19,10 @@ import type {
 import {
   batchContext,
   batchForwardFeeds,
+  embed,
   graphWeights,
   loop,
   loopParams,
-  parameterSpecs,
 } from '../model/index.js';
 import type { Command, Device, DeviceBuffer, Program } from '../runtime/index.js';
 import { safetensorsChunks } from '../runtime/index.js';
@@ -150,10 +150,8 @@ function loopGraph(config: LoopLMConfig, weights: GraphWeights, length: number):
 
 /** Token ids i32 `[1, T]` to `x [T, D]`. */
 function embeddingGraph(config: LoopLMConfig, weights: GraphWeights, length: number): Graph {
-  const spec = parameterSpecs(config).find(({ kind }) => kind === 'embedding')!;
   const ids = reshape(input('ids', 'i32', [1, length]), [length]);
-  const rows = gatherRows(weights.table(spec), ids);
-  return buildGraph({ x: rows.dtype === 'f32' ? rows : cast(rows, 'f32') });
+  return buildGraph({ x: embed(config, weights, ids) });
 }
 
 /** The programs and what they have summed up so far. */

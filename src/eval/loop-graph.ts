@@ -24,16 +24,8 @@ import {
   sqrt,
   sub,
 } from '../graph/index.js';
-import type { BatchForwardOptions, LoopLMConfig, ModelWeights } from '../model/index.js';
-import {
-  batchLoopStates,
-  floatWeight,
-  gateLogit,
-  graphWeights,
-  headParam,
-  loopParams,
-  readout,
-} from '../model/index.js';
+import type { BatchForwardOptions, GraphWeights, LoopLMConfig } from '../model/index.js';
+import { batchLoopStates, gateLogit, headParam, loopParams, readout } from '../model/index.js';
 
 /** Outputs of the graph, each `[R, M]` for M chosen positions; `[R-1, M]` where loops are compared. */
 export const LOOP_OUTPUTS = [
@@ -52,18 +44,16 @@ export const LOOP_OUTPUTS = [
  */
 export function loopGraph(
   config: LoopLMConfig,
-  weights: ModelWeights,
+  weights: GraphWeights,
   options: BatchForwardOptions,
 ): Graph {
-  const { leaf } = graphWeights(weights);
+  const { leaf } = weights;
   const params = loopParams(config, leaf);
   const head = headParam(config, leaf);
   const chosen = input('chosen', 'i32', ['M']);
   const targets = input('targets', 'i32', ['M']);
 
-  const states = batchLoopStates(config, (spec) => floatWeight(leaf(spec)), options).map((h) =>
-    gatherRows(h, chosen),
-  ); // [M, D]
+  const states = batchLoopStates(config, weights, options).map((h) => gatherRows(h, chosen)); // [M, D]
   const logits = states.map((h) => readout(h, head)); // [M, V]
   const logProbs = logits.map(logSoftmax);
   const best = logits.map(argmax);

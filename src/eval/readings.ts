@@ -9,7 +9,8 @@
 import type { TrainingBatch, TrainingDocument } from '../data/index.js';
 import { IGNORED_TARGET, packDocuments } from '../data/index.js';
 import { assert, ConfigError } from '../errors.js';
-import type { LoopLMConfig, ModelWeights } from '../model/index.js';
+import type { GraphWeights, LoopLMConfig, ModelWeights } from '../model/index.js';
+import { graphWeights } from '../model/index.js';
 import { batchForwardFeeds } from '../model/index.js';
 import type { CommandResult, Device, HostTensor } from '../runtime/index.js';
 import { LOOP_OUTPUTS, loopGraph } from './loop-graph.js';
@@ -45,7 +46,7 @@ export interface LoopReadings {
 export interface ReadLoopsOptions {
   readonly device: Device;
   readonly config: LoopLMConfig;
-  readonly weights: ModelWeights;
+  readonly weights: ModelWeights | GraphWeights;
   /** Loops to run; default the model's own. More than it was trained with is allowed. */
   readonly numLoops?: number;
   /** Rows of a batch. Default 16. */
@@ -82,7 +83,12 @@ export async function* readLoopsByBatch(
   const { device, config, weights, rows = 16, length = 128, split = false } = options;
   const numLoops = options.numLoops ?? config.numLoops;
   if (!split) checkLengths(documents, length);
-  const program = await device.compile(loopGraph(config, weights, { rows, length, numLoops }));
+  const source = 'leaf' in weights ? weights : graphWeights(weights);
+  const graph = loopGraph(config, source, { rows, length, numLoops });
+  const program = await device.compile(
+    graph,
+    source.folder === undefined ? {} : { weightsFolder: source.folder },
+  );
   try {
     for (const { batch, labels, documentsDone } of packLabels(documents, rows, length, split)) {
       const chosen = labels.map(({ flatPosition }) => flatPosition);

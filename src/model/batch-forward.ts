@@ -9,6 +9,7 @@
 import type { Tensor } from '../graph/index.js';
 import {
   and,
+  cast,
   constant,
   equal,
   gatherRows,
@@ -20,8 +21,8 @@ import {
 import type { LoopLMConfig } from './config.js';
 import type { LoopContext } from './loop-lm.js';
 import { loop, loopParams, selfAttention } from './loop-lm.js';
-import type { ParameterSpec } from './params.js';
 import { parameterSpecs } from './params.js';
+import type { GraphWeights } from './weights.js';
 import { ropeAngles } from './rope-angles.js';
 
 export interface BatchForwardOptions {
@@ -39,20 +40,20 @@ export interface BatchForwardOptions {
  * h of every loop, `[B*T, D]` each. The graph gets the inputs `ids` and `segments`, i32 `[B, T]`, and
  * `cos` and `sin`, `[B*T, 1, Dh/2]`; `batchForwardFeeds` makes them.
  *
- * @param leaf - gives the tensor of a parameter, the same one each time it is asked
+ * @param weights - gives each weight, the same one each time it is asked
  */
 export function batchLoopStates(
   config: LoopLMConfig,
-  leaf: (spec: ParameterSpec) => Tensor,
+  weights: GraphWeights,
   options: BatchForwardOptions,
 ): readonly Tensor[] {
   const { rows, length, numLoops = config.numLoops } = options;
   const ids = reshape(input('ids', 'i32', [rows, length]), [rows * length]);
-  const params = loopParams(config, leaf);
+  const params = loopParams(config, weights.leaf);
   const context = batchContext(config, options);
   const pass = ([x]: readonly Tensor[]) => loop(x!, params, context);
   const states: Tensor[] = [];
-  let h = gatherRows(leaf(embeddingSpec(config)), ids);
+  let h = embed(config, weights, ids);
   for (let loopIndex = 0; loopIndex < numLoops; loopIndex++) {
     h = options.recomputesLoops ? recompute(pass, [h]) : pass([h]);
     states.push(h);
@@ -105,8 +106,11 @@ export function batchForwardFeeds(
   } as const;
 }
 
-function embeddingSpec(config: LoopLMConfig): ParameterSpec {
-  return parameterSpecs(config).find(({ kind }) => kind === 'embedding')!;
+/** Rows of the embedding in float32. @param ids - i32 `[N]` */
+export function embed(config: LoopLMConfig, weights: GraphWeights, ids: Tensor): Tensor {
+  const spec = parameterSpecs(config).find(({ kind }) => kind === 'embedding')!;
+  const rows = gatherRows(weights.table(spec), ids);
+  return rows.dtype === 'f32' ? rows : cast(rows, 'f32');
 }
 
 /** Scores that hide later positions and other documents: 0 or a large negative, `[B, 1, T, T]`. */

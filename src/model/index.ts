@@ -3,7 +3,7 @@
  * it to a graph. Knows no device, no training and no generation.
  */
 export type { BatchForwardOptions, PackedInputs } from './batch-forward.js';
-export { batchContext, batchForwardFeeds, batchLoopStates } from './batch-forward.js';
+export { batchContext, batchForwardFeeds, batchLoopStates, embed } from './batch-forward.js';
 export type {
   LoadedCheckpoint,
   OpenCheckpoint,

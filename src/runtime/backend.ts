@@ -8,6 +8,7 @@ import type { DType } from '../graph/index.js';
 import type {
   Command,
   CommandResult,
+  CompileOptions,
   DeviceBuffer,
   DeviceOptions,
   HostTensor,
@@ -16,10 +17,9 @@ import type {
   Program,
 } from './device.js';
 
-/** An ONNX model, with the content of the one file of weights it may refer to or the folder of several. */
-export interface SerializedModel {
+/** An ONNX model, with the content of the one file of weights it may refer to, or the folder of several. */
+export interface SerializedModel extends CompileOptions {
   readonly bytes: Uint8Array;
-  readonly weightsFolder?: string;
   readonly external?: { readonly location: string; readonly bytes: Uint8Array };
 }
 

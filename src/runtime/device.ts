@@ -131,6 +131,12 @@ export interface DeviceOptions {
 export interface CompileOptions {
   /** Folder of the files that parameters name. Not behind a symbolic link that leads out of it. */
   readonly weightsFolder?: string;
+  /**
+   * Whether the program keeps the memory of its intermediate values for the next run. Default true:
+   * faster where one program runs again and again. Of many programs that run in turn each would keep
+   * its own.
+   */
+  readonly keepsWorkspace?: boolean;
 }
 
 export interface Device {

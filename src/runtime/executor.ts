@@ -156,10 +156,10 @@ export class Executor implements Backend {
     return result;
   }
 
-  async #compile({ bytes, external, weightsFolder }: SerializedModel): Promise<Program> {
+  async #compile({ bytes, external, ...compile }: SerializedModel): Promise<Program> {
     const { device, numThreads } = this.#options;
     const options = {
-      ...sessionOptions(device, numThreads, weightsFolder),
+      ...sessionOptions(device, numThreads, compile),
       ...(external && { externalData: [{ path: external.location, data: external.bytes }] }),
     };
     const session = await this.#ort.InferenceSession.create(bytes, options).catch((cause) => {

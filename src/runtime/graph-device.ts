@@ -66,9 +66,8 @@ class GraphDevice implements Device {
     this.#backend = backend;
   }
 
-  async compile(graph: Graph, { weightsFolder }: CompileOptions = {}): Promise<Program> {
-    const model = serialize(graph, this.kind);
-    return this.#live().compile(weightsFolder === undefined ? model : { ...model, weightsFolder });
+  async compile(graph: Graph, options: CompileOptions = {}): Promise<Program> {
+    return this.#live().compile({ ...serialize(graph, this.kind), ...options });
   }
 
   async allocate(dtype: DType, dims: readonly number[]): Promise<DeviceBuffer> {

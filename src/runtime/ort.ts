@@ -7,6 +7,7 @@
  */
 import type * as Ort from 'onnxruntime-node';
 import type { DType, TensorData } from '../graph/index.js';
+import type { CompileOptions } from './device.js';
 
 export type OrtModule = Pick<typeof Ort, 'InferenceSession' | 'Tensor'>;
 export type OrtSession = Ort.InferenceSession;
@@ -52,12 +53,11 @@ export function elementsOf(tensor: OrtTensor): TensorData {
 
 /**
  * Options of a session on `device`; `numThreads` undefined leaves the choice to ONNX Runtime.
- * `weightsFolder` is where a model that arrives as bytes finds the files it names.
  */
 export function sessionOptions(
   device: 'cpu' | 'webgpu',
   numThreads: number | undefined,
-  weightsFolder: string | undefined,
+  { weightsFolder, keepsWorkspace = true }: CompileOptions,
 ): Ort.InferenceSession.SessionOptions {
   return {
     executionProviders: [device],
@@ -65,9 +65,8 @@ export function sessionOptions(
     interOpNumThreads: 1,
     executionMode: 'sequential',
     graphOptimizationLevel: 'all',
-    // Programs run again and again with the same shapes: keep their memory and its plan.
-    enableCpuMemArena: true,
-    enableMemPattern: true,
+    enableCpuMemArena: keepsWorkspace,
+    enableMemPattern: keepsWorkspace,
     logSeverityLevel: 3,
     // Idle threads that spin take the cores from the other sessions of the same model.
     extra: {

@@ -111,7 +111,7 @@ export function objectiveGraph(config: LoopLMConfig, options: ObjectiveOptions):
   const labels = where(counted, targets, intScalar(0));
 
   const recomputesLoops = options.recompute === 'loop';
-  const states = batchLoopStates(config, leaf, { rows, length, recomputesLoops });
+  const states = batchLoopStates(config, { leaf, table: leaf }, { rows, length, recomputesLoops });
   const head = headParam(config, leaf);
   const params = loopParams(config, leaf);
   const correct = states.map((h) => cast(equal(argmax(readout(h, head)), labels), 'f32'));

@@ -9,8 +9,8 @@ import { trainedSets } from '../../../recipes/bundled/evaluation/problem-sets.js
 import type { TrainingDocument } from '../../data/index.js';
 import { ConfigError } from '../../errors.js';
 import type { LoopReadings } from '../../eval/index.js';
-import type { LoadedCheckpoint } from '../../model/index.js';
-import { loadCheckpoint } from '../../model/index.js';
+import type { LoadedWeights } from '../../model/index.js';
+import { loadWeights } from '../../model/index.js';
 import { createNodeDevice, nodeFolder, readTextFile } from '../../platform/node/index.js';
 import { loadTokenizer } from '../../loop-lm.js';
 import type { Tokenizer } from '../../tokenizer/index.js';
@@ -77,7 +77,7 @@ interface Figures {
 
 async function evaluate(flags: Flags, io: CliIo): Promise<void> {
   const folder = nodeFolder(modelPath(flags));
-  const checkpoint = await loadCheckpoint(folder);
+  const checkpoint = await loadWeights(folder);
   noteIgnoredKeys(checkpoint.ignoredKeys, io);
   const tokenizer = await loadTokenizer(folder);
   const groups = await groupsOf(flags, checkpoint, tokenizer);
@@ -91,7 +91,7 @@ async function evaluate(flags: Flags, io: CliIo): Promise<void> {
 
 async function groupsOf(
   { data, problems }: Flags,
-  { config }: LoadedCheckpoint,
+  { config }: LoadedWeights,
   tokenizer: Tokenizer | undefined,
 ): Promise<Group[]> {
   if (data !== undefined) {
@@ -116,7 +116,7 @@ async function measure(
   groups: readonly Group[],
   threshold: number,
   flags: Flags,
-  { config, weights }: LoadedCheckpoint,
+  { config, weights }: LoadedWeights,
 ): Promise<Figures[]> {
   const { readLoops } = await import('../../eval/index.js');
   const documents = groups.flatMap((group) => group.documents);

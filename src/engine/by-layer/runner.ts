@@ -65,7 +65,7 @@ export class LayerRunner implements Runner {
     const ends = await ModelEnds.create(device, config, weights);
     const programs: Program[] = [];
     for (const graph of layerGraphs(config, weights)) {
-      programs.push(await compileWith(device, graph, weights));
+      programs.push(await compileWith(device, graph, weights, { keepsWorkspace: false }));
     }
     const store = await device.createKvStore({
       numLayers: config.numHiddenLayers,
