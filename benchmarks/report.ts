@@ -6,6 +6,7 @@ import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { writeFileAtomic } from 'looplm/node';
 import { z } from 'zod';
+import { llamaCppFields, reportText } from './llama-cpp/report.js';
 
 const provenance = {
   title: z.string(),
@@ -47,7 +48,9 @@ const generateSchema = z.object({
   ),
 });
 
-type Header = z.infer<typeof trainStepSchema> | z.infer<typeof generateSchema>;
+const llamaCppSchema = z.object({ ...provenance, ...llamaCppFields });
+
+type Header = z.infer<z.ZodObject<typeof provenance>>;
 
 async function readResult<T>(name: string, schema: z.ZodType<T>): Promise<T> {
   const path = resolve('benchmarks', 'results', `${name}.json`);
@@ -69,6 +72,7 @@ function table(columns: readonly string[], rows: readonly (readonly string[])[])
 
 const trainStep = await readResult('train-step', trainStepSchema);
 const generate = await readResult('generate', generateSchema);
+const llamaCpp = await readResult('llama-cpp', llamaCppSchema);
 const sides = Object.keys(trainStep.cases[0]!.secondsPerStep);
 
 const text = `# Benchmarks
@@ -117,6 +121,12 @@ ${table(
     `${(100 * entry.shareOfIdeal).toFixed(0)} %`,
   ]),
 )}
+
+${header(llamaCpp)}
+Both sides run random weights of the same shape; what counts as a body and as a share of the memory's
+read rate is in \`benchmarks/llama-cpp/README.md\`. \`npm run bench:llama-cpp\`
+
+${reportText(llamaCpp)}
 `;
 await writeFileAtomic(resolve('docs', 'benchmarks.md'), text);
 process.stdout.write('wrote docs/benchmarks.md\n');

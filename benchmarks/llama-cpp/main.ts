@@ -7,6 +7,7 @@
  */
 import { execFileSync } from 'node:child_process';
 import { fileExists } from 'looplm/node';
+import { busyFraction } from '../lib/busy.js';
 import type { RawRounds, Variant } from '../lib/harness.js';
 import { alternate, median, provenance, writeResult } from '../lib/harness.js';
 import type { MemoryReadTest } from '../lib/memory-read.js';
@@ -56,6 +57,7 @@ function variantsOf(llama: Peer, looplm: Peer, memory: MemoryReadTest): readonly
   };
   const prefill = { ask: 'prefill', numTokens: PREFILL_TOKENS } as const;
   return [
+    { name: 'busy', measure: busyFraction },
     { name: 'memory', measure: () => memory.gigabytesPerSecond() },
     ...CONTEXTS.flatMap(decode),
     variant('llama.cpp', llama, { ...prefill, variant: 'flash' }),

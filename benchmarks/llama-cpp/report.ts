@@ -17,7 +17,10 @@ const pairSchema = z.object({
   looplm: z.string(),
   llama: z.string(),
   setup: z.string(),
+  /** What two threads that only read reach, best round. */
   gigabytesPerSecond: z.number(),
+  /** Time of the processors that went elsewhere, 0 to 1. */
+  busyFraction: z.number(),
   decode: z.array(decodeSchema),
   prefill: z.object({
     llamaTokensPerSecond: z.number(),
@@ -127,6 +130,9 @@ export function reportText({ pairs, goals }: Result): string {
       value >= goal ? 'met' : 'missed',
     ]),
   );
-  const setups = pairs.map(({ llama, setup }) => `${llama}: ${setup}.`).join(' ');
-  return [decode, prefill, goalTable, setups].join('\n\n');
+  const notes = pairs.map(
+    ({ llama, setup, busyFraction }) =>
+      `With ${llama}: ${setup}; while all waited, the processors were ${share(busyFraction)} busy.`,
+  );
+  return [decode, prefill, goalTable, notes.join(' ')].join('\n\n');
 }
