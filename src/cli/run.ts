@@ -7,6 +7,7 @@
  */
 import { Command, CommanderError } from 'commander';
 import { LoopLMError } from '../errors.js';
+import { packageVersion } from '../platform/node/index.js';
 import { registerCalibrate } from './commands/calibrate.js';
 import { registerChat } from './commands/chat.js';
 import { registerConvert } from './commands/convert.js';
@@ -20,7 +21,6 @@ import { registerTrace } from './commands/trace.js';
 import { registerTrain } from './commands/train.js';
 import type { CliIo } from './io.js';
 import { InterruptedError } from './io.js';
-import { packageVersion } from './version.js';
 
 const REGISTER = [
   registerDemo,

@@ -80,7 +80,7 @@ export function syntheticTokenizerFiles(vocabSize: number): Readonly<Record<stri
 
 /** The bytes, then every token followed by every byte, until there are `numTokens`. */
 function enumerateMerges(numTokens: number) {
-  const bytes = [...new Set([...toByteAlphabet(USUAL), ...BYTE_ALPHABET])];
+  const bytes = [...new Set([...Array.from(toByteAlphabet(USUAL)), ...BYTE_ALPHABET])];
   const tokens = [...bytes];
   const merges: (readonly [string, string])[] = [];
   for (const left of tokens) {

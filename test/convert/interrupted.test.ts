@@ -28,8 +28,16 @@ const source = join(temporary, 'source');
 const SETTINGS = { dtype: 'q4', method: 'round-to-nearest' } as const;
 const commandTo = (target: string) => [
   MAIN,
-  ...['convert', source, '--out', target, '--dtype', 'q4', '--method', 'round-to-nearest'],
+  'convert',
+  source,
+  '--out',
+  target,
+  '--dtype',
+  'q4',
+  '--method',
+  'round-to-nearest',
 ];
+
 /** 60 MB in bf16, in some hundred pieces. */
 const SMALL = {
   ...MIDDLE,

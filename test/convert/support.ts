@@ -9,16 +9,17 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll } from 'vitest';
 import type { LoopLMConfig } from '../../src/model/index.js';
+import type * as Platform from '../../src/platform/node/index.js';
 
 const entry = new URL('../../dist/src/platform/node/index.js', import.meta.url);
 if (!existsSync(entry)) throw new Error('dist/ is missing: run `npm run build` first.');
-const node = (await import(entry.href)) as typeof import('../../src/platform/node/index.js');
+const node = (await import(entry.href)) as typeof Platform;
 
 export const { convertModel, convertedFolder, writeRandomCheckpoint } = node;
 /** Address of the compiled platform, for scripts in child processes. */
 export const NODE_ENTRY = entry.href;
 
-export const repositoryPath = (path: string): string =>
+const repositoryPath = (path: string): string =>
   fileURLToPath(new URL(`../../${path}`, import.meta.url));
 
 export const FIXTURES = ['tiny-mha', 'tiny-gqa-tied'] as const;

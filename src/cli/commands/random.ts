@@ -2,10 +2,10 @@
  * `looplm random`: a checkpoint of random weights in the exact shapes of a model, to try sizes with.
  */
 import { type Command, Option } from 'commander';
-import { CheckpointError } from '../../errors.js';
+import { CheckpointError, ConfigError } from '../../errors.js';
 import type { LoopLMConfig } from '../../model/index.js';
 import { parseModelConfig } from '../../model/index.js';
-import { readTextFile, writeRandomCheckpoint } from '../../platform/node/index.js';
+import { fileExists, readTextFile, writeRandomCheckpoint } from '../../platform/node/index.js';
 import { MIN_SYNTHETIC_VOCAB, syntheticTokenizerFiles } from '../../tokenizer/index.js';
 import { openByteProgress } from '../byte-progress.js';
 import type { CliIo } from '../io.js';
@@ -104,13 +104,20 @@ async function random(folder: string, flags: Flags, io: CliIo): Promise<void> {
 }
 
 async function readShape(path: string): Promise<LoopLMConfig> {
+  const names = Object.keys(SHAPES).join(', ');
+  if (!(await fileExists(path))) {
+    throw new ConfigError(
+      'shape',
+      `The shape is ${path}; it must be one of ${names}, or the path of a config.json.`,
+    );
+  }
   const text = await readTextFile(path);
   let json: unknown;
   try {
     json = JSON.parse(text);
   } catch (cause) {
     throw new CheckpointError(
-      `${path} is not valid JSON. Give ${Object.keys(SHAPES).join(', ')}, or the path of a config.json.`,
+      `${path} is not valid JSON. Give ${names}, or the path of a config.json.`,
       { cause },
     );
   }

@@ -16,16 +16,14 @@ export interface TaskPoolOptions {
   readonly signal?: AbortSignal;
 }
 
-type Reply<Result> =
-  | { readonly result: Result }
-  | { readonly path?: string; readonly message: string };
+type Reply = { readonly result: unknown } | { readonly path?: string; readonly message: string };
 
 /**
- * Runs all tasks; results arrive in the order in which they are done.
+ * Runs all tasks and returns their results in the order of the tasks.
  *
  * @param entry - the compiled entry file of the worker.
  * @param shared - what every thread is given at its start.
- * @param onResult - the next task of the thread that sent the result waits for it.
+ * @param onResult - called as tasks are done, in any order.
  * @throws CheckpointError or FileError that a task threw, what `onResult` throws, or the signal's
  *   reason.
  */
@@ -33,12 +31,13 @@ export async function runTasks<Task, Result>(
   entry: URL,
   shared: unknown,
   tasks: readonly Task[],
-  onResult: (result: Result, task: Task) => Promise<void> | void,
+  onResult: (result: Result, task: Task) => void,
   { numWorkers = availableParallelism(), signal }: TaskPoolOptions = {},
-): Promise<void> {
+): Promise<Result[]> {
   checkNumWorkers(numWorkers);
   signal?.throwIfAborted();
-  const queue = tasks.values();
+  const queue = tasks.entries();
+  const results: Result[] = [];
   const threads = Array.from({ length: Math.min(numWorkers, tasks.length) }, () => {
     // Flags of the process, such as --input-type, need not suit the worker.
     return new Worker(entry, { workerData: shared, execArgv: [] });
@@ -50,9 +49,14 @@ export async function runTasks<Task, Result>(
   signal?.addEventListener('abort', abort);
   try {
     const work = threads.map(async (thread) => {
-      for (const task of queue) await onResult(await ask<Result>(thread, task), task);
+      for (const [index, task] of queue) {
+        const result = (await ask(thread, task)) as Result;
+        results[index] = result;
+        onResult(result, task);
+      }
     });
     await Promise.race([Promise.all(work), aborted]);
+    return results;
   } finally {
     signal?.removeEventListener('abort', abort);
     await Promise.all(threads.map((thread) => thread.terminate()));
@@ -60,21 +64,19 @@ export async function runTasks<Task, Result>(
 }
 
 /** Answers tasks, in a worker's entry file. `make` is given what `runTasks` shares. */
-export function serveTasks<Shared, Task, Result>(
-  make: (shared: Shared) => (task: Task) => Result,
-): void {
+export function serveTasks(make: (shared: never) => (task: never) => unknown): void {
   const port = parentPort;
   assert(port, 'tasks are served in a worker thread only');
-  const work = make(workerData as Shared);
-  port.on('message', (task: Task) => {
+  const work = make(workerData as never);
+  port.on('message', (task) => {
     try {
-      port.postMessage({ result: work(task) } satisfies Reply<Result>);
+      port.postMessage({ result: work(task as never) } satisfies Reply);
     } catch (error) {
       // Errors lose their class on the way; those of the user are told apart by their fields.
-      if (error instanceof FileError)
-        port.postMessage({ path: error.path, message: error.message });
-      else if (error instanceof CheckpointError) port.postMessage({ message: error.message });
-      else throw error;
+      if (!(error instanceof FileError || error instanceof CheckpointError)) throw error;
+      const { message } = error;
+      const reply: Reply = error instanceof FileError ? { path: error.path, message } : { message };
+      port.postMessage(reply);
     }
   });
 }
@@ -88,9 +90,9 @@ export function checkNumWorkers(numWorkers: number): void {
   );
 }
 
-function ask<Result>(thread: Worker, task: unknown): Promise<Result> {
+function ask(thread: Worker, task: unknown): Promise<unknown> {
   return new Promise((resolve, reject) => {
-    const onMessage = (reply: Reply<Result>) => {
+    const onMessage = (reply: Reply) => {
       settle();
       if ('result' in reply) resolve(reply.result);
       else if (reply.path === undefined) reject(new CheckpointError(reply.message));

@@ -118,8 +118,9 @@ export async function runConversion(
   try {
     const others = await findFinished(path, prepared.key); // of the process that we waited for
     const report = others ?? (await fill(prepared, partial, options, start));
-    if (!others)
+    if (report !== others) {
       await rename(partial.model, path).catch((cause: unknown) => failWrite(path, cause));
+    }
     await partial.remove();
     return report;
   } catch (error) {

@@ -67,9 +67,7 @@ async function convertPieces(
 ): Promise<PieceResult[]> {
   const totalBytes = pieces.reduce((sum, piece) => sum + sourceBytes(piece), 0);
   let doneBytes = 0;
-  const results: PieceResult[] = [];
   const onResult = (result: PieceResult, piece: Piece) => {
-    results[piece.index] = result;
     if (result.sha256 !== piece.known?.sha256) journal.note(piece.index, result);
     doneBytes += sourceBytes(piece);
     progress?.({ doneBytes, totalBytes });
@@ -79,8 +77,7 @@ async function convertPieces(
     return known ? { ...piece, known } : piece;
   });
   const entry = new URL('../convert-worker.js', import.meta.url);
-  await runTasks(entry, context, tasks, onResult, pool);
-  return results;
+  return runTasks(entry, context, tasks, onResult, pool);
 }
 
 function sourceBytes({ rows, columns, source }: Piece): number {
