@@ -320,6 +320,17 @@ const rows: readonly OpCase[] = [
     },
     ([x, cos, sin]) => g.rope(x, cos, sin),
   ),
+  opCase(
+    'rope',
+    'heads of a row share an angle',
+    fc.tuple(size, size, size),
+    ([rows, heads, half]) => [
+      reals([rows, heads, 2 * half]),
+      reals([rows, 1, half]),
+      reals([rows, 1, half]),
+    ],
+    ([x, cos, sin]) => g.rope(x, cos, sin),
+  ),
 ];
 
 const passing: readonly OpCase[] = [
