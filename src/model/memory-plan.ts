@@ -110,14 +110,19 @@ function weightBytes(
       held += multipliedBytes(spec, formatOf(spec, format));
       continue;
     }
-    mapped += elementCount(spec.shape) * (format.embedding.dtype === 'f16' ? 2 : 4);
+    mapped += tableBytes(spec, format);
     if (config.tieWordEmbeddings) held += multipliedBytes(spec, format.head);
   }
   return { held, mapped };
 }
 
+/** Bytes of an embedding, which stays as it is stored. */
+export function tableBytes({ shape }: ParameterSpec, { embedding }: ModelFormat): number {
+  return elementCount(shape) * (embedding.dtype === 'f16' ? 2 : 4);
+}
+
 /** Bytes of a weight as ONNX Runtime packs it for products. */
-function multipliedBytes({ shape }: ParameterSpec, format: WeightFormat): number {
+export function multipliedBytes({ shape }: ParameterSpec, format: WeightFormat): number {
   // Half precision is computed in single.
   if (format.kind === 'float') return 4 * elementCount(shape);
   const [outputs, inputs] = shape as readonly [number, number];
@@ -131,8 +136,8 @@ function workspace(config: LoopLMConfig, { context }: MemoryNeeds): number {
   const { numAttentionHeads: H, numKeyValueHeads: K, headDim } = config;
   const N = Math.min(PREFILL_TOKENS, context);
   const activations = N * (8 * D + 2 * (H + 2 * K) * headDim + 5 * F);
-  const gathered = 2 * K * headDim * context;
-  const scores = 3 * H * Math.min(N * context, 2 ** 25 / H);
+  const gathered = 2 * Math.max(Math.min(K * headDim * context, 2 ** 23), headDim * context);
+  const scores = 3 * Math.max(Math.min(H * N * context, 2 ** 23), (H / K) * context);
   return 4 * (activations + gathered + scores + 4 * V);
 }
 

@@ -23,6 +23,12 @@ export interface SerializedModel extends CompileOptions {
   readonly external?: { readonly location: string; readonly bytes: Uint8Array };
 }
 
+/** `attentionGraph` compiled for all heads, and for one kv head with its query heads. */
+export interface AttentionPrograms {
+  readonly all: Program;
+  readonly one: Program;
+}
+
 export interface DeviceStats {
   readonly buffers: number;
   readonly bytes: number;
@@ -35,8 +41,8 @@ export interface Backend {
   allocate(dtype: DType, dims: readonly number[]): Promise<DeviceBuffer>;
   upload(tensor: HostTensor): Promise<DeviceBuffer>;
   download(buffer: DeviceBuffer): Promise<HostTensor>;
-  /** @param program - `attentionGraph`, compiled; the store owns it */
-  createKvStore(spec: KvStoreSpec, program: Program): Promise<KvStore>;
+  /** @param programs - the store owns them */
+  createKvStore(spec: KvStoreSpec, programs: AttentionPrograms): Promise<KvStore>;
   free(target: DeviceBuffer | Program | KvStore): Promise<void>;
   submit(commands: readonly Command[]): Promise<readonly CommandResult[]>;
   stats(): Promise<DeviceStats>;

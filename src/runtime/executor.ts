@@ -10,7 +10,13 @@ import { DisposedError, ShapeError, UnsupportedError } from '../errors.js';
 import type { DType, TensorData } from '../graph/index.js';
 import type { AttentionFeeds, SpawnHelper } from './attention/index.js';
 import { KvMemory, PagedAttention } from './attention/index.js';
-import type { Backend, BackendOptions, DeviceStats, SerializedModel } from './backend.js';
+import type {
+  AttentionPrograms,
+  Backend,
+  BackendOptions,
+  DeviceStats,
+  SerializedModel,
+} from './backend.js';
 import type {
   Command,
   CommandResult,
@@ -52,7 +58,7 @@ type KeptValues = Map<string, Stored>;
 
 interface OpenStore {
   readonly attention: PagedAttention;
-  readonly program: number;
+  readonly programs: AttentionPrograms;
 }
 
 export class Executor implements Backend {
@@ -88,7 +94,7 @@ export class Executor implements Backend {
     return this.#inTurn(() => toHost(this.#stored(buffer), true));
   }
 
-  createKvStore(spec: KvStoreSpec, program: Program): Promise<KvStore> {
+  createKvStore(spec: KvStoreSpec, programs: AttentionPrograms): Promise<KvStore> {
     return this.#inTurn(() => {
       if (this.#options.device !== 'cpu') {
         throw new UnsupportedError('paged keys and values are kept on device "cpu" only.');
@@ -97,9 +103,10 @@ export class Executor implements Backend {
         numThreads: this.#options.numThreads ?? 1,
         ...(this.#spawnHelper && { spawnHelper: this.#spawnHelper }),
       });
-      const run = (feeds: AttentionFeeds) => this.#attendMany(program.id, spec, feeds);
+      const run = (feeds: AttentionFeeds) =>
+        this.#attendMany(programs[feeds.heads].id, spec.headDim, feeds);
       const id = this.#nextId++;
-      this.#stores.set(id, { attention: new PagedAttention(memory, run), program: program.id });
+      this.#stores.set(id, { attention: new PagedAttention(memory, run), programs });
       return { id, spec };
     });
   }
@@ -108,14 +115,11 @@ export class Executor implements Backend {
     return this.#inTurn(async () => {
       if (this.#buffers.delete(target.id)) return;
       const store = this.#stores.get(target.id);
-      if (store) {
-        this.#stores.delete(target.id);
-        store.attention.memory.dispose();
-      }
-      const programId = store ? store.program : target.id;
-      const { session } = this.#program(programId);
-      this.#programs.delete(programId);
-      await session.release();
+      if (!store) return this.#release(target.id);
+      this.#stores.delete(target.id);
+      store.attention.memory.dispose();
+      await this.#release(store.programs.all.id);
+      await this.#release(store.programs.one.id);
     });
   }
 
@@ -212,13 +216,13 @@ export class Executor implements Backend {
   /** Attention as a program, for many rows. */
   async #attendMany(
     programId: number,
-    { numKvHeads, headDim }: KvStoreSpec,
+    headDim: number,
     { q, keys, values, bias, numRows, length }: AttentionFeeds,
   ): Promise<Float32Array> {
     const { label, session } = this.#program(programId);
     const tensor = (dims: readonly number[], data: Float32Array) =>
       toOrtTensor(this.#ort, 'f32', dims, data);
-    const cached = [numKvHeads, length, headDim];
+    const cached = [keys.length / (length * headDim), length, headDim];
     const feeds = {
       q: tensor([numRows, q.length / numRows], q),
       keys: tensor(cached, keys),
@@ -335,6 +339,12 @@ export class Executor implements Backend {
     const stored = this.#buffers.get(buffer.id);
     if (!stored) throw new DisposedError(`device buffer ${buffer.id}`);
     return stored;
+  }
+
+  async #release(programId: number): Promise<void> {
+    const { session } = this.#program(programId);
+    this.#programs.delete(programId);
+    await session.release();
   }
 
   #program(id: number): CompiledProgram {

@@ -83,11 +83,15 @@ class GraphDevice implements Device {
   }
 
   async createKvStore(spec: KvStoreSpec): Promise<KvStore> {
-    const program = await this.compile(attentionGraph(spec));
+    const { numHeads, numKvHeads } = spec;
+    const oneHead = { ...spec, numHeads: numHeads / numKvHeads, numKvHeads: 1 };
+    const all = await this.compile(attentionGraph(spec), { keepsWorkspace: false });
+    const one = await this.compile(attentionGraph(oneHead), { keepsWorkspace: false });
     try {
-      return await this.#live().createKvStore(spec, program);
+      return await this.#live().createKvStore(spec, { all, one });
     } catch (error) {
-      await this.free(program);
+      await this.free(all);
+      await this.free(one);
       throw error;
     }
   }

@@ -7,7 +7,7 @@
  * Which kind of worker carries the messages is the business of `Link`, one per platform.
  */
 import type { DType } from '../graph/index.js';
-import type { Backend, DeviceStats, SerializedModel } from './backend.js';
+import type { AttentionPrograms, Backend, DeviceStats, SerializedModel } from './backend.js';
 import type {
   Command,
   CommandResult,
@@ -92,8 +92,8 @@ export class RemoteBackend implements Backend {
     return this.#call('download', [buffer]);
   }
 
-  createKvStore(spec: KvStoreSpec, program: Program): Promise<KvStore> {
-    return this.#call('createKvStore', [spec, program]);
+  createKvStore(spec: KvStoreSpec, programs: AttentionPrograms): Promise<KvStore> {
+    return this.#call('createKvStore', [spec, programs]);
   }
 
   free(target: DeviceBuffer | Program | KvStore): Promise<void> {

@@ -3,5 +3,5 @@ export type { HelperStart, SpawnHelper } from './helper.js';
 export { serveAttention } from './helper.js';
 export type { AttentionBatch, KvMemorySpec } from './kv-memory.js';
 export { KvMemory } from './kv-memory.js';
-export type { AttentionFeeds } from './paged-attention.js';
+export type { AttentionFeeds, AttentionLimits } from './paged-attention.js';
 export { attentionGraph, PagedAttention } from './paged-attention.js';

@@ -184,16 +184,27 @@ export class KvMemory {
     }
   }
 
-  /** Reads the first `length` positions of a table into `out`, `[K, length, Dh]`, widened to f32. */
-  gather(layerIndex: number, table: Int32Array, length: number, out: GatheredRows): void {
+  /**
+   * Reads the first `length` positions of a table into `out`, `[K, length, Dh]`, widened to f32.
+   *
+   * @param heads - only these kv heads, the first and how many; default all
+   */
+  gather(
+    layerIndex: number,
+    table: Int32Array,
+    length: number,
+    out: GatheredRows,
+    heads: readonly [first: number, count: number] = [0, this.spec.numKvHeads],
+  ): void {
     const { kernel, tables, first, second } = this.#layer(layerIndex);
-    const { numKvHeads, headDim } = this.spec;
+    const { headDim } = this.spec;
+    const [firstHead, numHeads] = heads;
     tables.set(this.#pagesOf(table, length));
     const most = Math.floor(first.length / headDim);
-    for (let head = 0; head < numKvHeads; head++) {
+    for (let head = 0; head < numHeads; head++) {
       for (let start = 0; start < length; start += most) {
         const end = Math.min(start + most, length);
-        kernel.readRows(head, start, end);
+        kernel.readRows(firstHead + head, start, end);
         const at = (head * length + start) * headDim;
         out.keys.set(first.subarray(0, (end - start) * headDim), at);
         out.values.set(second.subarray(0, (end - start) * headDim), at);

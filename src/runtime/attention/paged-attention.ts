@@ -10,10 +10,22 @@ import type { Graph } from '../../graph/index.js';
 import { add, buildGraph, input, matmul, reshape, softmax, transpose } from '../../graph/index.js';
 import type { AttentionBatch, AttentionGroup, KvMemory, KvMemorySpec } from './kv-memory.js';
 
-/** Rows of a group up to which the kernel is used. */
-const MAX_KERNEL_ROWS = 8;
-/** Attention scores of one run of the program; more rows are done in pieces. */
-const MAX_SCORES = 2 ** 25;
+/** Where the work is cut. */
+export interface AttentionLimits {
+  /** Rows of a group up to which the kernel is used. */
+  readonly maxKernelRows: number;
+  /** Attention scores of one run of the program; more rows are done in pieces. */
+  readonly maxScores: number;
+  /** Elements of gathered keys, as of values; longer contexts are gathered a kv head at a time. */
+  readonly maxGathered: number;
+}
+
+const DEFAULT_LIMITS: AttentionLimits = {
+  maxKernelRows: 8,
+  maxScores: 2 ** 23,
+  maxGathered: 2 ** 23,
+};
+
 /** Far below any score; a row always sees at least itself. */
 const HIDDEN_SCORE = -1e9;
 
@@ -25,6 +37,8 @@ export interface AttentionFeeds {
   readonly bias: Float32Array; // [N, S]
   readonly numRows: number;
   readonly length: number;
+  /** Whether all heads are there, or one kv head with its query heads. */
+  readonly heads: 'all' | 'one';
 }
 
 /** softmax(q k^T / sqrt(Dh) + bias) v; see `AttentionFeeds`. Gives `heads [N, H*Dh]`. */
@@ -42,14 +56,20 @@ export function attentionGraph({ numHeads: H, numKvHeads: K, headDim }: KvMemory
 export class PagedAttention {
   readonly memory: KvMemory;
   readonly #run: (feeds: AttentionFeeds) => Promise<Float32Array>;
+  readonly #limits: AttentionLimits;
   #keys = new Float32Array(0);
   #values = new Float32Array(0);
   /** Biases of the batch under way, which all layers share. */
   readonly #biases = new WeakMap<AttentionGroup, Map<number, Float32Array>>();
 
-  constructor(memory: KvMemory, run: (feeds: AttentionFeeds) => Promise<Float32Array>) {
+  constructor(
+    memory: KvMemory,
+    run: (feeds: AttentionFeeds) => Promise<Float32Array>,
+    limits: Partial<AttentionLimits> = {},
+  ) {
     this.memory = memory;
     this.#run = run;
+    this.#limits = { ...DEFAULT_LIMITS, ...limits };
   }
 
   /** As `KvMemory.attend`. */
@@ -59,10 +79,11 @@ export class PagedAttention {
     batch: AttentionBatch,
     out: Float32Array,
   ): Promise<void> {
-    const few = batch.groups.filter(({ numRows }) => numRows <= MAX_KERNEL_ROWS);
+    const { maxKernelRows } = this.#limits;
+    const few = batch.groups.filter(({ numRows }) => numRows <= maxKernelRows);
     if (few.length > 0) this.memory.attend(layerIndex, q, { ...batch, groups: few }, out);
     for (const group of batch.groups) {
-      if (group.numRows > MAX_KERNEL_ROWS) await this.#attendMany(layerIndex, q, batch, group, out);
+      if (group.numRows > maxKernelRows) await this.#attendMany(layerIndex, q, batch, group, out);
     }
   }
 
@@ -73,30 +94,56 @@ export class PagedAttention {
     group: AttentionGroup,
     out: Float32Array,
   ): Promise<void> {
-    const { numHeads, numKvHeads, headDim } = this.memory.spec;
+    const { numKvHeads, headDim } = this.memory.spec;
+    const { maxGathered } = this.#limits;
     const end = group.firstRow + group.numRows;
     const length = Math.max(...lengths.subarray(group.firstRow, end));
-    const size = numKvHeads * length * headDim;
+    const all = numKvHeads * length * headDim <= maxGathered;
+    const count = all ? numKvHeads : 1;
+    const size = count * length * headDim;
     if (this.#keys.length < size) {
-      this.#keys = new Float32Array(size);
-      this.#values = new Float32Array(size);
+      // Prompts grow by a piece at a time; a buffer for each length would be garbage at once.
+      const roomy = Math.max(size, Math.min(2 * size, maxGathered));
+      this.#keys = new Float32Array(roomy);
+      this.#values = new Float32Array(roomy);
     }
     const keys = this.#keys.subarray(0, size);
     const values = this.#values.subarray(0, size);
-    this.memory.gather(layerIndex, group.table, length, { keys, values });
-    const width = numHeads * headDim;
-    const rowsAtOnce = Math.max(1, Math.floor(MAX_SCORES / (numHeads * length)));
+    for (let head = 0; head < numKvHeads; head += count) {
+      this.memory.gather(layerIndex, group.table, length, { keys, values }, [head, count]);
+      const part = { keys, values, length, heads: all ? 'all' : 'one' } as const;
+      await this.#attendHeads(q, lengths, group, { ...part, firstHead: head, count }, out);
+    }
+  }
+
+  /** All rows of a group over the gathered kv heads. */
+  async #attendHeads(
+    q: Float32Array,
+    lengths: Int32Array,
+    group: AttentionGroup,
+    gathered: Pick<AttentionFeeds, 'keys' | 'values' | 'length' | 'heads'> & {
+      readonly firstHead: number;
+      readonly count: number;
+    },
+    out: Float32Array,
+  ): Promise<void> {
+    const { numHeads, numKvHeads, headDim } = this.memory.spec;
+    const { firstHead, count, ...feeds } = gathered;
+    const [width, groupWidth] = [numHeads * headDim, (numHeads / numKvHeads) * headDim];
+    const from = firstHead * groupWidth;
+    const partWidth = count * groupWidth;
+    const end = group.firstRow + group.numRows;
+    const scoresOfRow = (partWidth / headDim) * feeds.length;
+    const rowsAtOnce = Math.max(1, Math.floor(this.#limits.maxScores / scoresOfRow));
     for (let row = group.firstRow; row < end; row += rowsAtOnce) {
       const last = Math.min(row + rowsAtOnce, end);
-      const heads = await this.#run({
-        q: q.subarray(row * width, last * width),
-        keys,
-        values,
-        bias: this.#bias(group, row, lengths.subarray(row, last), length),
-        numRows: last - row,
-        length,
-      });
-      out.set(heads, row * width);
+      const part = columns(q.subarray(row * width, last * width), width, from, partWidth);
+      const bias = this.#bias(group, row, lengths.subarray(row, last), feeds.length);
+      const heads = await this.#run({ ...feeds, q: part, bias, numRows: last - row });
+      for (let index = row; index < last; index++) {
+        const start = (index - row) * partWidth;
+        out.set(heads.subarray(start, start + partWidth), index * width + from);
+      }
     }
   }
 
@@ -114,4 +161,14 @@ export class PagedAttention {
     }
     return bias;
   }
+}
+
+/** Some columns of rows, in an array of their own unless they are all. */
+function columns(rows: Float32Array, width: number, from: number, count: number): Float32Array {
+  if (count === width) return rows;
+  const picked = new Float32Array((rows.length / width) * count);
+  for (let row = 0; row * width < rows.length; row++) {
+    picked.set(rows.subarray(row * width + from, row * width + from + count), row * count);
+  }
+  return picked;
 }
