@@ -6,7 +6,7 @@
  * folder gets its name when it is whole. It does not know what the numbers come to.
  */
 import { mkdir, open, rename, rm, rmdir } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { ConfigError, FileError } from '../../errors.js';
 import type { LoopLMConfig, ParameterSpec, WeightDtype } from '../../model/index.js';
 import { elementCount, modelConfigToJson, parameterSpecs } from '../../model/index.js';
@@ -44,7 +44,7 @@ const NORM_STD = 0.1;
  * Writes a checkpoint of normal values with the config's `initializerRange` as standard deviation;
  * norms lie around 1, and the exit gate has small weights, so that depths differ.
  *
- * The folder appears whole or not at all; `path + '.partial'` is used until then. The file is the same
+ * The folder appears whole or not at all; its name with `.partial` is used until then. The file is the same
  * whatever `numWorkers` is.
  *
  * @returns the size of the weight file in bytes.
@@ -52,12 +52,13 @@ const NORM_STD = 0.1;
  *   or cannot be written; the signal's reason when it aborts.
  */
 export async function writeRandomCheckpoint(
-  path: string,
+  folder: string,
   config: LoopLMConfig,
   options: RandomCheckpointOptions = {},
 ): Promise<number> {
   const { dtype = 'bf16', seed = 0, extraFiles = {} } = options;
   checkSeed(seed);
+  const path = resolve(folder); // without a slash at its end
   await checkFree(path);
   const partial = `${path}.partial`;
   await mkdir(partial, { recursive: true }).catch((cause: unknown) => failWrite(partial, cause));
