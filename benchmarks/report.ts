@@ -1,12 +1,16 @@
 /**
- * Writes docs/benchmarks.md from the result files, so that no figure is typed by hand.
- * `npm run bench:report`
+ * Writes docs/benchmarks.md and its pictures from the result files, so that no figure is typed by
+ * hand. A benchmark without a result file is left out. `npm run bench:report`
  */
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { writeFileAtomic } from 'looplm/node';
+import { fileExists, writeFileAtomic } from 'looplm/node';
 import { z } from 'zod';
+import { attentionFields, attentionText } from './attention/report.js';
+import { depthChart, depthFields, depthText } from './depth/report.js';
+import { table, times } from './lib/markdown.js';
 import { llamaCppFields, reportText } from './llama-cpp/report.js';
+import { memoryFields, memoryText } from './memory/report.js';
 
 const provenance = {
   title: z.string(),
@@ -48,14 +52,12 @@ const generateSchema = z.object({
   ),
 });
 
+const attentionSchema = z.object({ ...provenance, ...attentionFields });
+const depthSchema = z.object({ ...provenance, ...depthFields });
 const llamaCppSchema = z.object({ ...provenance, ...llamaCppFields });
+const memorySchema = z.object({ ...provenance, ...memoryFields });
 
 type Header = z.infer<z.ZodObject<typeof provenance>>;
-
-async function readResult<T>(name: string, schema: z.ZodType<T>): Promise<T> {
-  const path = resolve('benchmarks', 'results', `${name}.json`);
-  return schema.parse(JSON.parse(await readFile(path, 'utf8')));
-}
 
 function header({ title, commit, machine, versions, settings }: Header): string {
   const list = (entries: Readonly<Record<string, string | number>>) =>
@@ -65,68 +67,127 @@ function header({ title, commit, machine, versions, settings }: Header): string 
   return `## ${title}\n\nMachine: ${machine}. Versions: ${list(versions)}. Commit ${commit}. Settings: ${list(settings)}.\n`;
 }
 
-function table(columns: readonly string[], rows: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
-  return [line(columns), line(columns.map(() => '---')), ...rows.map(line)].join('\n');
+interface Section<T> {
+  readonly schema: z.ZodType<T>;
+  /** What is measured, and how to read the tables. */
+  readonly intro: string;
+  tables(result: T): string | Promise<string>;
 }
 
-const trainStep = await readResult('train-step', trainStepSchema);
-const generate = await readResult('generate', generateSchema);
-const llamaCpp = await readResult('llama-cpp', llamaCppSchema);
-const sides = Object.keys(trainStep.cases[0]!.secondsPerStep);
+/** The section of a benchmark; empty if it has not been run. */
+async function section<T extends Header>(
+  name: string,
+  { schema, intro, tables }: Section<T>,
+): Promise<string> {
+  const path = resolve('benchmarks', 'results', `${name}.json`);
+  if (!(await fileExists(path))) {
+    process.stderr.write(`no results of bench:${name}; it is left out\n`);
+    return '';
+  }
+  const result = schema.parse(JSON.parse(await readFile(path, 'utf8')));
+  const how = `${intro} \`npm run bench:${name}\``;
+  return ['', header(result), how, '', await tables(result), ''].join('\n');
+}
+
+const trainStep: Section<z.infer<typeof trainStepSchema>> = {
+  schema: trainStepSchema,
+  intro: `The same LoopLM from the same weights on the same batch: forward through all loops, stage I loss,
+backward, clipping, AdamW. Losses of the float32 sides are compared step by step while measuring.`,
+  tables({ cases }) {
+    const sides = Object.keys(cases[0]!.secondsPerStep);
+    return table(
+      [
+        'model',
+        'parameters',
+        'tokens a step',
+        ...sides.map((side) => `${side}, ms a step`),
+        'looplm over PyTorch f32',
+        'looplm over PyTorch bf16',
+      ],
+      cases.map((entry) => [
+        entry.name,
+        `${(entry.parameters / 1e6).toFixed(1)}M`,
+        String(entry.tokensPerStep),
+        ...sides.map((side) => (1000 * entry.secondsPerStep[side]!).toFixed(0)),
+        times(entry.speedOverPyTorch.f32),
+        times(entry.speedOverPyTorch.bf16),
+      ]),
+    );
+  },
+};
+
+const generate: Section<z.infer<typeof generateSchema>> = {
+  schema: generateSchema,
+  intro: `The speed-up over full depth under the same KV policy; the ideal is R / mean depth, reached if nothing
+but loops took time.`,
+  tables: ({ entries }) =>
+    table(
+      ['model', 'KV policy', 'exits', 'mean depth', 'tokens/s', 'speed-up', 'share of ideal'],
+      entries.map((entry) => [
+        entry.model,
+        entry.kvPolicy,
+        entry.exits,
+        entry.meanDepth.toFixed(2),
+        entry.tokensPerSecond.toFixed(1),
+        times(entry.speedUp),
+        `${(100 * entry.shareOfIdeal).toFixed(0)} %`,
+      ]),
+    ),
+};
+
+const DEPTH_PICTURE = 'images/speed-by-depth.svg';
+
+const depth: Section<z.infer<typeof depthSchema>> = {
+  schema: depthSchema,
+  intro: `Decoding of one sequence at forced depths, mixed so that their mean is as stated, each run after a
+prefill that is not counted. A speed-up is over full depth under the same policy in the same round; the
+ideal is R / mean depth. A token has one readout (the head, and the choice of a token from its logits)
+whatever its depth, so a whole token cannot quite reach the ideal; "the loops alone" is its time without
+the readout. Under \`per-loop\` a token that goes deeper than those before it also runs their missing
+loops: results do not depend on who exited when, and what it costs against the others is the price.`,
+  async tables(result) {
+    await writeFileAtomic(resolve('docs', DEPTH_PICTURE), depthChart(result));
+    return `![Speed-up over full depth by mean depth](${DEPTH_PICTURE})\n\n${depthText(result)}`;
+  },
+};
+
+const attention: Section<z.infer<typeof attentionSchema>> = {
+  schema: attentionSchema,
+  intro: `What a layer of the 1.4B model takes to attend from the newest rows of a sequence to all of it: the
+kernel over pages, in two formats and on one or two threads, and the ONNX Runtime program over arrays.`,
+  tables: attentionText,
+};
+
+const llamaCpp: Section<z.infer<typeof llamaCppSchema>> = {
+  schema: llamaCppSchema,
+  intro: `Both sides run random weights of the same shape; what counts as a body and as a share of the memory's
+read rate is in \`benchmarks/llama-cpp/README.md\`.`,
+  tables: reportText,
+};
+
+const memory: Section<z.infer<typeof memorySchema>> = {
+  schema: memorySchema,
+  intro: `Resident size of processes that do nothing else, against the plan that is printed before a model is
+loaded. Pages of the weight file are mapped and the system may drop them at any time; the plan counts
+them apart, so they are taken off before the two are compared. Growth is the slope over a series without
+its first fifth, times the length of the series, as a share of the last size.`,
+  tables: memoryText,
+};
+
+const sections = [
+  await section('train-step', trainStep),
+  await section('generate', generate),
+  await section('depth', depth),
+  await section('attention', attention),
+  await section('llama-cpp', llamaCpp),
+  await section('memory', memory),
+];
 
 const text = `# Benchmarks
 
 Written by \`npm run bench:report\` from the files in \`benchmarks/results\`, which hold every raw round.
 Variants run in alternating order; figures are medians over rounds, ratios are medians of the ratio
 within a round. The machines are shared, so absolute times vary; ratios are what to compare.
-
-${header(trainStep)}
-The same LoopLM from the same weights on the same batch: forward through all loops, stage I loss,
-backward, clipping, AdamW. Losses of the float32 sides are compared step by step while measuring.
-\`npm run bench:train-step\`
-
-${table(
-  [
-    'model',
-    'parameters',
-    'tokens a step',
-    ...sides.map((side) => `${side}, ms a step`),
-    'looplm over PyTorch f32',
-    'looplm over PyTorch bf16',
-  ],
-  trainStep.cases.map((entry) => [
-    entry.name,
-    `${(entry.parameters / 1e6).toFixed(1)}M`,
-    String(entry.tokensPerStep),
-    ...sides.map((side) => (1000 * entry.secondsPerStep[side]!).toFixed(0)),
-    `${entry.speedOverPyTorch.f32.toFixed(2)} x`,
-    `${entry.speedOverPyTorch.bf16.toFixed(2)} x`,
-  ]),
-)}
-
-${header(generate)}
-The speed-up over full depth under the same KV policy; the ideal is R / mean depth, reached if nothing
-but loops took time. \`npm run bench:generate\`
-
-${table(
-  ['model', 'KV policy', 'exits', 'mean depth', 'tokens/s', 'speed-up', 'share of ideal'],
-  generate.entries.map((entry) => [
-    entry.model,
-    entry.kvPolicy,
-    entry.exits,
-    entry.meanDepth.toFixed(2),
-    entry.tokensPerSecond.toFixed(1),
-    `${entry.speedUp.toFixed(2)} x`,
-    `${(100 * entry.shareOfIdeal).toFixed(0)} %`,
-  ]),
-)}
-
-${header(llamaCpp)}
-Both sides run random weights of the same shape; what counts as a body and as a share of the memory's
-read rate is in \`benchmarks/llama-cpp/README.md\`. \`npm run bench:llama-cpp\`
-
-${reportText(llamaCpp)}
-`;
+${sections.join('')}`;
 await writeFileAtomic(resolve('docs', 'benchmarks.md'), text);
 process.stdout.write('wrote docs/benchmarks.md\n');

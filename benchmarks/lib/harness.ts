@@ -72,9 +72,12 @@ export function provenance(versions: Readonly<Record<string, string>> = {}): Pro
   };
 }
 
-/** Writes `benchmarks/results/NAME.json`. */
-export async function writeResult(name: string, result: object): Promise<void> {
-  const path = resolve('benchmarks', 'results', `${name}.json`);
-  await writeFileAtomic(path, `${JSON.stringify(result, undefined, 2)}\n`);
-  process.stdout.write(`wrote benchmarks/results/${name}.json\n`);
+/** Writes `benchmarks/results/NAME.json`, or another file. */
+export async function writeResult(
+  name: string,
+  result: object,
+  path = `benchmarks/results/${name}.json`,
+): Promise<void> {
+  await writeFileAtomic(resolve(path), `${JSON.stringify(result, undefined, 2)}\n`);
+  process.stdout.write(`wrote ${path}\n`);
 }

@@ -1,5 +1,8 @@
-/** Shapes that are measured: random weights, four loops, one kv head for each query head. */
+/** Models that are measured: random weights, four loops, one kv head for each query head. */
+import { join, resolve } from 'node:path';
 import type { LoopLMConfig } from 'looplm/model';
+import { describeFormat, readModelConfig } from 'looplm/model';
+import { convertedFolder, fileExists, nodeFolder, writeRandomCheckpoint } from 'looplm/node';
 
 type Sizes = Pick<
   LoopLMConfig,
@@ -20,4 +23,34 @@ export function benchmarkConfig(sizes: Sizes): LoopLMConfig {
     initializerRange: 0.02,
     eosTokenIds: [],
   };
+}
+
+const OURO_1_4B = benchmarkConfig({
+  hiddenSize: 2048,
+  intermediateSize: 5632,
+  numHiddenLayers: 24,
+  numAttentionHeads: 16,
+  vocabSize: 49_152,
+});
+const SEED = 1;
+const CACHE = process.env['LOOPLM_BENCH_CACHE'] ?? resolve('.cache', 'benchmarks');
+
+/** Folder of a random model of the 1.4B shape in 4 bits; made where it is missing, in minutes. */
+export async function convertedOuro(): Promise<string> {
+  const source = join(CACHE, `ouro-1.4b-seed-${SEED}`);
+  if (!(await fileExists(source))) {
+    process.stderr.write(`writing ${source}\n`);
+    await writeRandomCheckpoint(source, OURO_1_4B, { seed: SEED });
+  }
+  // Of random weights no method is better than rounding.
+  const settings = { dtype: 'q4', method: 'round-to-nearest' } as const;
+  return convertedFolder({ path: source }, settings, { cacheDir: CACHE });
+}
+
+/** A model folder in a few words, such as "24 layers x 2048, body 4 bits in blocks of 64". */
+export async function describeModel(path: string): Promise<string> {
+  const { config, format } = await readModelConfig(nodeFolder(path));
+  const shape = `${config.numHiddenLayers} layers x ${config.hiddenSize}`;
+  if (!format) return `${shape}, f32`;
+  return `${shape}, body ${describeFormat(format.body)}, head ${describeFormat(format.head)}`;
 }

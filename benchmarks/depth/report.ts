@@ -1,0 +1,147 @@
+/** The shape of the result file of `bench:depth`, the goals, the tables and the picture made of it. */
+import { z } from 'zod';
+import type { Panel } from '../../src/eval/chart-frame.js';
+import { COLORS, drawChart } from '../../src/eval/chart-frame.js';
+import type { Goal } from '../lib/markdown.js';
+import { goalSchema, goalTable, table, times } from '../lib/markdown.js';
+import { NUM_LOOPS } from './schedule.js';
+
+const entrySchema = z.object({
+  context: z.number(),
+  kvPolicy: z.string(),
+  meanDepth: z.number(),
+  tokenMs: z.number(),
+  readoutMs: z.number(),
+  speedUp: z.number(),
+  shareOfIdeal: z.number(),
+  loopsSpeedUp: z.number(),
+  loopsShareOfIdeal: z.number(),
+});
+
+/** What `benchmarks/results/depth.json` holds besides title and provenance. */
+export const depthFields = {
+  model: z.string(),
+  /** Time of the processors that went elsewhere, 0 to 1. */
+  busyFraction: z.number(),
+  entries: z.array(entrySchema),
+  goals: z.array(goalSchema),
+};
+
+export type DepthEntry = z.infer<typeof entrySchema>;
+
+interface Result {
+  readonly model: string;
+  readonly busyFraction: number;
+  readonly entries: readonly DepthEntry[];
+  readonly goals: readonly Goal[];
+}
+
+const MIN_SHARE = 0.97;
+/** Under per-loop deferred loops are run after all: the price of exactness, at mean depth 2.5. */
+const MIN_EXACT_SHARE = 0.9;
+const EXACT_MEAN_DEPTH = 2.5;
+
+type Share = 'shareOfIdeal' | 'loopsShareOfIdeal';
+
+/** The goals and what was reached; where they hold for every mean depth, the worst counts. */
+export function goalsOf(entries: readonly DepthEntry[]): readonly Goal[] {
+  const contexts = [...new Set(entries.map(({ context }) => context))];
+  const shares = [
+    ['the whole token', 'shareOfIdeal'],
+    ['the loops alone', 'loopsShareOfIdeal'],
+  ] as const satisfies readonly (readonly [string, Share])[];
+  return contexts.flatMap((context) =>
+    shares.flatMap(([what, share]) => {
+      const of = (policy: string) =>
+        entries.filter((entry) => entry.context === context && entry.kvPolicy === policy);
+      const exact = of('per-loop').find(({ meanDepth }) => meanDepth === EXACT_MEAN_DEPTH)!;
+      return [
+        {
+          name: `per-loop at ${context}, mean depth ${EXACT_MEAN_DEPTH}, share of the ideal of ${what}`,
+          atLeast: MIN_EXACT_SHARE,
+          value: exact[share],
+        },
+        ...['last-exited', 'shared'].map((policy) => ({
+          name: `${policy} at ${context}, worst mean depth, share of the ideal of ${what}`,
+          atLeast: MIN_SHARE,
+          value: Math.min(...of(policy).map((entry) => entry[share])),
+        })),
+      ];
+    }),
+  );
+}
+
+const percent = (value: number) => `${(100 * value).toFixed(0)} %`;
+
+/** The tables as Markdown. */
+export function depthText({ model, busyFraction, entries, goals }: Result): string {
+  const speeds = table(
+    [
+      'context',
+      'KV policy',
+      'mean depth',
+      'ms a token',
+      'of it readout',
+      'speed-up',
+      'share of ideal',
+      'speed-up of the loops alone',
+      'share of ideal',
+    ],
+    entries.map((entry) => [
+      String(entry.context),
+      entry.kvPolicy,
+      entry.meanDepth.toFixed(1),
+      entry.tokenMs.toFixed(1),
+      entry.readoutMs.toFixed(1),
+      times(entry.speedUp),
+      percent(entry.shareOfIdeal),
+      times(entry.loopsSpeedUp),
+      percent(entry.loopsShareOfIdeal),
+    ]),
+  );
+  const about = `Random weights, ${model}; keys and values in f16. Between runs the processors were ${percent(busyFraction)} busy.`;
+  return [about, speeds, goalTable(goals)].join('\n\n');
+}
+
+/** SVG text: speed-up of the whole token against mean depth, a panel for each context. */
+export function depthChart({ entries }: Result): string {
+  const contexts = [...new Set(entries.map(({ context }) => context))];
+  const policies = [...new Set(entries.map(({ kvPolicy }) => kvPolicy))];
+  const ideal = 'ideal: R / mean depth';
+  const depths = Array.from({ length: 61 }, (_, index) => 1 + index / 20);
+  const panels = contexts.map((context): Panel => {
+    const lines = policies.map((policy, index) => ({
+      type: 'line' as const,
+      name: policy,
+      symbol: 'circle',
+      symbolSize: 6,
+      color: COLORS[index]!,
+      data: entries
+        .filter((entry) => entry.context === context && entry.kvPolicy === policy)
+        .map(({ meanDepth, speedUp }) => [meanDepth, Number(speedUp.toFixed(3))]),
+    }));
+    return {
+      name: `context ${context}`,
+      xAxis: { type: 'value', name: 'mean depth (loops)', min: 1, max: NUM_LOOPS, interval: 0.5 },
+      yAxis: { type: 'value', name: 'speed-up over full depth', min: 1, max: NUM_LOOPS },
+      series: [
+        ...lines,
+        {
+          type: 'line',
+          name: ideal,
+          showSymbol: false,
+          color: '#7f7f7f',
+          lineStyle: { type: 'dashed', width: 1.5 },
+          data: depths.map((depth) => [depth, Number((NUM_LOOPS / depth).toFixed(3))]),
+        },
+      ],
+    };
+  });
+  return drawChart({
+    title: 'What stopping early saves',
+    width: 800,
+    height: 420,
+    legend: [...policies, ideal],
+    panels,
+  });
+}
