@@ -24,7 +24,7 @@ import { bundledTokenizerJson } from './tokenizer.js';
 import { runScript } from './script.js';
 
 const PROBLEMS_PER_DIFFICULTY = 200;
-const COST = { context: 32, weightDtype: 'f32', cacheDtype: 'f32' } as const;
+const COST = { context: 32, weights: 'f32', cacheDtype: 'f32' } as const;
 
 type ComparedModel = Comparison['models'][number];
 

@@ -51,7 +51,7 @@ const QUICK = { problems: 40, streamed: 3, depths: [2.75] };
 /** Loops that are tried, as a multiple of the trained ones. */
 const LOOPS_TRIED = 2;
 
-const COST = { context: 32, weightDtype: 'f32', cacheDtype: 'f32' } as const;
+const COST = { context: 32, weights: 'f32', cacheDtype: 'f32' } as const;
 
 async function main(): Promise<void> {
   const { values } = parseArgs({

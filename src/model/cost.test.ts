@@ -20,7 +20,7 @@ const released: LoopLMConfig = {
   initializerRange: 0.02,
   eosTokenIds: [0],
 };
-const bf16 = { weightDtype: 'bf16', cacheDtype: 'bf16' } as const;
+const bf16 = { weights: 'bf16', cacheDtype: 'bf16' } as const;
 
 describe('modelCost', () => {
   it('gives the published counts and cache sizes of the released models', () => {
@@ -50,7 +50,7 @@ describe('modelCost', () => {
       vocabSize: 10,
       numLoops: 2,
     };
-    const cost = modelCost(config, { context: 3, weightDtype: 'f32', cacheDtype: 'f16' });
+    const cost = modelCost(config, { context: 3, weights: 'f32', cacheDtype: 'f16' });
     // q, o: 4x4 each; k, v: 2x4 each; gate, up, down: 24 each = 120; norms 4x4 = 16
     expect(cost.parameters).toEqual({
       total: 40 + 136 + 4 + 5 + 40,
@@ -69,6 +69,38 @@ describe('modelCost', () => {
       { depth: 2, flopsPerToken: 672, weightBytesPerToken: 4 * (290 + 4 + 40) },
     ]);
     expect(cost.kvBytesPerToken).toEqual({ 'per-loop': 16, 'last-exited': 16, shared: 8 });
+  });
+
+  it('reads what programs hold of a converted model, by hand for a model of one layer', () => {
+    const config = {
+      ...released,
+      hiddenSize: 4,
+      intermediateSize: 6,
+      numHiddenLayers: 1,
+      numAttentionHeads: 2,
+      numKeyValueHeads: 1,
+      headDim: 2,
+      vocabSize: 10,
+      numLoops: 2,
+    };
+    const weights = {
+      body: { kind: 'blocks', bits: 4, blockSize: 32 },
+      head: { kind: 'blocks', bits: 8, blockSize: 128 },
+      embedding: { kind: 'float', dtype: 'f16' },
+      method: 'round-to-nearest',
+    } as const;
+    // 28 rows of one padded block, each with a scale and a sum; norms and gate 25 floats
+    const perLoop = 28 * (16 + 8) + 25 * 4;
+    const head = 10 * (128 + 8);
+    for (const tieWordEmbeddings of [false, true]) {
+      const options = { context: 3, weights, cacheDtype: 'f16' } as const;
+      const cost = modelCost({ ...config, tieWordEmbeddings }, options);
+      expect(cost.byDepth.map(({ weightBytesPerToken }) => weightBytesPerToken)).toEqual([
+        perLoop + head + 8,
+        2 * perLoop + head + 8,
+      ]);
+      expect(cost.weightBytes).toBe(perLoop + head + 10 * 8);
+    }
   });
 
   it('a tied head saves parameters but no compute and no traffic', () => {

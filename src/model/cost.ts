@@ -9,8 +9,12 @@
 import { ConfigError } from '../errors.js';
 import type { WeightDtype } from './checkpoint.js';
 import type { LoopLMConfig } from './config.js';
+import { convertedParameters } from './converted.js';
+import { multipliedBytes, tableBytes } from './memory-plan.js';
 import type { ParameterSpec } from './params.js';
 import { elementCount, parameterSpecs } from './params.js';
+import type { ModelFormat } from './weight-format.js';
+import { formatOf } from './weights.js';
 
 /** Bytes of one element of each storage type. */
 const DTYPE_BYTES: Readonly<Record<WeightDtype, number>> = { f32: 4, bf16: 2, f16: 2 };
@@ -41,7 +45,7 @@ export interface ModelCost {
   readonly parameters: ParameterCounts;
   /** Number of tensors in a checkpoint. */
   readonly numTensors: number;
-  /** Size of the weights, without file headers. */
+  /** Size of the weights, without file headers; of a converted model as programs hold them. */
   readonly weightBytes: number;
   /** Positions that the token attends to, itself included. */
   readonly context: number;
@@ -59,7 +63,8 @@ export interface ModelCost {
 export interface CostOptions {
   /** Positions that the token attends to, itself included; 1 to `maxPositionEmbeddings`. */
   readonly context: number;
-  readonly weightDtype: WeightDtype;
+  /** One type for all weights, or the formats of a converted model. */
+  readonly weights: WeightDtype | ModelFormat;
   readonly cacheDtype: WeightDtype;
 }
 
@@ -78,29 +83,53 @@ export function modelCost(config: LoopLMConfig, options: CostOptions): ModelCost
   }
   const specs = parameterSpecs(config);
   const parameters = countParameters(config, specs);
-  const weightBytes = DTYPE_BYTES[options.weightDtype];
+  const bytes = readBytes(config, options.weights);
   const flopsPerLoop = loopFlops(config, specs, context);
   const flopsPerReadout = 2 * config.hiddenSize * config.vocabSize;
-  const loopParameters = parameters.layers + parameters.finalNorm + parameters.exitGate;
-  const onceParameters = config.hiddenSize * (1 + config.vocabSize); // embedding row, readout
   const byDepth = Array.from({ length: config.numLoops }, (_, loopIndex): DepthCost => {
     const depth = loopIndex + 1;
     return {
       depth,
       flopsPerToken: depth * flopsPerLoop + flopsPerReadout,
-      weightBytesPerToken: weightBytes * (depth * loopParameters + onceParameters),
+      weightBytesPerToken: depth * bytes.perLoop + bytes.once,
     };
   });
   return {
     parameters,
     numTensors: specs.length,
-    weightBytes: weightBytes * parameters.total,
+    weightBytes: bytes.all,
     context,
     flopsPerLoop,
     flopsPerReadout,
     byDepth,
     kvBytesPerToken: kvBytesPerToken(config, options.cacheDtype),
   };
+}
+
+/** What is read of the weights: by every loop, once by a token (embedding row, readout), at most. */
+function readBytes(
+  config: LoopLMConfig,
+  weights: CostOptions['weights'],
+): { readonly perLoop: number; readonly once: number; readonly all: number } {
+  const isOneType = typeof weights === 'string';
+  const specs = isOneType ? parameterSpecs(config) : convertedParameters(config);
+  const bytesOf = (spec: ParameterSpec): number => {
+    if (isOneType) return DTYPE_BYTES[weights] * elementCount(spec.shape);
+    return spec.kind === 'embedding'
+      ? tableBytes(spec, weights)
+      : multipliedBytes(spec, formatOf(spec, weights));
+  };
+  let perLoop = 0;
+  let all = 0;
+  for (const spec of specs) {
+    const bytes = bytesOf(spec);
+    all += bytes;
+    if (spec.kind !== 'embedding' && spec.kind !== 'head') perLoop += bytes;
+  }
+  const embedding = bytesOf(specs.find(({ kind }) => kind === 'embedding')!);
+  const head = specs.find(({ kind }) => kind === 'head');
+  const once = embedding / config.vocabSize + (head ? bytesOf(head) : embedding);
+  return { perLoop, once, all };
 }
 
 function countParameters(

@@ -141,11 +141,16 @@ function workspace(config: LoopLMConfig, { context }: MemoryNeeds): number {
   return 4 * (activations + gathered + scores + 4 * V);
 }
 
+const KIB = 2 ** 10;
+const MIB = 2 ** 20;
 const GIB = 2 ** 30;
 
-/** A byte count in GiB or MiB, for people. */
+/** A byte count in GiB, MiB or KiB, for people. */
 export function showBytes(bytes: number): string {
-  return bytes >= GIB ? `${(bytes / GIB).toFixed(2)} GiB` : `${Math.ceil(bytes / 2 ** 20)} MiB`;
+  if (bytes >= GIB) return `${(bytes / GIB).toFixed(2)} GiB`;
+  if (bytes >= 10 * MIB) return `${Math.ceil(bytes / MIB)} MiB`;
+  if (bytes >= MIB) return `${(bytes / MIB).toFixed(1)} MiB`;
+  return `${Math.ceil(bytes / KIB)} KiB`;
 }
 
 /** The lines of a plan, for people. */

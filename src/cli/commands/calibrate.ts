@@ -12,7 +12,6 @@ import {
   createNodeDevice,
   nodeFolder,
   openFile,
-  resolveModel,
   writeFileAtomic,
 } from '../../platform/node/index.js';
 import type { Tokenizer } from '../../tokenizer/index.js';
@@ -22,6 +21,7 @@ import type { CliIo } from '../io.js';
 import { InterruptedError, interruptible } from '../io.js';
 import { noteIgnoredKeys } from '../model-flags.js';
 import { parseWhole } from '../parse-flags.js';
+import { resolveShown } from '../resolve.js';
 
 interface Flags {
   readonly text?: string;
@@ -66,7 +66,7 @@ export function registerCalibrate(program: Command, io: CliIo): void {
 
 async function calibrateModel(model: string, flags: Flags, io: CliIo): Promise<void> {
   const start = io.now();
-  const { path } = await resolveModel(model);
+  const { path } = await resolveShown(model, {}, io);
   const folder = nodeFolder(path);
   const { config, weights, ignoredKeys } = await loadWeights(folder);
   noteIgnoredKeys(ignoredKeys, io);

@@ -5,15 +5,17 @@ import { type Command, Option } from 'commander';
 import type {
   ConversionReport,
   ConversionSettings,
-  TensorReport,
+  ResolvedModel,
 } from '../../platform/node/index.js';
-import { NODE_PLATFORM, convertModel, resolveModel } from '../../platform/node/index.js';
+import { convertModel } from '../../platform/node/index.js';
 import { openByteProgress } from '../byte-progress.js';
+import { errorsByPart, errorTable } from '../conversion-errors.js';
 import type { CliIo } from '../io.js';
 import { InterruptedError, interruptible } from '../io.js';
 import { parseWhole } from '../parse-flags.js';
+import { resolveShown } from '../resolve.js';
 import { styleOf } from '../style.js';
-import { short, table } from '../table.js';
+import { short } from '../table.js';
 
 interface Flags extends Omit<ConversionSettings, 'blockSize'> {
   readonly out: string;
@@ -79,9 +81,11 @@ export function registerConvert(program: Command, io: CliIo): void {
 }
 
 async function convert(model: string, flags: Flags, io: CliIo): Promise<void> {
+  const { revision } = flags;
+  const source = await resolveShown(model, revision === undefined ? {} : { revision }, io);
   const report = await interruptible(io, async (signal) => {
     try {
-      return await pullAndConvert(model, flags, signal, io);
+      return await convertShown(source, flags, signal, io);
     } catch (error) {
       if (!signal.aborted) throw error;
       io.stderr.write('Stopped. What is done is kept; the same command goes on from there.\n');
@@ -92,26 +96,15 @@ async function convert(model: string, flags: Flags, io: CliIo): Promise<void> {
   io.stdout.write(`${lines.join('\n')}\n`);
 }
 
-async function pullAndConvert(
-  model: string,
+async function convertShown(
+  source: ResolvedModel,
   flags: Flags,
   signal: AbortSignal,
   io: CliIo,
 ): Promise<ConversionReport> {
-  const { out, revision, workers, json: _, blockSize, ...settings } = flags;
-  const pulling = openByteProgress(io, 'pulling');
+  const { out, revision: _, workers, json: __, blockSize, ...settings } = flags;
   const converting = openByteProgress(io, 'converting');
   try {
-    const source = await resolveModel(
-      model,
-      {
-        signal,
-        ...(revision !== undefined && { revision }),
-        progress: ({ receivedBytes, totalBytes }) => pulling.show(receivedBytes, totalBytes),
-      },
-      { ...NODE_PLATFORM, env: io.env },
-    );
-    pulling.stop();
     return await convertModel(source.path, out, {
       ...settings,
       ...(blockSize !== undefined && { blockSize: Number(blockSize) as 32 | 64 | 128 }),
@@ -121,44 +114,20 @@ async function pullAndConvert(
       progress: ({ doneBytes, totalBytes }) => converting.show(doneBytes, totalBytes),
     });
   } finally {
-    pulling.stop();
     converting.stop();
   }
 }
 
-/** Parts of a model whose errors are told together. */
-const PARTS: Readonly<Record<string, (tensor: TensorReport) => boolean>> = {
-  embedding: ({ kind }) => kind === 'embedding',
-  attention: ({ name }) => name.includes('.self_attn.'),
-  MLP: ({ name }) => name.includes('.mlp.'),
-  head: ({ kind }) => kind === 'head',
-  'norms, gate': ({ kind }) => ['norm', 'gateWeight', 'gateBias'].includes(kind),
-};
-
 function reportLines(report: ConversionReport, out: string, io: CliIo): string[] {
   const { source, tensors, settings, seconds } = report;
   const { bold } = styleOf(io);
-  const percent = (value: number) => `${(100 * value).toFixed(3)} %`;
-  const rows = Object.entries(PARTS).map(([part, isIn]) => {
-    const members = tensors.filter(isIn);
-    const errors = members.map(({ relativeError }) => relativeError);
-    const worst = members.reduce((a, b) => (b.relativeError > a.relativeError ? b : a));
-    return [
-      part,
-      members[0]!.format,
-      `${short(members.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0))}B`,
-      percent(errors.reduce((sum, error) => sum + error, 0) / errors.length),
-      percent(worst.relativeError),
-      worst.relativeError === 0 ? '-' : worst.name,
-    ];
-  });
   const calibrated = settings.calibration === null ? 'without calibration' : 'with calibration';
   const method =
     settings.method === 'scale-search' ? `, scale-search ${calibrated}` : `, ${settings.method}`;
   const isQuantised = settings.body.kind === 'blocks' || settings.head.kind === 'blocks';
   return [
     `${bold('converted')}  ${short(source.sizeBytes)}B to ${short(report.sizeBytes)}B${isQuantised ? method : ''}, in ${seconds.toFixed(1)} s`,
-    ...table([['part', 'format', 'size', 'mean error', 'worst error', 'of'], ...rows]),
+    ...errorTable(errorsByPart(tensors)),
     `Errors are relative to the weights. The model is in ${out}: try looplm generate --model ${out}`,
   ];
 }

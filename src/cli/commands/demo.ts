@@ -80,7 +80,7 @@ async function demo(model: LoopLM, flags: Flags, io: CliIo): Promise<void> {
 function introduction({ config }: LoopLM, style: Style): string[] {
   const { parameters } = modelCost(config, {
     context: 1,
-    weightDtype: 'f32',
+    weights: 'f32',
     cacheDtype: 'f32',
   });
   const millions = (parameters.total / 1e6).toFixed(2);

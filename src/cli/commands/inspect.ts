@@ -1,159 +1,153 @@
 /**
- * `looplm inspect`: what a checkpoint holds and what it costs at each depth.
+ * `looplm inspect`: what a model holds, what it costs at each depth, and the memory that it needs.
  *
- * Every weight is read, so a damaged file or a NaN shows here; nothing is computed with them.
+ * Nothing is computed with the weights. Of a checkpoint all are read, so a damaged file or a NaN
+ * shows here; a large one is costed and planned in the formats that it would be converted to.
  */
 import type { Command } from 'commander';
-import type { LoopLMConfig, ModelCost, OpenCheckpoint } from '../../model/index.js';
-import { modelCost, openCheckpoint, parameterSpecs } from '../../model/index.js';
-import { nodeFolder } from '../../platform/node/index.js';
-import type { TextFiles } from '../../text-files.js';
+import type {
+  LoopLMConfig,
+  MemoryPlan,
+  ModelCost,
+  ModelFormat,
+  PlannedKvPolicy,
+} from '../../model/index.js';
+import { describeFormat, describePlan, modelCost, showBytes } from '../../model/index.js';
+import { defaultFormat, nodeFolder, planLoading } from '../../platform/node/index.js';
 import { loadTextFiles, stopTokensOf } from '../../text-files.js';
-import type { StopToken } from '../../tokenizer/index.js';
-import { isThinkingName } from '../../tokenizer/index.js';
+import { errorTable } from '../conversion-errors.js';
 import type { CliIo } from '../io.js';
+import type { ModelFlags } from '../model-flags.js';
 import { modelPath } from '../model-flags.js';
 import { parseWhole } from '../parse-flags.js';
+import { resolveShown } from '../resolve.js';
 import { styleOf } from '../style.js';
 import { short, table } from '../table.js';
+import { textLines, textSummary } from '../text-summary.js';
+import type { TensorSummary, WeightSummary } from '../weight-summary.js';
+import { summarizeWeights } from '../weight-summary.js';
 
-interface Flags {
-  readonly model?: string;
-  readonly context?: number;
+type Flags = Pick<ModelFlags, 'model' | 'context' | 'revision' | 'offline'> & {
   readonly json?: true;
-}
+};
 
 const EXAMPLES = `
+Of a checkpoint every weight is read and checked; of a converted model the norms, the exit gate and the
+layout of the file.
+
 Examples:
   looplm inspect
   looplm inspect --model ./my-model --context 1024
+  looplm inspect --model ByteDance/Ouro-1.4B --offline
   looplm inspect --model ./my-model --json
 `;
-
-/** Positions attended to in the cost table, where the model holds as many. */
-const DEFAULT_CONTEXT = 256;
 
 export function registerInspect(program: Command, io: CliIo): void {
   program
     .command('inspect')
-    .description('show config, tensors and cost by depth of a model; checks every weight')
-    .option('--model <folder>', 'model folder; the bundled model if left out')
+    .description('show config, tensors, cost by depth and memory plan of a model; checks weights')
+    .option('--model <name>', 'model folder, or ORG/NAME on the hub; the bundled model if left out')
     .option(
       '--context <n>',
-      `positions attended to in the costs (default: ${DEFAULT_CONTEXT})`,
+      'positions to count costs and plan memory for (default: at most 4096)',
       parseWhole,
     )
+    .option('--revision <name>', 'branch, tag or commit on the hub (default: main)')
+    .option('--offline', 'use only what is in the cache of the hub')
     .option('--json', 'print one JSON object')
     .addHelpText('after', EXAMPLES)
     .action((flags: Flags) => inspect(flags, io));
 }
 
-async function inspect(flags: Flags, io: CliIo): Promise<void> {
-  const path = modelPath(flags);
+async function inspect({ json, context, ...flags }: Flags, io: CliIo): Promise<void> {
+  const { model: _, ...hub } = flags;
+  const name = modelPath(flags);
+  const { path } = await resolveShown(name, hub, io);
   const folder = nodeFolder(path);
-  const checkpoint = await openCheckpoint(folder);
-  try {
-    const { config, ignoredKeys, dtype } = checkpoint;
-    const cost = modelCost(config, {
-      context: flags.context ?? Math.min(DEFAULT_CONTEXT, config.maxPositionEmbeddings),
-      weightDtype: 'f32',
-      cacheDtype: 'f32',
-    });
-    const texts = await loadTextFiles(folder);
-    const text = textSummary(texts, stopTokensOf(texts, config), path);
-    const tensors = await readTensors(checkpoint);
-    if (flags.json) {
-      const found = { path, dtype, config, ignoredKeys, text, tensors, cost };
-      io.stdout.write(`${JSON.stringify(found)}\n`);
-      return;
-    }
-    const { bold } = styleOf(io);
-    const lines = [
-      `${bold('model')}  ${path}, weights stored as ${dtype}`,
-      ...configLines(config).map((line) => `  ${line}`),
-      `  ignored keys: ${ignoredKeys.length === 0 ? 'none' : ignoredKeys.join(', ')}`,
-      '',
-      bold('text'),
-      ...textLines(text).map((line) => `  ${line}`),
-      '',
-      bold('parameters'),
-      ...parameterLines(config, cost),
-      '',
-      `${bold('tensors')}  ${tensors.length}, all values finite`,
-      ...tensorLines(tensors, config),
-      '',
-      `${bold('cost of a token')}  float32, attending to ${cost.context} positions`,
-      ...costLines(cost),
-      '',
-      `${bold('cache')}  bytes of a token, float32`,
-      ...table(Object.entries(cost.kvBytesPerToken).map(([name, bytes]) => [name, short(bytes)])),
-    ];
-    io.stdout.write(`${lines.join('\n')}\n`);
-  } finally {
-    await checkpoint.close();
+  const weights = await summarizeWeights(folder, io);
+  const { config, ignoredKeys, stored, sizeBytes, tensors, checked } = weights;
+  const texts = await loadTextFiles(folder);
+  const text = textSummary(texts, stopTokensOf(texts, config), name);
+  const format = defaultFormat({ config, ...stored });
+  const memory = plansOf(config, format, context);
+  const { 'per-loop': plan } = memory;
+  const cost = modelCost(config, {
+    context: plan.context,
+    weights: format ?? 'f32',
+    cacheDtype: plan.kvDtype,
+  });
+  if (json) {
+    const found = { path, ...stored, sizeBytes, config, ignoredKeys, text };
+    io.stdout.write(`${JSON.stringify({ ...found, tensors, checked, cost, memory })}\n`);
+    return;
   }
+  const { bold } = styleOf(io);
+  const runsAs = format ? `body ${describeFormat(format.body)}` : 'float32';
+  const converts = format && !('format' in stored) ? ', to which loading converts it' : '';
+  const lines = [
+    `${bold('model')}  ${path}, ${short(sizeBytes)}B of weights${'dtype' in stored ? ` stored as ${stored.dtype}` : ''}`,
+    ...configLines(config).map((line) => `  ${line}`),
+    `  ignored keys: ${ignoredKeys.length === 0 ? 'none' : ignoredKeys.join(', ')}`,
+    '',
+    ...formatLines(stored, bold),
+    bold('text'),
+    ...textLines(text).map((line) => `  ${line}`),
+    '',
+    bold('parameters'),
+    ...parameterLines(config, cost),
+    '',
+    `${bold('tensors')}  ${tensors.length}; ${checked} finite${checked === 'all values' ? '' : ', the rest not read'}`,
+    ...tensorLines(tensors, config),
+    '',
+    `${bold('cost of a token')}  ${runsAs}${converts}, attending to ${cost.context} positions`,
+    ...costLines(cost),
+    '',
+    `${bold('memory')}  planned for ${plan.context} positions${converts && `, ${runsAs}`}`,
+    ...memoryLines(memory).map((line) => `  ${line}`),
+  ];
+  io.stdout.write(`${lines.join('\n')}\n`);
 }
 
-/** What a model does with text by default. */
-interface TextSummary {
-  /** Entries of the tokenizer; null without one. */
-  readonly tokenizerEntries: number | null;
-  readonly hasChatTemplate: boolean;
-  readonly stopTokens: readonly StopToken[];
-  /** What generation_config.json says; empty without the file. */
-  readonly sampling: TextFiles['generationConfig']['sampling'];
-  /** Whether chat begins with reasoning. */
-  readonly thinksByDefault: boolean;
-}
+type Plans = Readonly<Record<PlannedKvPolicy, MemoryPlan>>;
 
-function textSummary(
-  { tokenizer, chatTemplate, generationConfig }: TextFiles,
-  stopTokens: readonly StopToken[],
-  path: string,
-): TextSummary {
+function plansOf(
+  config: LoopLMConfig,
+  format: ModelFormat | undefined,
+  context: number | undefined,
+): Plans {
+  const plan = (kvPolicy: PlannedKvPolicy) =>
+    planLoading({ config, ...(format && { format }) }, { context, kvPolicy });
   return {
-    tokenizerEntries: tokenizer?.vocabSize ?? null,
-    hasChatTemplate: chatTemplate !== undefined,
-    stopTokens,
-    sampling: generationConfig.sampling,
-    thinksByDefault: isThinkingName(path),
+    'per-loop': plan('per-loop'),
+    'last-exited': plan('last-exited'),
+    shared: plan('shared'),
   };
 }
 
-function textLines(text: TextSummary): string[] {
-  const stops = text.stopTokens.map(
-    ({ id, token, sources }) => `${[id, token].join(' ').trim()} (${sources.join(', ')})`,
+function memoryLines(plans: Plans): string[] {
+  const { 'per-loop': first, ...others } = plans;
+  const totals = Object.entries(others).map(
+    ([policy, { totalBytes }]) => `${policy} ${showBytes(totalBytes)}`,
   );
-  const sampling = Object.entries(text.sampling).map(([name, value]) => `${name} ${value}`);
-  return [
-    `tokenizer ${text.tokenizerEntries === null ? 'none' : `of ${text.tokenizerEntries} entries`}, chat template ${text.hasChatTemplate ? 'there' : 'none'}`,
-    `stops at ${stops.join(', ') || 'no token'}`,
-    `sampling ${sampling.length > 0 ? `${sampling.join(', ')} (generation_config.json)` : 'greedy'}`,
-    ...(text.thinksByDefault ? ['chat begins with reasoning (the name contains "Thinking")'] : []),
+  return [...describePlan(first), `           under other policies: ${totals.join(', ')}`];
+}
+
+/** The formats of a converted model and what they cost in precision. */
+function formatLines(stored: WeightSummary['stored'], bold: (text: string) => string): string[] {
+  if (!('format' in stored)) return [];
+  const { format, errors } = stored;
+  const { body, head, embedding, method } = format;
+  const formats = [
+    ['body', describeFormat(body)],
+    ['head', describeFormat(head)],
+    ['embedding', describeFormat(embedding)],
   ];
-}
-
-interface TensorSummary {
-  readonly name: string;
-  readonly shape: readonly number[];
-  /** Root of the mean square. */
-  readonly rms: number;
-  readonly largest: number;
-}
-
-async function readTensors({ config, readTensor }: OpenCheckpoint): Promise<TensorSummary[]> {
-  const summaries: TensorSummary[] = [];
-  for (const { hfName: name, shape } of parameterSpecs(config)) {
-    let squares = 0;
-    let largest = 0;
-    const values = await readTensor(name);
-    for (const value of values) {
-      squares += value * value;
-      largest = Math.max(largest, Math.abs(value));
-    }
-    summaries.push({ name, shape, rms: Math.sqrt(squares / values.length), largest });
-  }
-  return summaries;
+  const isQuantised = body.kind === 'blocks' || head.kind === 'blocks';
+  const heading = `${bold('converted')}${isQuantised ? `  integers by ${method}` : ''}`;
+  const precision = errors
+    ? ['  errors relative to the weights, of conversion.json:', ...errorTable(errors)]
+    : ['  no conversion.json: errors are not known'];
+  return [heading, ...table(formats), ...precision, ''];
 }
 
 function configLines(config: LoopLMConfig): string[] {
@@ -180,16 +174,18 @@ function parameterLines({ numHiddenLayers }: LoopLMConfig, { parameters }: Model
 /** One line for each tensor; the layers are alike, so the first stands for all. */
 function tensorLines(tensors: readonly TensorSummary[], config: LoopLMConfig): string[] {
   const last = config.numHiddenLayers - 1;
+  const shown = (value: number | undefined) => value?.toPrecision(3) ?? '-';
   const rows = tensors
     .filter(({ name }) => !/\.layers\.[1-9]/.test(name))
-    .map(({ name, shape, rms, largest }) => [
+    .map(({ name, dtype, shape, rms, largest }) => [
       name.replace('.layers.0.', last === 0 ? '.layers.0.' : `.layers.0-${last}.`),
+      dtype,
       `[${shape.join(', ')}]`,
-      rms.toPrecision(3),
-      largest.toPrecision(3),
+      shown(rms),
+      shown(largest),
     ]);
   const heading = last === 0 ? 'name' : 'name (values of layer 0)';
-  return table([[heading, 'shape', 'rms', 'largest'], ...rows]);
+  return table([[heading, 'type', 'shape', 'rms', 'largest'], ...rows]);
 }
 
 function costLines({ byDepth }: ModelCost): string[] {

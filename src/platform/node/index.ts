@@ -6,7 +6,7 @@ export { fileExists, nodeFolder, openFile, readTextFile, writeFileAtomic } from 
 export { createNodeDevice } from './device.js';
 export { bundledModelPath } from './bundled-model.js';
 export type { LoadProgress, PretrainedOptions } from './pretrained.js';
-export { availableMemory, loadPretrained } from './pretrained.js';
+export { availableMemory, defaultFormat, loadPretrained, planLoading } from './pretrained.js';
 export { NODE_PLATFORM, pullModel, resolveModel } from './hub/index.js';
 export type {
   CachedFile,
@@ -18,7 +18,7 @@ export type {
 } from './hub/index.js';
 export { writeRandomCheckpoint } from './random-checkpoint.js';
 export type { RandomCheckpointOptions } from './random-checkpoint.js';
-export { cacheRoot, convertedFolder, convertModel } from './convert/index.js';
+export { cacheRoot, convertedFolder, convertModel, readConversionReport } from './convert/index.js';
 export type {
   ConversionCacheOptions,
   ConversionProgress,

@@ -9,6 +9,7 @@ import { freemem } from 'node:os';
 import { CapacityError, ConfigError } from '../../errors.js';
 import { LoopLM } from '../../loop-lm.js';
 import type {
+  LoopLMConfig,
   MemoryPlan,
   ModelFormat,
   ParsedModelConfig,
@@ -25,7 +26,7 @@ import {
 } from '../../model/index.js';
 import type { DeviceOptions } from '../../runtime/index.js';
 import type { ConversionSettings } from './convert/index.js';
-import { convertedFolder } from './convert/index.js';
+import { convertedFolder, formatOfSettings } from './convert/index.js';
 import { createNodeDevice } from './device.js';
 import { nodeFolder } from './files.js';
 import type { HubPlatform, PullOptions } from './hub/index.js';
@@ -69,6 +70,8 @@ export interface PretrainedOptions extends DeviceOptions {
 
 /** Checkpoints of more parameters are converted before they run. */
 const MAX_PLAIN_PARAMETERS = 250e6;
+/** To this. */
+const LARGE_DTYPE = 'q8';
 const DEFAULT_CONTEXT = 4096;
 
 /**
@@ -83,15 +86,8 @@ export async function loadPretrained(
   platform: HubPlatform = NODE_PLATFORM,
 ): Promise<LoopLM> {
   const { path, parsed } = await findModel(idOrPath, options, platform);
-  const kvDtype =
-    options.kvDtype ?? (parsed.format && options.partition !== 'by-loop' ? 'f16' : 'f32');
-  const plan = planMemory(parsed.config, {
-    format: parsed.format,
-    kvDtype,
-    kvPolicy: options.kvPolicy ?? 'per-loop',
-    context: options.context ?? Math.min(DEFAULT_CONTEXT, parsed.config.maxPositionEmbeddings),
-    numSequences: options.numSequences ?? 1,
-  });
+  const plan = planLoading(parsed, options);
+  const { kvDtype } = plan;
   options.onPlan?.(plan);
   const available = availableMemory();
   checkPlan(idOrPath, plan, available);
@@ -114,6 +110,38 @@ export async function loadPretrained(
     await device.dispose();
     throw error;
   }
+}
+
+/**
+ * The memory that loading a model with these options takes; of a checkpoint, as it is.
+ *
+ * @throws ConfigError if the context is out of range
+ */
+export function planLoading(
+  { config, format }: Pick<ParsedModelConfig, 'config' | 'format'>,
+  options: PretrainedOptions,
+): MemoryPlan {
+  return planMemory(config, {
+    format,
+    kvDtype: options.kvDtype ?? (format && options.partition !== 'by-loop' ? 'f16' : 'f32'),
+    kvPolicy: options.kvPolicy ?? 'per-loop',
+    context: options.context ?? Math.min(DEFAULT_CONTEXT, config.maxPositionEmbeddings),
+    numSequences: options.numSequences ?? 1,
+  });
+}
+
+/** The formats that a model runs in by default; undefined for float32 in memory. */
+export function defaultFormat({
+  config,
+  format,
+}: Pick<ParsedModelConfig, 'config' | 'format'>): ModelFormat | undefined {
+  if (format) return format;
+  return isLarge(config) ? formatOfSettings({ dtype: LARGE_DTYPE }) : undefined;
+}
+
+function isLarge(config: LoopLMConfig): boolean {
+  const count = parameterSpecs(config).reduce((sum, { shape }) => sum + elementCount(shape), 0);
+  return count > MAX_PLAIN_PARAMETERS;
 }
 
 /** The folder of a model in the format that is asked for; downloads and converts where needed. */
@@ -166,8 +194,7 @@ function wantedDtype(
     );
   }
   if (dtype !== 'auto') return dtype;
-  const count = parameterSpecs(config).reduce((sum, { shape }) => sum + elementCount(shape), 0);
-  return count > MAX_PLAIN_PARAMETERS ? 'q8' : undefined;
+  return isLarge(config) ? LARGE_DTYPE : undefined;
 }
 
 function dtypeOf({ body }: ModelFormat): ConversionSettings['dtype'] {

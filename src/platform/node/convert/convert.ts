@@ -30,7 +30,7 @@ import type { PieceResult } from './piece.js';
 import type { ConversionPlan } from './plan.js';
 import { planConversion } from './plan.js';
 import type { ConversionReport } from './report.js';
-import { REPORT_FILE, readReport, tensorReports } from './report.js';
+import { REPORT_FILE, readConversionReport, tensorReports } from './report.js';
 import type { ConversionSettings } from './settings.js';
 import { formatOfSettings } from './settings.js';
 import type { ConversionProgress } from './write-weights.js';
@@ -149,7 +149,7 @@ async function fill(
 /** The report of the target if it is this conversion; an empty folder is removed. */
 async function findFinished(path: string, key: string): Promise<ConversionReport | undefined> {
   if (!(await fileExists(path))) return undefined;
-  const report = await readReport(path);
+  const report = await readConversionReport(path);
   if (report?.key === key) return report;
   await rmdir(path).catch((cause: unknown) => {
     const what = report ? 'a conversion of another source or with other settings' : 'something';

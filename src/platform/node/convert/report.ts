@@ -74,7 +74,16 @@ const numbers = z.number();
 const reportSchema = z.object({
   key: z.string(),
   sizeBytes: numbers,
-  tensors: z.array(z.unknown()),
+  relativeError: numbers,
+  tensors: z.array(
+    z.object({
+      name: z.string(),
+      kind: z.string(),
+      format: z.string(),
+      sizeBytes: numbers,
+      relativeError: numbers,
+    }),
+  ),
 });
 
 /**
@@ -82,7 +91,7 @@ const reportSchema = z.object({
  *
  * @throws FileError if it is there and cannot be read.
  */
-export async function readReport(folder: string): Promise<ConversionReport | undefined> {
+export async function readConversionReport(folder: string): Promise<ConversionReport | undefined> {
   const path = join(folder, REPORT_FILE);
   if (!(await fileExists(path))) return undefined;
   const text = await readTextFile(path);
