@@ -204,7 +204,7 @@ function dtypeOf({ body }: ModelFormat): ConversionSettings['dtype'] {
 
 function checkPlan(idOrPath: string, plan: MemoryPlan, available: number): void {
   if (plan.totalBytes <= available) return;
-  const rows = describePlan(plan).map((line) => line.replaceAll(/ {2,}/g, ' '));
+  const rows = describePlan(plan).map((line) => line.trim().replaceAll(/ {2,}/g, ' '));
   throw new CapacityError(
     `${idOrPath} needs ${showBytes(plan.totalBytes)} of memory and ${showBytes(available)} are free (${rows.slice(0, 4).join('; ')}). Use dtype q4, a shorter context, an f16 cache or KV policy shared.`,
   );
