@@ -6,6 +6,7 @@ import { expect, test } from 'vitest';
 import type * as sourceErrors from '../../src/errors.js';
 import { buildGraph, input, mul, scalar } from '../../src/graph/index.js';
 import { deviceConformance } from '../../src/runtime/device.conformance.js';
+import { kvStoreConformance } from '../../src/runtime/kv-store.conformance.js';
 import type { Device, DeviceOptions, HostTensor } from '../../src/runtime/index.js';
 
 const built = (path: string) => new URL(`../../dist/src/${path}`, import.meta.url);
@@ -18,6 +19,7 @@ const { createNodeDevice } = (await import(built('platform/node/index.js').href)
 const errors = (await import(built('errors.js').href)) as typeof sourceErrors;
 
 deviceConformance('the worker device', createNodeDevice, errors);
+kvStoreConformance('the worker device', createNodeDevice, errors);
 
 test('a call in another thread leaves the fed arrays with the caller', async () => {
   const device = await createNodeDevice();
