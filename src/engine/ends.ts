@@ -2,8 +2,8 @@
  * The two ends of a model, whatever lies between: token ids to the input of the first loop, hidden
  * states to logits.
  */
-import type { Graph } from '../graph/index.js';
-import { buildGraph, input } from '../graph/index.js';
+import type { Graph, Tensor } from '../graph/index.js';
+import { buildGraph, input, logSoftmax, reshape, slice, sub } from '../graph/index.js';
 import type { GraphWeights, LoopLMConfig } from '../model/index.js';
 import { embed, headParam, readout } from '../model/index.js';
 import type {
@@ -14,17 +14,20 @@ import type {
   HostTensor,
   Program,
 } from '../runtime/index.js';
-import type { BatchEntry } from './runner.js';
+import type { BatchEntry, Readout } from './runner.js';
 
 /** Token ids i32 `[N]` to `x [N, D]`. */
 function embeddingGraph(config: LoopLMConfig, weights: GraphWeights): Graph {
   return buildGraph({ x: embed(config, weights, input('ids', 'i32', ['N'])) });
 }
 
-/** States `h [N, D]` to logits `[N, V]`. */
+/** States `h [N, D]` to `logits [N, V]` and the log of the sum of their exponentials, `[N]`. */
 function readoutGraph(config: LoopLMConfig, weights: GraphWeights): Graph {
   const h = input('h', 'f32', ['N', config.hiddenSize]);
-  return buildGraph({ logits: readout(h, headParam(config, weights.leaf)) });
+  const logits = readout(h, headParam(config, weights.leaf));
+  const first = (rows: Tensor) => slice(rows, 1, 0, 1);
+  const logSumExp = sub(first(logits), first(logSoftmax(logits)));
+  return buildGraph({ logits, logSumExp: reshape(logSumExp, ['N']) });
 }
 
 export class ModelEnds {
@@ -77,14 +80,20 @@ export class ModelEnds {
     return Array.from(result['gateLogit']!.data, Number);
   }
 
-  /** Logits `[V]` of each hidden state `[D]`. */
-  async readout(states: readonly Float32Array[]): Promise<readonly Float32Array[]> {
+  /** What each hidden state `[D]` says of the next token. */
+  async readout(states: readonly Float32Array[]): Promise<readonly Readout[]> {
     const { vocabSize } = this.#config;
+    const feeds = { h: this.#stack(states) };
+    const fetch = ['logits', 'logSumExp'];
     const [result] = await this.#device.submit([
-      { kind: 'run', program: this.#readout, feeds: { h: this.#stack(states) }, fetch: ['logits'] },
+      { kind: 'run', program: this.#readout, feeds, fetch },
     ]);
     const logits = result!['logits']!.data as Float32Array;
-    return states.map((_, row) => logits.subarray(row * vocabSize, (row + 1) * vocabSize));
+    const logSumExp = result!['logSumExp']!.data as Float32Array;
+    return states.map((_, row) => ({
+      logits: logits.subarray(row * vocabSize, (row + 1) * vocabSize),
+      logSumExp: logSumExp[row]!,
+    }));
   }
 
   async dispose(): Promise<void> {

@@ -9,7 +9,6 @@
 import { ExitTracker } from './exit-policy.js';
 import type { KvPolicyRules } from './kv-policy.js';
 import { KV_POLICY_RULES } from './kv-policy.js';
-import { logSoftmaxAt } from './logits.js';
 import type {
   EngineEvent,
   FinishEvent,
@@ -20,7 +19,7 @@ import type {
 import { resolveNumLoops } from './request.js';
 import type { FinishReason, RolloutRecord } from './rollout.js';
 import { meanDepthOf } from './rollout.js';
-import type { BatchEntry, CachedRun, Runner } from './runner.js';
+import type { BatchEntry, CachedRun, Readout, Runner } from './runner.js';
 import { MAX_BATCH_TOKENS } from './runner.js';
 import { sampleToken } from './sampler.js';
 import type { SequenceToken } from './sequence.js';
@@ -33,7 +32,7 @@ interface Decision {
   /** Of every executed loop. */
   readonly gateLogits: number[];
   /** Of the loops that were read out, by loop index. */
-  readonly logits: (Float32Array | undefined)[];
+  readonly readouts: (Readout | undefined)[];
 }
 
 /** A request under way. */
@@ -62,7 +61,7 @@ class RequestState {
     const { exitPolicy, sampling } = this.request;
     const context = { numLoops, seed: sampling.seed, tokenIndex: this.tokenIds.length };
     const tracker = new ExitTracker(exitPolicy, context);
-    this.decision = { tracker, hasExited: false, gateLogits: [], logits: [] };
+    this.decision = { tracker, hasExited: false, gateLogits: [], readouts: [] };
   }
 }
 
@@ -187,7 +186,7 @@ export class Generation {
       const gateLogit = gateLogits[index]!;
       decision.gateLogits.push(gateLogit);
       if (decision.hasExited) return false;
-      const logits = decision.logits[loopIndex];
+      const logits = decision.readouts[loopIndex]?.logits;
       const hidden = state.current!.hidden!;
       decision.hasExited = decision.tracker.observe({
         gateLogit,
@@ -197,7 +196,7 @@ export class Generation {
       return decision.hasExited;
     });
     await this.#readOut(
-      exiting.filter(({ decision }) => decision!.logits[loopIndex] === undefined),
+      exiting.filter(({ decision }) => decision!.readouts[loopIndex] === undefined),
       loopIndex,
     );
   }
@@ -206,7 +205,7 @@ export class Generation {
     if (states.length === 0) return;
     const rows = await this.#runner.readout(states.map(({ current }) => current!.hidden!));
     states.forEach(({ decision }, index) => {
-      decision!.logits[loopIndex] = rows[index];
+      decision!.readouts[loopIndex] = rows[index];
     });
   }
 
@@ -244,16 +243,16 @@ export class Generation {
     const { request, decision, requestIndex, seenIds } = state;
     const tokenIndex = state.tokenIds.length;
     const exitDepth = decision!.tracker.depth;
-    const logits = decision!.logits[exitDepth - 1]!;
-    const sampledId = sampleToken(logits, request.sampling, seenIds, tokenIndex);
+    const readout = decision!.readouts[exitDepth - 1]!;
+    const sampledId = sampleToken(readout.logits, request.sampling, seenIds, tokenIndex);
     const tokenId = request.forcedIds?.[tokenIndex] ?? sampledId;
-    const logprob = logSoftmaxAt(logits, tokenId);
+    const logprob = logprobOf(readout, tokenId);
     seenIds.add(tokenId);
     state.tokenIds.push(tokenId);
     state.exitDepths.push(exitDepth);
     state.logprobs.push(logprob);
     if (this.#options.record) {
-      state.loopLogprobs.push(decision!.logits.map((row) => logSoftmaxAt(row!, tokenId)));
+      state.loopLogprobs.push(decision!.readouts.map((row) => logprobOf(row!, tokenId)));
       state.gateLogits.push(decision!.gateLogits);
     }
     return { kind: 'token', requestIndex, tokenIndex, tokenId, sampledId, exitDepth, logprob };
@@ -301,4 +300,9 @@ export class Generation {
       finishReason,
     };
   }
+}
+
+/** Log-probability of a token, at most 0: no temperature, no filters. */
+function logprobOf({ logits, logSumExp }: Readout, tokenId: number): number {
+  return Math.min(0, logits[tokenId]! - logSumExp);
 }

@@ -1,11 +1,11 @@
 /**
- * What is asked of one row of logits: its softmax normaliser, a log-probability, its best entry.
+ * What is asked of one row of logits: its softmax normaliser, its best entry.
  *
  * The one idea: rows come as float32 from the runtime, every sum here is float64. A row with NaN or
  * +Infinity has no softmax and is refused by name instead of turning into an arbitrary token.
  * Knows nothing of sampling settings or exit policies.
  */
-import { assert, CheckpointError } from '../errors.js';
+import { CheckpointError } from '../errors.js';
 
 /** A row of logits `[V]` in either precision; -Infinity marks an impossible token. */
 export type LogitsRow = Float32Array | Float64Array;
@@ -50,16 +50,4 @@ export function logSumExp(logits: LogitsRow): number {
   let sum = 0;
   for (let id = 0; id < logits.length; id += 1) sum += Math.exp(logits[id]! - largest);
   return largest + Math.log(sum);
-}
-
-/**
- * Raw log-probability of a token: natural log of softmax(logits)[id] over the whole row, in float64,
- * without temperature or filters. At most 0; -Infinity for a token whose logit is.
- *
- * @throws CheckpointError as `argmax`.
- */
-export function logSoftmaxAt(logits: LogitsRow, id: number): number {
-  const logit = logits[id];
-  assert(logit !== undefined, `token ${id} lies outside a row of ${logits.length} logits`);
-  return Math.min(0, logit - logSumExp(logits));
 }

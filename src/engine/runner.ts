@@ -24,6 +24,13 @@ export interface LoopRun {
   readonly plane: number;
 }
 
+/** What a hidden state says of the next token. */
+export interface Readout {
+  readonly logits: Float32Array; // [V]
+  /** Log of the sum of the exponentials of the logits: a logit less this is a log-probability. */
+  readonly logSumExp: number;
+}
+
 /** Tokens of one pass through the layers; longer batches are cut, in order. */
 export const MAX_BATCH_TOKENS = 256;
 
@@ -36,8 +43,8 @@ export interface Runner {
   readonly numExecuted: number;
   /** An empty cache of `numPlanes` planes. The caller disposes it. */
   openRun(numPlanes: number): CachedRun;
-  /** Logits `[V]` of each hidden state `[D]`. */
-  readout(states: readonly Float32Array[]): Promise<readonly Float32Array[]>;
+  /** What each hidden state `[D]` says of the next token. */
+  readout(states: readonly Float32Array[]): Promise<readonly Readout[]>;
   dispose(): Promise<void>;
 }
 

@@ -82,7 +82,7 @@ async function keepLoop(
     part.forEach((state, index) => {
       const row = loopIndex * length + start + index;
       hidden.set(state, row * hiddenSize);
-      logits.set(rows[index]!, row * vocabSize);
+      logits.set(rows[index]!.logits, row * vocabSize);
     });
   }
 }

@@ -10,7 +10,7 @@ import type { GraphWeights, LoopLMConfig } from '../../model/index.js';
 import { ropeAngles } from '../../model/index.js';
 import type { Command, Device, KvStore, PagedBatch, Program } from '../../runtime/index.js';
 import { compileWith, ModelEnds } from '../ends.js';
-import type { BatchEntry, CachedRun, LoopRun, Runner } from '../runner.js';
+import type { BatchEntry, CachedRun, LoopRun, Readout, Runner } from '../runner.js';
 import { inPieces } from '../runner.js';
 import type { Sequence } from '../sequence.js';
 import { layerGraphs } from './layer-graphs.js';
@@ -120,7 +120,7 @@ export class LayerRunner implements Runner {
     return commands;
   }
 
-  readout(states: readonly Float32Array[]): Promise<readonly Float32Array[]> {
+  readout(states: readonly Float32Array[]): Promise<readonly Readout[]> {
     return this.ends.readout(states);
   }
 

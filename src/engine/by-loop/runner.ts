@@ -9,7 +9,7 @@ import type { GraphWeights, LoopLMConfig } from '../../model/index.js';
 import { ropeAngles } from '../../model/index.js';
 import type { Command, Device, HostTensor, Program } from '../../runtime/index.js';
 import { compileWith, ModelEnds } from '../ends.js';
-import type { BatchEntry, CachedRun, LoopRun, Runner } from '../runner.js';
+import type { BatchEntry, CachedRun, LoopRun, Readout, Runner } from '../runner.js';
 import { inPieces } from '../runner.js';
 import type { Sequence } from '../sequence.js';
 import { KvPlanes } from './kv-planes.js';
@@ -57,7 +57,7 @@ export class LoopRunner implements Runner {
     };
   }
 
-  readout(states: readonly Float32Array[]): Promise<readonly Float32Array[]> {
+  readout(states: readonly Float32Array[]): Promise<readonly Readout[]> {
     return this.ends.readout(states);
   }
 
