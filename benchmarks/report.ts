@@ -169,8 +169,9 @@ const memory: Section<z.infer<typeof memorySchema>> = {
   schema: memorySchema,
   intro: `Resident size of processes that do nothing else, against the plan that is printed before a model is
 loaded. Pages of the weight file are mapped and the system may drop them at any time; the plan counts
-them apart, so they are taken off before the two are compared. Growth is the slope over a series without
-its first fifth, times the length of the series, as a share of the last size.`,
+them apart, so they are taken off before the two are compared. Growth is looked for in the second half of
+each series, when heaps have reached their size. Between loads the main thread's garbage is collected
+first, so that what is seen is what is kept.`,
   tables: memoryText,
 };
 

@@ -26,7 +26,7 @@ async function inChild<T>(scenario: Scenario, schema: z.ZodType<T>): Promise<T> 
   const child = fork(
     fileURLToPath(new URL('./child.js', import.meta.url)),
     [JSON.stringify(scenario)],
-    { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] },
+    { execArgv: ['--expose-gc'], stdio: ['ignore', 'inherit', 'inherit', 'ipc'] },
   );
   const ended = once(child, 'exit');
   const failed = ended.then(([code]) => {

@@ -8,12 +8,19 @@ export const sampleSchema = z.object({
   resident: residentSchema,
 });
 
-/** One sequence that grows. Planned are the bytes for the positions that it has at the time. */
+/** One sequence that grows. Plans are for the positions that it has at the time, in bytes. */
 export const grownSchema = z.object({
   /** The plan for the whole run, as lines for people. */
   plan: z.array(z.string()),
   loaded: z.object({ planned: z.number(), resident: residentSchema }),
-  samples: z.array(sampleSchema.extend({ positions: z.number(), planned: z.number() })),
+  samples: z.array(
+    sampleSchema.extend({
+      positions: z.number(),
+      planned: z.number(),
+      /** Of it keys and values. */
+      plannedKv: z.number(),
+    }),
+  ),
 });
 
 export type Sample = z.infer<typeof sampleSchema>;

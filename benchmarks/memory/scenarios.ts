@@ -53,8 +53,14 @@ async function growSequence(path: string): Promise<GrownSequence> {
     const count = event.kind === 'token' ? event.tokenIndex : NEW_TOKENS;
     if (count % SAMPLE_EVERY !== 0) continue;
     const positions = PROMPT_TOKENS + count;
-    const { totalBytes: planned } = planMemory(model.config, { ...plan, context: positions });
-    samples.push({ count, positions, planned, resident: await readResident() });
+    const now = planMemory(model.config, { ...plan, context: positions });
+    samples.push({
+      count,
+      positions,
+      planned: now.totalBytes,
+      plannedKv: now.kvBytes,
+      resident: await readResident(),
+    });
   }
   await model.dispose();
   return { plan: [...describePlan(plan)], loaded, samples };
@@ -73,7 +79,7 @@ async function repeatSequences(path: string): Promise<readonly Sample[]> {
   return samples;
 }
 
-/** Loads, uses and disposes a model again and again; samples while none is loaded. */
+/** Loads, uses and disposes a model again and again; samples what is kept while none is loaded. */
 async function cycle(path: string, cycles: number): Promise<readonly Sample[]> {
   const samples: Sample[] = [];
   for (let count = 1; count <= cycles; count++) {
@@ -83,6 +89,7 @@ async function cycle(path: string, cycles: number): Promise<readonly Sample[]> {
       maxNewTokens: CYCLE_TOKENS,
     });
     await model.dispose();
+    gc!(); // by --expose-gc
     samples.push({ count, resident: await readResident() });
   }
   return samples;
