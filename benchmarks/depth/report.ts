@@ -123,13 +123,13 @@ export function depthChart({ entries }: Result): string {
     return {
       name: `context ${context}`,
       xAxis: { type: 'value', name: 'mean depth (loops)', min: 1, max: NUM_LOOPS, interval: 0.5 },
-      yAxis: { type: 'value', name: 'speed-up over full depth', min: 1, max: NUM_LOOPS },
+      yAxis: { type: 'value', name: 'speed-up over full depth', min: 0, max: NUM_LOOPS },
       series: [
         ...lines,
         {
           type: 'line',
           name: ideal,
-          showSymbol: false,
+          symbol: 'none',
           color: '#7f7f7f',
           lineStyle: { type: 'dashed', width: 1.5 },
           data: depths.map((depth) => [depth, Number((NUM_LOOPS / depth).toFixed(3))]),

@@ -1,9 +1,9 @@
 /**
  * Which depth every token of a measurement is forced to.
  *
- * A round passes through the mean depths upwards and back down, a segment of tokens for each, so that
- * within a round every mean depth is met at the same context on average, and drift of the machine
- * hits all alike.
+ * A round passes through the mean depths, a segment of tokens for each, and the next passes back, so
+ * that over an even number of rounds every mean depth is met at the same context on average, and
+ * drift of the machine hits all alike.
  *
  * A segment ends with one of its deepest tokens. Under `per-loop` that one runs the loops its
  * predecessors deferred, so a segment pays for its own. Before each segment stands a token of full
@@ -35,8 +35,8 @@ export interface ScheduledToken {
 }
 
 /** The depths of a segment in an order of their own, one of the deepest last. */
-function segment(meanDepth: number, ...seeds: readonly number[]): readonly ScheduledToken[] {
-  const rng = generatorFor(...seeds, 2 * meanDepth);
+function segment(meanDepth: number, seed: number, round: number): readonly ScheduledToken[] {
+  const rng = generatorFor(seed, round, 2 * meanDepth);
   const depths = COUNTS.get(meanDepth)!.flatMap((count, loopIndex) =>
     Array.from({ length: count }, () => loopIndex + 1),
   );
@@ -47,11 +47,10 @@ function segment(meanDepth: number, ...seeds: readonly number[]): readonly Sched
   return [{ depth: NUM_LOOPS }, ...depths.map((depth) => ({ depth, meanDepth }))];
 }
 
-/** The tokens of a round; the same for equal seeds. */
+/** The tokens of a round; the same for equal seeds. @param round - from 0 */
 export function scheduleRound(round: number, seed: number): readonly ScheduledToken[] {
-  return [MEAN_DEPTHS, MEAN_DEPTHS.toReversed()].flatMap((order, pass) =>
-    order.flatMap((meanDepth) => segment(meanDepth, seed, round, pass)),
-  );
+  const order = round % 2 === 0 ? MEAN_DEPTHS : MEAN_DEPTHS.toReversed();
+  return order.flatMap((meanDepth) => segment(meanDepth, seed, round));
 }
 
 export const ROUND_TOKENS = scheduleRound(0, 0).length;
