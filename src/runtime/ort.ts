@@ -68,10 +68,12 @@ export function sessionOptions(
     enableCpuMemArena: keepsWorkspace,
     enableMemPattern: keepsWorkspace,
     logSeverityLevel: 3,
-    // Idle threads that spin take the cores from the other sessions of the same model.
+    // Threads spin between the operators of a run, which saves waking them for each, and stop with
+    // it: idle ones would take the cores from the other programs of the model.
     extra: {
       session: {
-        intra_op: { allow_spinning: '0' },
+        intra_op: { allow_spinning: '1' },
+        force_spinning_stop: '1',
         ...(weightsFolder && { model_external_initializers_file_folder_path: weightsFolder }),
       },
     },
