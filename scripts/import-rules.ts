@@ -32,7 +32,10 @@ const LIBRARY = ['src/index.ts', 'src/loop-lm.ts', 'src/platform', ...CORE];
 
 export const AREA_RULES: Readonly<Record<string, AreaRule>> = {
   'src/index.ts': { imports: ['src/loop-lm.ts', ...CORE] },
-  'src/loop-lm.ts': { imports: ['src/engine', 'src/tokenizer', 'src/model', 'src/runtime'] },
+  'src/loop-lm.ts': {
+    imports: ['src/engine', 'src/tokenizer', 'src/model', 'src/runtime'],
+    types: ['src/platform'],
+  },
   'src/util': { imports: [] },
   'src/graph': { imports: [] },
   'src/runtime': { imports: ['src/graph'] },

@@ -27,10 +27,10 @@ import {
   withDepthBounds,
 } from './engine/index.js';
 import { ConfigError, RequestError } from './errors.js';
-import type { PretrainedOptions } from '#platform';
 import type { Folder, LoopLMConfig } from './model/index.js';
 import { loadWeights } from './model/index.js';
 import type { Device } from './runtime/index.js';
+import type { PretrainedOptions } from './platform/node/pretrained-options.js';
 import type { TextEvent, TextFinishEvent } from './sequence-text.js';
 import { SequenceText } from './sequence-text.js';
 import type { TextFiles } from './text-files.js';

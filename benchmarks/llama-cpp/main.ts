@@ -29,7 +29,7 @@ const THREADS = 2;
 const ROUNDS = 5;
 const SEED = 1;
 const CONTEXTS = [16, 256, 1024, 4096];
-const DECODED_TOKENS = 16;
+const DECODED_TOKENS = 12;
 const PREFILL_TOKENS = 512;
 
 type Side = 'llama.cpp' | 'looplm';

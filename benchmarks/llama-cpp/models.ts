@@ -34,7 +34,7 @@ export const LLAMA_VARIANTS = {
 export type LlamaVariant = (typeof LLAMA_VARIANTS)[keyof typeof LLAMA_VARIANTS];
 
 /** Depths that looplm decodes at: the head once, the body as often as the depth says. */
-export const LOOPLM_VARIANTS = { 'depth 1': 1, 'depth 4': 4 } as const;
+export const LOOPLM_VARIANTS = { 'depth 1': 1, 'depth 2': 2 } as const;
 
 /** Bytes that attention reads for each cached position: keys and values of all layers as f16. */
 export const KV_BYTES_PER_POSITION = 2 * 2 * SHAPE.numHiddenLayers * SHAPE.hiddenSize;

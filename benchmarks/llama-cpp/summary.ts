@@ -1,8 +1,8 @@
 /**
  * From raw rounds to the figures of one pair of formats.
  *
- * llama.cpp counts with its faster kind of attention, chosen for each figure. A looplm body is a third
- * of what three more loops cost; a llama.cpp body is the time without the head, with the part of the
+ * llama.cpp counts with its faster kind of attention, chosen for each figure. A looplm body is what
+ * one more loop costs; a llama.cpp body is the time without the head, with the part of the
  * last layer that is then left out put back in proportion to its bytes.
  */
 import { stat } from 'node:fs/promises';
@@ -49,8 +49,8 @@ export async function summarize(pair: FormatPair, measured: Measured): Promise<P
     const headless = of('llama.cpp', ['flash, no head', 'plain, no head'], what);
     const llamaBody = headless.map((time) => time / (1 - skippedShare(SHAPE)));
     const looplm = of('looplm', ['depth 1'], what);
-    const deep = of('looplm', ['depth 4'], what);
-    const looplmBody = deep.map((time, round) => (time - looplm[round]!) / 3);
+    const deep = of('looplm', ['depth 2'], what);
+    const looplmBody = deep.map((time, round) => time - looplm[round]!);
     return {
       context,
       llamaMs: median(llama),

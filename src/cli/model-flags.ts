@@ -5,9 +5,14 @@
 import { type Command, Option } from 'commander';
 import type { LoopLM } from '../loop-lm.js';
 import type { MemoryPlan } from '../model/index.js';
-import { describePlan } from '../model/index.js';
-import type { LoadProgress, PretrainedOptions } from '../platform/node/index.js';
-import { bundledModelPath, loadPretrained, NODE_PLATFORM } from '../platform/node/index.js';
+import { describePlan, showBytes } from '../model/index.js';
+import type { HubPlatform, LoadProgress, PretrainedOptions } from '../platform/node/index.js';
+import {
+  bundledModelPath,
+  loadPretrained,
+  NODE_PLATFORM,
+  prepareModel,
+} from '../platform/node/index.js';
 import type { Progress } from './byte-progress.js';
 import { openByteProgress } from './byte-progress.js';
 import type { CliIo } from './io.js';
@@ -29,7 +34,7 @@ export interface ModelFlags {
 /** Plans of less than this are not worth a user's attention. */
 const SHOWN_PLAN_BYTES = 500e6;
 
-/** Adds `--model` and what belongs to it. */
+/** Adds `--model`, how it is had, and what computes. */
 export function addModelFlags(command: Command): Command {
   return command
     .option('--model <name>', 'model folder, or ORG/NAME on the hub; the bundled model if left out')
@@ -38,6 +43,17 @@ export function addModelFlags(command: Command): Command {
         .choices(['auto', 'q4', 'q8', 'f16', 'f32'])
         .default('auto'),
     )
+    .option('--revision <name>', 'branch, tag or commit on the hub (default: main)')
+    .option('--offline', 'use only what is in the cache of the hub')
+    .option('--threads <n>', 'threads inside one operator (default: all cores)', parseWhole)
+    .addOption(
+      new Option('--device <kind>', 'what computes').choices(['cpu', 'webgpu']).default('cpu'),
+    );
+}
+
+/** Adds `addModelFlags` and how the engine keeps what it computes. */
+export function addEngineFlags(command: Command): Command {
+  return addModelFlags(command)
     .addOption(
       new Option(
         '--kv-dtype <type>',
@@ -49,12 +65,6 @@ export function addModelFlags(command: Command): Command {
       new Option('--partition <kind>', 'programs of a loop (default: by-layer on the CPU)').choices(
         ['by-layer', 'by-loop'],
       ),
-    )
-    .option('--revision <name>', 'branch, tag or commit on the hub (default: main)')
-    .option('--offline', 'use only what is in the cache of the hub')
-    .option('--threads <n>', 'threads inside one operator (default: all cores)', parseWhole)
-    .addOption(
-      new Option('--device <kind>', 'what computes').choices(['cpu', 'webgpu']).default('cpu'),
     );
 }
 
@@ -86,44 +96,65 @@ async function loadModelOf(
   io: CliIo,
   signal: AbortSignal,
 ): Promise<LoopLM> {
-  const { threads, kvDtype, partition, context, revision, offline, kvPolicy } = flags;
+  const { threads, kvDtype, partition, context, kvPolicy } = flags;
+  let plan: MemoryPlan | undefined;
+  const start = io.now();
+  const model = await withProgress(flags, io, signal, (options, platform, stop) =>
+    loadPretrained(
+      modelPath(flags),
+      {
+        ...options,
+        device: flags.device,
+        kvDtype,
+        partition,
+        context,
+        kvPolicy,
+        ...(threads !== undefined && { numThreads: threads }),
+        onPlan(made) {
+          stop();
+          if (made.totalBytes < SHOWN_PLAN_BYTES) return;
+          plan = made;
+          io.stderr.write(`${describePlan(made).join('\n')}\n`);
+        },
+      },
+      platform,
+    ),
+  );
+  const seconds = ((io.now() - start) / 1000).toFixed(1);
+  if (plan) io.stderr.write(`loaded in ${seconds} s, resident ${showBytes(io.memoryBytes())}\n`);
+  return model;
+}
+
+/** The folder of the flags' model in the format that they ask for. */
+export function prepareModelOf(flags: ModelFlags, io: CliIo): Promise<string> {
+  return interruptible(io, (signal) =>
+    withProgress(flags, io, signal, async (options, platform) => {
+      const { path } = await prepareModel(modelPath(flags), options, platform);
+      return path;
+    }),
+  );
+}
+
+/** Shows how far downloading and converting are while `work` runs. */
+async function withProgress<T>(
+  { dtype, revision, offline }: ModelFlags,
+  io: CliIo,
+  signal: AbortSignal,
+  work: (options: PretrainedOptions, platform: HubPlatform, stop: () => void) => Promise<T>,
+): Promise<T> {
   const shown = new Map<LoadProgress['stage'], Progress>();
   const stop = () => {
     for (const progress of shown.values()) progress.stop();
   };
-  let plan: MemoryPlan | undefined;
-  const start = io.now();
+  const progress = ({ stage, doneBytes, totalBytes }: LoadProgress) => {
+    const doing = stage === 'download' ? 'pulling' : 'converting';
+    const display = shown.get(stage) ?? openByteProgress(io, doing);
+    shown.set(stage, display);
+    display.show(doneBytes, totalBytes);
+  };
   try {
-    const options: PretrainedOptions = {
-      device: flags.device,
-      dtype: flags.dtype,
-      kvDtype,
-      partition,
-      context,
-      revision,
-      offline,
-      kvPolicy,
-      signal,
-      ...(threads !== undefined && { numThreads: threads }),
-      progress({ stage, doneBytes, totalBytes }) {
-        const doing = stage === 'download' ? 'pulling' : 'converting';
-        const progress = shown.get(stage) ?? openByteProgress(io, doing);
-        shown.set(stage, progress);
-        progress.show(doneBytes, totalBytes);
-      },
-      onPlan(made) {
-        stop();
-        if (made.totalBytes < SHOWN_PLAN_BYTES) return;
-        plan = made;
-        io.stderr.write(`${describePlan(made).join('\n')}\n`);
-      },
-    };
-    const model = await loadPretrained(modelPath(flags), options, {
-      ...NODE_PLATFORM,
-      env: io.env,
-    });
-    if (plan) io.stderr.write(`loaded in ${((io.now() - start) / 1000).toFixed(1)} s\n`);
-    return model;
+    const platform = { ...NODE_PLATFORM, env: io.env };
+    return await work({ dtype, revision, offline, signal, progress }, platform, stop);
   } catch (error) {
     if (!signal.aborted) throw error;
     io.stderr.write('Stopped. What is done is kept; the same command goes on from there.\n');

@@ -42,7 +42,7 @@ export interface MemoryPlan extends MemoryNeeds {
   readonly kvBytes: number;
   /** Activations of a prefill, attention over gathered pages, logits. */
   readonly workspaceBytes: number;
-  /** The runtime without a model. */
+  /** The runtime with the programs, without weights. */
   readonly processBytes: number;
   /** Everything but the mapped weights. */
   readonly totalBytes: number;
@@ -50,6 +50,11 @@ export interface MemoryPlan extends MemoryNeeds {
 
 /** Node.js and ONNX Runtime, two threads, before a model is loaded. */
 const PROCESS_BYTES = 110e6;
+/** A compiled program beside its weights; there is one for each layer and a few more. */
+const PROGRAM_BYTES = 2.5e6;
+const MORE_PROGRAMS = 4;
+/** Values of JavaScript that wait for garbage collection while tokens are computed. */
+const GARBAGE_BYTES = 50e6;
 /** Tokens that go through a program together (engine/runner.ts). */
 const PREFILL_TOKENS = 256;
 
@@ -79,6 +84,7 @@ export function planMemory(config: LoopLMConfig, needs: MemoryNeeds): MemoryPlan
   const kvBytes = kvBytesPerPosition[kvPolicy] * context * numSequences;
   const { held, mapped } = weightBytes(config, format);
   const workspaceBytes = workspace(config, needs);
+  const processBytes = PROCESS_BYTES + PROGRAM_BYTES * (config.numHiddenLayers + MORE_PROGRAMS);
   return {
     ...needs,
     numLoops,
@@ -87,8 +93,8 @@ export function planMemory(config: LoopLMConfig, needs: MemoryNeeds): MemoryPlan
     kvBytesPerPosition,
     kvBytes,
     workspaceBytes,
-    processBytes: PROCESS_BYTES,
-    totalBytes: held + kvBytes + workspaceBytes + PROCESS_BYTES,
+    processBytes,
+    totalBytes: held + kvBytes + workspaceBytes + processBytes,
   };
 }
 
@@ -138,7 +144,7 @@ function workspace(config: LoopLMConfig, { context }: MemoryNeeds): number {
   const activations = N * (8 * D + 2 * (H + 2 * K) * headDim + 5 * F);
   const gathered = 2 * Math.max(Math.min(K * headDim * context, 2 ** 23), headDim * context);
   const scores = 3 * Math.max(Math.min(H * N * context, 2 ** 23), (H / K) * context);
-  return 4 * (activations + gathered + scores + 4 * V);
+  return GARBAGE_BYTES + 4 * (activations + gathered + scores + 4 * V);
 }
 
 const KIB = 2 ** 10;

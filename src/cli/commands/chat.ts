@@ -14,7 +14,7 @@ import type { GenerationFlags } from '../generation-flags.js';
 import { addGenerationFlags, generateOptions } from '../generation-flags.js';
 import type { CliIo } from '../io.js';
 import type { ModelFlags } from '../model-flags.js';
-import { addModelFlags, withModel } from '../model-flags.js';
+import { addEngineFlags, withModel } from '../model-flags.js';
 import { finishOf, streamAnswer } from '../stream-answer.js';
 import { depthLegend, styleOf } from '../style.js';
 import { closingLine } from '../summary.js';
@@ -43,7 +43,7 @@ export function registerChat(program: Command, io: CliIo): void {
     .command('chat')
     .description('talk to a chat model, or give problems to the bundled one')
     .addHelpText('after', EXAMPLES);
-  addModelFlags(command)
+  addEngineFlags(command)
     .option(
       '--chat-template <source>',
       `instead of the model's own: ${CHAT_TEMPLATE_NAMES}, or a file with a Jinja template`,

@@ -12,7 +12,7 @@ import type { LoopLM, TextFinishEvent } from '../../loop-lm.js';
 import type { CliIo } from '../io.js';
 import { InterruptedError, interruptible } from '../io.js';
 import type { ModelFlags } from '../model-flags.js';
-import { addModelFlags, withModel } from '../model-flags.js';
+import { addEngineFlags, withModel } from '../model-flags.js';
 import { parseWhole } from '../parse-flags.js';
 import type { Style } from '../style.js';
 import { depthBar, depthLegend, styleOf } from '../style.js';
@@ -41,7 +41,7 @@ export function registerDemo(program: Command, io: CliIo): void {
     .command('demo')
     .description('watch the bundled model answer problems of growing difficulty')
     .addHelpText('after', EXAMPLES);
-  addModelFlags(command)
+  addEngineFlags(command)
     .option('--exit-policy <spec>', "when a token stops looping (default: cdf, the model's own)")
     .option('--seed <n>', 'chooses the problems', parseWhole, DEFAULT_SEED)
     .option('--json', 'print one JSON object with all answers')

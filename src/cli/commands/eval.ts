@@ -4,6 +4,7 @@
  * One pass at full depth tells them all (src/eval/). Without --data it measures the held-out problems
  * of the bundled model, by kind and difficulty.
  */
+import { realpath } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { trainedSets } from '../../../recipes/bundled/evaluation/problem-sets.js';
 import type { TrainingDocument } from '../../data/index.js';
@@ -17,7 +18,7 @@ import type { Tokenizer } from '../../tokenizer/index.js';
 import { LINE_FORMS, readDocuments } from '../documents.js';
 import type { CliIo } from '../io.js';
 import type { ModelFlags } from '../model-flags.js';
-import { addModelFlags, modelPath, noteIgnoredKeys } from '../model-flags.js';
+import { addModelFlags, noteIgnoredKeys, prepareModelOf } from '../model-flags.js';
 import { parseNumber, parseWhole } from '../parse-flags.js';
 import { table } from '../table.js';
 
@@ -76,7 +77,7 @@ interface Figures {
 }
 
 async function evaluate(flags: Flags, io: CliIo): Promise<void> {
-  const folder = nodeFolder(modelPath(flags));
+  const folder = nodeFolder(await realpath(await prepareModelOf(flags, io)));
   const checkpoint = await loadWeights(folder);
   noteIgnoredKeys(checkpoint.ignoredKeys, io);
   const tokenizer = await loadTokenizer(folder);

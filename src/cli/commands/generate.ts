@@ -9,7 +9,7 @@ import { addGenerationFlags, generateOptions } from '../generation-flags.js';
 import type { CliIo } from '../io.js';
 import { InterruptedError, interruptible } from '../io.js';
 import type { ModelFlags } from '../model-flags.js';
-import { addModelFlags, withModel } from '../model-flags.js';
+import { addEngineFlags, withModel } from '../model-flags.js';
 import type { PromptFlags } from '../prompt-flags.js';
 import { addPromptFlags, promptOf } from '../prompt-flags.js';
 import { streamAnswer } from '../stream-answer.js';
@@ -30,7 +30,7 @@ export function registerGenerate(program: Command, io: CliIo): void {
     .command('generate')
     .description('continue a prompt, each token at its own depth')
     .addHelpText('after', EXAMPLES);
-  addPromptFlags(addModelFlags(command));
+  addPromptFlags(addEngineFlags(command));
   addGenerationFlags(command)
     .option('--json', 'print one JSON object with the rollout record instead of the text')
     .action(async (flags: Flags) => {

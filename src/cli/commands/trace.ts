@@ -8,7 +8,7 @@ import { writeFileAtomic } from '../../platform/node/index.js';
 import { safetensorsChunks } from '../../runtime/index.js';
 import type { CliIo } from '../io.js';
 import type { ModelFlags } from '../model-flags.js';
-import { addModelFlags, withModel } from '../model-flags.js';
+import { addEngineFlags, withModel } from '../model-flags.js';
 import { parseWhole } from '../parse-flags.js';
 import type { PromptFlags } from '../prompt-flags.js';
 import { addPromptFlags, promptOf } from '../prompt-flags.js';
@@ -31,7 +31,7 @@ export function registerTrace(program: Command, io: CliIo): void {
     .command('trace')
     .description('write states, gates and logits of every loop for a prompt')
     .addHelpText('after', EXAMPLES);
-  addPromptFlags(addModelFlags(command))
+  addPromptFlags(addEngineFlags(command))
     .requiredOption('--out <file>', 'safetensors file to write')
     .option('--num-loops <n>', "loops to run (default: the model's)", parseWhole)
     .option('--json', 'print one JSON object instead of the table')

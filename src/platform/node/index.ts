@@ -5,8 +5,14 @@
 export { fileExists, nodeFolder, openFile, readTextFile, writeFileAtomic } from './files.js';
 export { createNodeDevice } from './device.js';
 export { bundledModelPath } from './bundled-model.js';
-export type { LoadProgress, PretrainedOptions } from './pretrained.js';
-export { availableMemory, defaultFormat, loadPretrained, planLoading } from './pretrained.js';
+export type { LoadProgress, PretrainedOptions } from './pretrained-options.js';
+export {
+  availableMemory,
+  defaultFormat,
+  loadPretrained,
+  prepareModel,
+  planLoading,
+} from './pretrained.js';
 export { NODE_PLATFORM, pullModel, resolveModel } from './hub/index.js';
 export type {
   CachedFile,

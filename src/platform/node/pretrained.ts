@@ -13,7 +13,6 @@ import type {
   MemoryPlan,
   ModelFormat,
   ParsedModelConfig,
-  PlannedKvPolicy,
 } from '../../model/index.js';
 import {
   describeFormat,
@@ -24,49 +23,13 @@ import {
   readModelConfig,
   showBytes,
 } from '../../model/index.js';
-import type { DeviceOptions } from '../../runtime/index.js';
 import type { ConversionSettings } from './convert/index.js';
 import { convertedFolder, formatOfSettings } from './convert/index.js';
 import { createNodeDevice } from './device.js';
 import { nodeFolder } from './files.js';
-import type { HubPlatform, PullOptions } from './hub/index.js';
+import type { HubPlatform } from './hub/index.js';
 import { NODE_PLATFORM, resolveModel } from './hub/index.js';
-
-/** What is under way, and how far it is. */
-export interface LoadProgress {
-  readonly stage: 'download' | 'convert';
-  readonly doneBytes: number;
-  readonly totalBytes: number;
-}
-
-/** How to load a model. Everything has a default; `undefined` means the default. */
-export interface PretrainedOptions extends DeviceOptions {
-  /**
-   * Format of the weights. `auto` (default) takes a converted model as it is, a small checkpoint in
-   * f32 and converts a large one to q8. The others convert once, into the cache.
-   */
-  readonly dtype?: 'auto' | ConversionSettings['dtype'] | undefined;
-  /** Branch, tag or commit on the hub. Default `main`. */
-  readonly revision?: PullOptions['revision'] | undefined;
-  /** Cache of downloads, as HF_HUB_CACHE. */
-  readonly cacheDir?: string | undefined;
-  /** Only what is cached; as HF_HUB_OFFLINE. */
-  readonly offline?: boolean | undefined;
-  /** Cache of converted models, as LOOPLM_CACHE. */
-  readonly convertedDir?: string | undefined;
-  /** Storage of keys and values. Default f16 for converted models, else f32. */
-  readonly kvDtype?: 'f32' | 'f16' | undefined;
-  /** Default by-layer on the CPU, by-loop on a GPU. */
-  readonly partition?: 'by-layer' | 'by-loop' | undefined;
-  /** Positions, sequences and policy that memory is planned for. Default 4096, 1, per-loop. */
-  readonly context?: number | undefined;
-  readonly numSequences?: number | undefined;
-  readonly kvPolicy?: PlannedKvPolicy | undefined;
-  readonly progress?: ((progress: LoadProgress) => void) | undefined;
-  /** Called with the plan before anything is loaded. */
-  readonly onPlan?: ((plan: MemoryPlan) => void) | undefined;
-  readonly signal?: AbortSignal | undefined;
-}
+import type { PretrainedOptions } from './pretrained-options.js';
 
 /** Checkpoints of more parameters are converted before they run. */
 const MAX_PLAIN_PARAMETERS = 250e6;
@@ -85,7 +48,7 @@ export async function loadPretrained(
   options: PretrainedOptions = {},
   platform: HubPlatform = NODE_PLATFORM,
 ): Promise<LoopLM> {
-  const { path, parsed } = await findModel(idOrPath, options, platform);
+  const { path, parsed } = await prepareModel(idOrPath, options, platform);
   const plan = planLoading(parsed, options);
   const { kvDtype } = plan;
   options.onPlan?.(plan);
@@ -145,10 +108,10 @@ function isLarge(config: LoopLMConfig): boolean {
 }
 
 /** The folder of a model in the format that is asked for; downloads and converts where needed. */
-async function findModel(
+export async function prepareModel(
   idOrPath: string,
-  options: PretrainedOptions,
-  platform: HubPlatform,
+  options: PretrainedOptions = {},
+  platform: HubPlatform = NODE_PLATFORM,
 ): Promise<{ readonly path: string; readonly parsed: ParsedModelConfig }> {
   const { revision, cacheDir, offline, convertedDir, progress, signal } = options;
   const source = await resolveModel(
