@@ -324,10 +324,10 @@ const rows: readonly OpCase[] = [
     'rope',
     'heads of a row share an angle',
     fc.tuple(size, size, size),
-    ([rows, heads, half]) => [
-      reals([rows, heads, 2 * half]),
-      reals([rows, 1, half]),
-      reals([rows, 1, half]),
+    ([numRows, heads, half]) => [
+      reals([numRows, heads, 2 * half]),
+      reals([numRows, 1, half]),
+      reals([numRows, 1, half]),
     ],
     ([x, cos, sin]) => g.rope(x, cos, sin),
   ),
@@ -366,17 +366,17 @@ const products: readonly OpCase[] = [false, true].flatMap((transposeA) =>
 
 /** Rows whose largest element is 127 in every block of 32: ONNX Runtime rounds them to int8 exactly. */
 const int8Rows = (dims: readonly [number, number]) =>
-  leaf('f32', dims, fc.integer({ min: -127, max: 127 })).map((rows) => ({
-    ...rows,
-    data: rows.data.map((x, index) => (index % 32 === 0 ? 127 : x)),
+  leaf('f32', dims, fc.integer({ min: -127, max: 127 })).map((drawn) => ({
+    ...drawn,
+    data: drawn.data.map((x, index) => (index % 32 === 0 ? 127 : x)),
   }));
 
-const quantized: readonly OpCase[] = ([4, 8] as const).map((bits) =>
+const quantized: readonly OpCase[] = ([4, 8] as const).map((width) =>
   opCase(
     'blockLinear',
-    `${bits} bits`,
-    fc.record({ rows: size, outputs: size, numBlocks: size }).chain((sizes) => {
-      const bytes = sizes.outputs * sizes.numBlocks * 4 * bits;
+    `${width} bits`,
+    fc.record({ numRows: size, outputs: size, numBlocks: size }).chain((sizes) => {
+      const bytes = sizes.outputs * sizes.numBlocks * 4 * width;
       const scales = sizes.outputs * sizes.numBlocks;
       return fc.record({
         sizes: fc.constant(sizes),
@@ -384,13 +384,13 @@ const quantized: readonly OpCase[] = ([4, 8] as const).map((bits) =>
         scales: fc.array(nonZero, { minLength: scales, maxLength: scales }),
       });
     }),
-    ({ sizes: { rows, numBlocks } }) => [int8Rows([rows, 32 * numBlocks])],
+    ({ sizes: { numRows, numBlocks } }) => [int8Rows([numRows, 32 * numBlocks])],
     ([x], { sizes: { outputs, numBlocks }, weight, scales }) =>
       g.blockLinear(
         x,
-        g.constant(weight, [outputs, numBlocks, 4 * bits], 'u8'),
+        g.constant(weight, [outputs, numBlocks, 4 * width], 'u8'),
         g.constant(Float32Array.from(scales), [outputs, numBlocks]),
-        { bits, blockSize: 32 },
+        { bits: width, blockSize: 32 },
       ),
   ),
 );

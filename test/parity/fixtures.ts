@@ -2,9 +2,11 @@
  * The golden fixtures as the parity tests read them: two tiny checkpoints with results of an
  * independent float64 implementation (test/fixtures/README.md), and their tolerances.
  */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'vitest';
-import { loadCheckpoint } from '../../src/model/index.js';
+import { loadCheckpoint, memorySource } from '../../src/model/index.js';
 import type { LoopLMConfig, ModelWeights } from '../../src/model/index.js';
 import { nodeFolder } from '../../src/platform/node/files.js';
 import { openSafetensors } from '../../src/runtime/safetensors.js';
@@ -102,7 +104,9 @@ export async function loadFixture(name: FixtureName): Promise<Fixture> {
   const folder = nodeFolder(path);
   const { config, weights } = await loadCheckpoint(folder);
   const golden = JSON.parse(await folder.readText('golden.json')) as Golden;
-  const reader = await openSafetensors(await folder.open('golden.safetensors'));
+  const goldenName = 'golden.safetensors';
+  const bytes = new Uint8Array(await readFile(join(path, goldenName)));
+  const reader = await openSafetensors(memorySource(goldenName, bytes));
   const array = (key: string) => reader.readFloat32(key);
   return { name, path, config, weights, golden, array, arrayNames: [...reader.entries.keys()] };
 }

@@ -11,9 +11,16 @@ import { attribute, defineOp } from '../op.js';
 import type { Tensor } from '../tensor.js';
 import { sameShape, showShape } from '../tensor.js';
 
+/** How integers are packed. */
+interface BlockOptions {
+  readonly bits: 4 | 8;
+  readonly blockSize: number;
+}
+
 const blockLinearOp = defineOp({
   name: 'blockLinear',
-  infer(inputs, { bits, blockSize }) {
+  infer(inputs, attributes) {
+    const { bits, blockSize } = attributes as unknown as BlockOptions;
     const [x, weight, scales] = inputs as [Tensor, Tensor, Tensor];
     const inner = x.shape[1];
     const [out, numBlocks, blobBytes] = weight.shape;
@@ -21,8 +28,8 @@ const blockLinearOp = defineOp({
       x.shape.length === 2 &&
       weight.dtype === 'u8' &&
       typeof inner === 'number' &&
-      numBlocks === Math.ceil(inner / (blockSize as number)) &&
-      blobBytes === ((blockSize as number) * (bits as number)) / 8 &&
+      numBlocks === Math.ceil(inner / blockSize) &&
+      blobBytes === (blockSize * bits) / 8 &&
       sameShape(scales.shape, [out!, numBlocks]);
     if (!fits) {
       throw new ShapeError(
@@ -59,7 +66,7 @@ export function blockLinear(
   x: Tensor,
   weight: Tensor,
   scales: Tensor,
-  options: { readonly bits: 4 | 8; readonly blockSize: number },
+  { bits, blockSize }: BlockOptions,
 ): Tensor {
-  return blockLinearOp([x, weight, scales], options);
+  return blockLinearOp([x, weight, scales], { bits, blockSize });
 }

@@ -17,8 +17,9 @@ function attendDefinition(feeds: AttentionFeeds, headDim: number): Float32Array 
       const at = row * width + head * headDim;
       const scores = Array.from({ length }, (_, position) => {
         let dot = 0;
-        for (let d = 0; d < headDim; d++)
+        for (let d = 0; d < headDim; d++) {
           dot += q[at + d]! * keys[cached + position * headDim + d]!;
+        }
         return dot / Math.sqrt(headDim) + bias[row * length + position]!;
       });
       const largest = Math.max(...scores);
