@@ -118,6 +118,6 @@ export function compileWith(
 ): Promise<Program> {
   return device.compile(graph, {
     ...options,
-    ...(folder !== undefined && { weightsFolder: folder }),
+    ...(folder !== undefined && { weightsFolder: folder, spins: true }),
   });
 }

@@ -137,6 +137,11 @@ export interface CompileOptions {
    * its own.
    */
   readonly keepsWorkspace?: boolean;
+  /**
+   * Whether threads spin between the operators of a run instead of going to sleep. Default false. For
+   * large programs: a tenth faster where the cores are free, much slower where they are not.
+   */
+  readonly spins?: boolean;
 }
 
 export interface Device {

@@ -57,7 +57,7 @@ export function elementsOf(tensor: OrtTensor): TensorData {
 export function sessionOptions(
   device: 'cpu' | 'webgpu',
   numThreads: number | undefined,
-  { weightsFolder, keepsWorkspace = true }: CompileOptions,
+  { weightsFolder, keepsWorkspace = true, spins = false }: CompileOptions,
 ): Ort.InferenceSession.SessionOptions {
   return {
     executionProviders: [device],
@@ -68,11 +68,10 @@ export function sessionOptions(
     enableCpuMemArena: keepsWorkspace,
     enableMemPattern: keepsWorkspace,
     logSeverityLevel: 3,
-    // Threads spin between the operators of a run, which saves waking them for each, and stop with
-    // it: idle ones would take the cores from the other programs of the model.
+    // Idle threads that spin take the cores from the other programs of a model: they stop with the run.
     extra: {
       session: {
-        intra_op: { allow_spinning: '1' },
+        intra_op: { allow_spinning: spins ? '1' : '0' },
         force_spinning_stop: '1',
         ...(weightsFolder && { model_external_initializers_file_folder_path: weightsFolder }),
       },

@@ -3,7 +3,6 @@
  * Its gradient is the rotation by the opposite angle.
  */
 import { ShapeError } from '../../errors.js';
-import type { LoweringContext } from '../op.js';
 import { defineOp } from '../op.js';
 import type { Tensor } from '../tensor.js';
 import { broadcastShapes, sameShape, showShape } from '../tensor.js';
@@ -36,8 +35,6 @@ const ropeOp = defineOp({
     undefined,
   ],
   lower(node, [x, cos, sin], context) {
-    const fused = lowerFused(node, [x!, cos!, sin!], context);
-    if (fused !== undefined) return fused;
     const half = (node.shape.at(-1) as number) / 2;
     const [low, high] = context.emitMany('Split', [x!, context.int64([half, half])], 2, {
       axis: -1,
@@ -48,39 +45,6 @@ const ropeOp = defineOp({
     return context.emit('Concat', [first, second], { axis: -1 });
   },
 });
-
-/**
- * One kernel for rows `[N, H, Dh]` whose heads share an angle, `[N, 1, Dh/2]`, on the CPU; undefined
- * for other shapes. Source: com.microsoft.RotaryEmbedding in the operator docs of ONNX Runtime.
- */
-function lowerFused(
-  node: Tensor,
-  [x, cos, sin]: readonly [string, string, string],
-  context: LoweringContext,
-): string | undefined {
-  const [rows, heads, width] = node.shape;
-  const [angleRows, angleHeads, half] = node.inputs[1]!.shape;
-  const fits =
-    context.target === 'cpu' &&
-    node.shape.length === 3 &&
-    typeof heads === 'number' &&
-    node.inputs[1]!.shape.length === 3 &&
-    angleRows === rows &&
-    angleHeads === 1;
-  if (!fits) return undefined;
-  const reshape = (name: string, dims: readonly number[]) =>
-    context.emit('Reshape', [name, context.int64(dims)]);
-  const headWidth = width as number;
-  const table = (name: string) => reshape(name, [-1, half as number]);
-  // One sequence whose position n has the angles of row n.
-  const rotated = context.emit(
-    'RotaryEmbedding',
-    [reshape(x, [1, -1, heads * headWidth]), context.int64([0]), table(cos), table(sin)],
-    {},
-    'com.microsoft',
-  );
-  return reshape(rotated, [-1, heads, headWidth]);
-}
 
 /**
  * Rotates pairs (j, j + Dh/2): `out[j] = a cos - b sin`, `out[j + Dh/2] = b cos + a sin`.
