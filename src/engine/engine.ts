@@ -48,7 +48,7 @@ export class Engine {
    */
   static async create(options: EngineOptions): Promise<Engine> {
     const { device, config, ...kv } = options;
-    const weights = 'leaf' in options.weights ? options.weights : graphWeights(options.weights);
+    const weights = graphWeights(options.weights);
     const partition = options.partition ?? (device.kind === 'cpu' ? 'by-layer' : 'by-loop');
     if (partition === 'by-layer') {
       return new Engine(await LayerRunner.create(device, config, weights, kv));

@@ -182,7 +182,7 @@ class SquareReader {
 
   static async create(options: CalibrateOptions, length: number): Promise<SquareReader> {
     const { device, config } = options;
-    const weights = 'leaf' in options.weights ? options.weights : graphWeights(options.weights);
+    const weights = graphWeights(options.weights);
     const compile = (graph: Graph) =>
       device.compile(graph, weights.folder === undefined ? {} : { weightsFolder: weights.folder });
     const { graph, readers } = loopGraph(config, weights, length);

@@ -83,7 +83,7 @@ export async function* readLoopsByBatch(
   const { device, config, weights, rows = 16, length = 128, split = false } = options;
   const numLoops = options.numLoops ?? config.numLoops;
   if (!split) checkLengths(documents, length);
-  const source = 'leaf' in weights ? weights : graphWeights(weights);
+  const source = graphWeights(weights);
   const graph = loopGraph(config, source, { rows, length, numLoops });
   const program = await device.compile(
     graph,

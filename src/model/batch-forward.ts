@@ -23,7 +23,7 @@ import type { LoopContext } from './loop-lm.js';
 import { loop, loopParams, selfAttention } from './loop-lm.js';
 import { parameterSpecs } from './params.js';
 import type { GraphWeights } from './weights.js';
-import { ropeAngles } from './rope-angles.js';
+import { ropeFeeds } from './rope-angles.js';
 
 export interface BatchForwardOptions {
   /** Rows of the batch, B. */
@@ -96,13 +96,10 @@ export function batchForwardFeeds(
   config: LoopLMConfig,
 ) {
   const dims = [rows, length];
-  const angleDims = [rows * length, 1, config.headDim / 2];
-  const { cos, sin } = ropeAngles(config, positions);
   return {
     ids: { dtype: 'i32', dims, data: ids },
     segments: { dtype: 'i32', dims, data: segments },
-    cos: { dtype: 'f32', dims: angleDims, data: cos },
-    sin: { dtype: 'f32', dims: angleDims, data: sin },
+    ...ropeFeeds(config, positions),
   } as const;
 }
 

@@ -53,7 +53,6 @@ export {
 } from './weight-format.js';
 export type { BlockFormat, QuantizedBlocks, QuantizeOptions, SquaredError } from './quantize.js';
 export { dequantizeBlocks, quantizeBlocks, relativeError, squaredError } from './quantize.js';
-export type { RopeAngles } from './rope-angles.js';
-export { ropeAngles } from './rope-angles.js';
+export { ropeFeeds } from './rope-angles.js';
 export type { ByteSource, Folder } from '../util/folder.js';
 export { memoryFolder, memorySource } from '../util/folder.js';

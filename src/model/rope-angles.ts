@@ -6,17 +6,16 @@
  */
 import type { LoopLMConfig } from './config.js';
 
-/** Cosines and sines, each `[N, 1, Dh/2]` row-major: one row for each position, for all heads. */
-export interface RopeAngles {
-  readonly cos: Float32Array;
-  readonly sin: Float32Array;
-}
-
-/** Angles of N positions. @param positions - token indices, any order, repeats allowed */
-export function ropeAngles(
+/**
+ * Angles of N positions, as a graph is fed with them: cosines and sines, each `[N, 1, Dh/2]`, one row
+ * for each position, for all heads.
+ *
+ * @param positions - token indices, any order, repeats allowed
+ */
+export function ropeFeeds(
   { headDim, ropeTheta }: Pick<LoopLMConfig, 'headDim' | 'ropeTheta'>,
   positions: ArrayLike<number>,
-): RopeAngles {
+) {
   const half = headDim / 2;
   const frequencies = Float64Array.from(
     { length: half },
@@ -31,5 +30,9 @@ export function ropeAngles(
       sin[n * half + j] = Math.sin(angle);
     }
   }
-  return { cos, sin };
+  const dims = [positions.length, 1, half];
+  return {
+    cos: { dtype: 'f32', dims, data: cos },
+    sin: { dtype: 'f32', dims, data: sin },
+  } as const;
 }

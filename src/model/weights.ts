@@ -89,8 +89,9 @@ function joinRows(parts: readonly Tensor[]): Tensor | undefined {
   return fileParameter(name, first.dtype, shape, { ...ranges[0]!, byteLength });
 }
 
-/** Float32 weights in memory, compiled into the programs. */
-export function graphWeights(weights: ModelWeights): GraphWeights {
+/** Float32 weights in memory, compiled into the programs; others are returned as they are. */
+export function graphWeights(weights: ModelWeights | GraphWeights): GraphWeights {
+  if ('leaf' in weights) return weights;
   const leaf = once(({ hfName, shape }) => parameter(hfName, 'f32', shape, weights.get(hfName)!));
   return { leaf, table: leaf };
 }

@@ -7,7 +7,7 @@
  * Source: docs/architecture.md (runner).
  */
 import type { GraphWeights, LoopLMConfig } from '../../model/index.js';
-import { ropeAngles } from '../../model/index.js';
+import { ropeFeeds } from '../../model/index.js';
 import type { Command, Device, KvStore, PagedBatch, Program } from '../../runtime/index.js';
 import { compileWith, ModelEnds } from '../ends.js';
 import type { BatchEntry, CachedRun, LoopRun, Readout, Runner } from '../runner.js';
@@ -98,14 +98,9 @@ export class LayerRunner implements Runner {
   loopCommands(entries: readonly BatchEntry[], batch: PagedBatch): readonly Command[] {
     const { config, store } = this;
     const positions = entries.map(({ token }) => token.position);
-    const { cos, sin } = ropeAngles(config, positions);
-    const dims = [entries.length, 1, config.headDim / 2];
     const commands: Command[] = [
       this.ends.inputCommand(entries),
-      {
-        kind: 'keep',
-        values: { cos: { dtype: 'f32', dims, data: cos }, sin: { dtype: 'f32', dims, data: sin } },
-      },
+      { kind: 'keep', values: ropeFeeds(config, positions) },
     ];
     this.#programs.forEach((program, index) => {
       const isLast = index === this.#programs.length - 1;

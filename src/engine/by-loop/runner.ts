@@ -6,7 +6,7 @@
  * to the by-layer partition.
  */
 import type { GraphWeights, LoopLMConfig } from '../../model/index.js';
-import { ropeAngles } from '../../model/index.js';
+import { ropeFeeds } from '../../model/index.js';
 import type { Command, Device, HostTensor, Program } from '../../runtime/index.js';
 import { compileWith, ModelEnds } from '../ends.js';
 import type { BatchEntry, CachedRun, LoopRun, Readout, Runner } from '../runner.js';
@@ -116,12 +116,9 @@ class PlanesRun implements CachedRun {
   async #runPiece({ entries, plane }: LoopRun): Promise<readonly number[]> {
     const { config, device, ends } = this.#runner;
     const positions = entries.map(({ token }) => token.position);
-    const { cos, sin } = ropeAngles(config, positions);
-    const angleDims = [entries.length, 1, config.headDim / 2];
     const slots = entries.map(({ sequence, token }) => this.#slots.get(sequence)![token.position]!);
     const loop = this.#runner.loopCommand({
-      cos: { dtype: 'f32', dims: angleDims, data: cos },
-      sin: { dtype: 'f32', dims: angleDims, data: sin },
+      ...ropeFeeds(config, positions),
       bias: this.#attentionBias(entries),
       ...this.#planes.feeds(plane),
     });
