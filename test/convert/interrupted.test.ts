@@ -8,6 +8,7 @@ import {
   closeSync,
   statSync,
 } from 'node:fs';
+import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { generatorFor } from '../../src/util/random.js';
@@ -38,6 +39,10 @@ const commandTo = (target: string) => [
   'round-to-nearest',
 ];
 
+/** Runs a program of Node to its end, during which this process does nothing else. */
+const runNodeNow = (argv: readonly string[]) =>
+  spawnSync(process.execPath, argv, { encoding: 'utf8' });
+
 /** 60 MB in bf16, in some hundred pieces. */
 const SMALL = {
   ...MIDDLE,
@@ -59,11 +64,16 @@ beforeAll(async () => {
   wholeBytes = statSync(join(whole, 'model.safetensors')).size;
 });
 
-/** Converts and kills the process when it says that it has done so many tenths. */
+/** Converts in a process that kills itself (SIGKILL) once it has done so many tenths. */
 async function convertAndKill(target: string, tenths: number): Promise<void> {
-  const { exitCode } = await runNode(commandTo(target), (text) =>
-    text.includes(`converting: ${10 * tenths} %`),
-  );
+  const script = `
+    const { convertModel } = await import(${JSON.stringify(NODE_ENTRY)});
+    const progress = ({ doneBytes, totalBytes }) => {
+      if (doneBytes >= ${tenths / 10} * totalBytes) process.kill(process.pid, 'SIGKILL');
+    };
+    await convertModel(${JSON.stringify(source)}, ${JSON.stringify(target)}, {
+      ...${JSON.stringify(SETTINGS)}, progress });`;
+  const { exitCode } = await runNode(['--input-type=module', '-e', script]);
   expect(exitCode).toBeNull();
   expect(existsSync(target)).toBe(false);
 }
@@ -141,14 +151,14 @@ describe('a signal', () => {
 describe('two processes at once', () => {
   it('with one target: the second is refused, and the first completes', async () => {
     const target = join(temporary, 'refused');
-    let second: ReturnType<typeof runNode> | undefined;
-    const first = await runNode(commandTo(target), (text) => {
-      if (text.includes('converting: 10 %')) second ??= runNode(commandTo(target));
-      return false;
+    let second: ReturnType<typeof runNodeNow> | undefined;
+    await convertModel(source, target, {
+      ...SETTINGS,
+      // The first conversion stands still while the second process runs.
+      progress: () => (second ??= runNodeNow(commandTo(target))),
     });
-    expect(first.exitCode).toBe(0);
-    expect(await second).toMatchObject({
-      exitCode: 2,
+    expect(second).toMatchObject({
+      status: 2,
       stderr: expect.stringMatching(/Another process is converting to .*refused\. Wait for it/),
     });
     expect(weightsOf(target)).toBe(expected);
@@ -157,16 +167,17 @@ describe('two processes at once', () => {
   it('share one conversion of the cache, also if the first is killed', async () => {
     const script = `
       const { convertedFolder } = await import(${JSON.stringify(NODE_ENTRY)});
-      const progress = ({ doneBytes, totalBytes }) =>
-        process.stderr.write(doneBytes > totalBytes / 2 ? 'half ' : '. ');
+      const progress = ({ doneBytes, totalBytes }) => {
+        process.stderr.write('. ');
+        if (doneBytes > totalBytes / 2 && process.argv[1] === 'dies') process.kill(process.pid, 'SIGKILL');
+      };
       const folder = await convertedFolder({ path: ${JSON.stringify(source)} }, ${JSON.stringify(SETTINGS)}, {
         cacheDir: ${JSON.stringify(join(temporary, 'cache'))}, progress });
       process.stdout.write(folder);`;
     const argv = ['--input-type=module', '-e', script];
     let others: Promise<Awaited<ReturnType<typeof runNode>>[]> | undefined;
-    const first = await runNode(argv, (text) => {
+    const first = await runNode([...argv, 'dies'], () => {
       others ??= Promise.all([runNode(argv), runNode(argv)]);
-      return text.includes('half');
     });
     expect(first.exitCode).toBeNull();
     const [second, third] = (await others!) as [typeof first, typeof first];
