@@ -130,7 +130,7 @@ function programSubject(
 /** All variants of one context, measured and released. */
 async function measureCase({ context, numLayers, rows }: (typeof CASES)[number]) {
   const subjects: Subject[] = [];
-  const memories = (['f32', 'f16'] as const).flatMap((dtype) =>
+  const memories = (['f32', 'f16', 'i8'] as const).flatMap((dtype) =>
     THREADS.map((threads) => {
       const memory = filledMemory(dtype, threads, numLayers, context);
       subjects.push(...rows.map((count) => kernelSubject(memory, threads, context, count)));

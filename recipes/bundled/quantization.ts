@@ -1,6 +1,6 @@
 /**
- * `npm run eval:quantization`: what the formats of converted weights cost the bundled model at each
- * depth. Writes the figures to quantization.json beside the model and a picture to docs/images, and
+ * `npm run eval:quantization`: what the formats of converted weights and of cached keys and values cost
+ * the bundled model at each depth. Writes the figures to quantization.json beside the model and a picture to docs/images, and
  * prints the tables.
  *
  * With `--quick` it measures a tenth of the problems and writes nothing. `--model FOLDER` and
@@ -42,9 +42,14 @@ const CALIBRATION_SEED = 5;
 
 interface Variant {
   readonly name: string;
-  readonly settings: ConversionSettings;
+  /** Without, the weights stay float32. */
+  readonly settings?: ConversionSettings;
   readonly isCalibrated?: true;
+  /** Of keys and values; default f32. */
+  readonly kvDtype?: 'f16' | 'i8';
 }
+
+type ConvertedVariant = Variant & Required<Pick<Variant, 'settings'>>;
 
 const q4 = (blockSize: 32 | 64 | 128, method: ConversionSettings['method'] & string) =>
   ({ dtype: 'q4', blockSize, method }) as const;
@@ -57,6 +62,9 @@ const VARIANTS: readonly Variant[] = [
   { name: 'q4 128', settings: q4(128, 'round-to-nearest') },
   { name: 'q4 64 search', settings: q4(64, 'scale-search') },
   { name: 'q4 64 calibrated', settings: q4(64, 'scale-search'), isCalibrated: true },
+  { name: 'f16 cache', kvDtype: 'f16' },
+  { name: 'i8 cache', kvDtype: 'i8' },
+  { name: 'q8, i8 cache', settings: { dtype: 'q8' }, kvDtype: 'i8' },
 ];
 
 /** A variant that is ready to be measured. */
@@ -106,9 +114,13 @@ async function measure(
 
   const subjects: Subject[] = [];
   try {
-    subjects.push(await plainSubject(device, checkpoint));
+    subjects.push(await plainSubject(device, checkpoint, { name: 'f32' }));
     for (const variant of VARIANTS) {
-      subjects.push(await convertedSubject(device, model, scratch, variant, calibrationFile));
+      const { settings } = variant;
+      const subject = settings
+        ? convertedSubject(device, model, scratch, { ...variant, settings }, calibrationFile)
+        : plainSubject(device, checkpoint, variant);
+      subjects.push(await subject);
     }
     const numProblems = await measureAll(subjects, encode, problems);
     return {
@@ -152,27 +164,28 @@ function calibrateOnTraining(
 async function plainSubject(
   device: Device,
   { config, weights }: LoadedCheckpoint,
+  { name, kvDtype }: Variant,
 ): Promise<Subject> {
   const sizeBytes = [...weights.values()].reduce((sum, { byteLength }) => sum + byteLength, 0);
-  const engine = await Engine.create({ device, config, weights });
+  const engine = await Engine.create({ device, config, weights, kvDtype });
   const tally = new VariantTally(config.exitThreshold);
-  return { name: 'f32', sizeBytes, weightError: 0, engine, tally };
+  return { name, sizeBytes, weightError: 0, engine, tally };
 }
 
 async function convertedSubject(
   device: Device,
   model: string,
   scratch: string,
-  { name, settings, isCalibrated }: Variant,
+  { name, settings, isCalibrated, kvDtype }: ConvertedVariant,
   calibration: string,
 ): Promise<Subject> {
-  const path = join(scratch, name.replaceAll(' ', '-'));
+  const path = join(scratch, name.replaceAll(/\W+/g, '-'));
   const report = await convertModel(model, path, {
     ...settings,
     ...(isCalibrated && { calibration }),
   });
   const { config, weights } = await loadWeights(nodeFolder(path));
-  const engine = await Engine.create({ device, config, weights });
+  const engine = await Engine.create({ device, config, weights, kvDtype });
   const tally = new VariantTally(config.exitThreshold);
   const matrices = report.tensors.filter(({ kind }) => kind === 'matrix');
   const weightError = mean(matrices.map(({ relativeError }) => relativeError));

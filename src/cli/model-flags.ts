@@ -13,6 +13,8 @@ import {
   NODE_PLATFORM,
   prepareModel,
 } from '../platform/node/index.js';
+import type { KvDtype } from '../util/kv-dtype.js';
+import { KV_DTYPES } from '../util/kv-dtype.js';
 import type { Progress } from './byte-progress.js';
 import { openByteProgress } from './byte-progress.js';
 import type { CliIo } from './io.js';
@@ -24,7 +26,7 @@ export interface ModelFlags {
   readonly threads?: number;
   readonly device: 'cpu' | 'webgpu';
   readonly dtype: NonNullable<PretrainedOptions['dtype']>;
-  readonly kvDtype?: 'f32' | 'f16';
+  readonly kvDtype?: KvDtype;
   readonly partition?: 'by-layer' | 'by-loop';
   readonly context?: number;
   readonly revision?: string;
@@ -57,8 +59,8 @@ export function addEngineFlags(command: Command): Command {
     .addOption(
       new Option(
         '--kv-dtype <type>',
-        'keys and values (default: f16 for converted models, else f32)',
-      ).choices(['f32', 'f16']),
+        'keys and values (default: i8 for q4 and q8, f16 for f16, else f32)',
+      ).choices(KV_DTYPES),
     )
     .option('--context <n>', 'positions to plan memory for (default: at most 4096)', parseWhole)
     .addOption(

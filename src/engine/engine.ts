@@ -53,10 +53,10 @@ export class Engine {
     if (partition === 'by-layer') {
       return new Engine(await LayerRunner.create(device, config, weights, kv));
     }
-    if (kv.kvDtype === 'f16') {
+    if (kv.kvDtype !== undefined && kv.kvDtype !== 'f32') {
       throw new ConfigError(
         'kvDtype',
-        'kvDtype is f16; the by-loop partition keeps keys and values in f32. Use partition by-layer.',
+        `kvDtype is ${kv.kvDtype}; the by-loop partition keeps keys and values in f32. Use partition by-layer.`,
       );
     }
     return new Engine(await LoopRunner.create(device, config, weights));

@@ -7,6 +7,8 @@
  * positions, softmax and the embedding look-up are left out, as is the cache in the traffic.
  */
 import { ConfigError } from '../errors.js';
+import type { KvDtype } from '../util/kv-dtype.js';
+import { kvRowBytes } from '../util/kv-dtype.js';
 import type { WeightDtype } from './checkpoint.js';
 import type { LoopLMConfig } from './config.js';
 import { convertedParameters } from './converted.js';
@@ -65,7 +67,7 @@ export interface CostOptions {
   readonly context: number;
   /** One type for all weights, or the formats of a converted model. */
   readonly weights: WeightDtype | ModelFormat;
-  readonly cacheDtype: WeightDtype;
+  readonly cacheDtype: KvDtype | 'bf16';
 }
 
 /**
@@ -165,8 +167,9 @@ function loopFlops(config: LoopLMConfig, specs: readonly ParameterSpec[], contex
 
 function kvBytesPerToken(
   { numHiddenLayers, numKeyValueHeads, headDim, numLoops }: LoopLMConfig,
-  dtype: WeightDtype,
+  dtype: KvDtype | 'bf16',
 ): ModelCost['kvBytesPerToken'] {
-  const plane = 2 * numHiddenLayers * numKeyValueHeads * headDim * DTYPE_BYTES[dtype];
+  const rowBytes = dtype === 'i8' ? kvRowBytes(headDim, dtype) : headDim * DTYPE_BYTES[dtype];
+  const plane = 2 * numHiddenLayers * numKeyValueHeads * rowBytes;
   return { 'per-loop': numLoops * plane, 'last-exited': numLoops * plane, shared: plane };
 }

@@ -7,6 +7,8 @@
  * the plan against the resident size). It knows no device and no file.
  */
 import { ConfigError } from '../errors.js';
+import type { KvDtype } from '../util/kv-dtype.js';
+import { kvRowBytes } from '../util/kv-dtype.js';
 import type { LoopLMConfig } from './config.js';
 import type { ParameterSpec } from './params.js';
 import { elementCount, parameterSpecs } from './params.js';
@@ -20,7 +22,7 @@ export type PlannedKvPolicy = 'per-loop' | 'last-exited' | 'shared';
 export interface MemoryNeeds {
   /** Formats of a converted model; undefined for weights read into memory as float32. */
   readonly format?: ModelFormat | undefined;
-  readonly kvDtype: 'f32' | 'f16';
+  readonly kvDtype: KvDtype;
   readonly kvPolicy: PlannedKvPolicy;
   /** Positions of a sequence, 1 to `maxPositionEmbeddings`. */
   readonly context: number;
@@ -69,11 +71,7 @@ export function planMemory(config: LoopLMConfig, needs: MemoryNeeds): MemoryPlan
   }
   const numLoops = needs.numLoops ?? config.numLoops;
   const plane =
-    2 *
-    config.numHiddenLayers *
-    config.numKeyValueHeads *
-    config.headDim *
-    (kvDtype === 'f16' ? 2 : 4);
+    2 * config.numHiddenLayers * config.numKeyValueHeads * kvRowBytes(config.headDim, kvDtype);
   // A prompt runs all loops in planes of their own; shared keeps one of them afterwards.
   const planes = { 'per-loop': numLoops, 'last-exited': numLoops, shared: 1 };
   const kvBytesPerPosition = {

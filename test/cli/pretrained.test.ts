@@ -29,7 +29,7 @@ it.each(['q4', 'q8', 'f16', 'f32'])(
   'runs %s under every KV policy and cache type',
   async (dtype) => {
     for (const kvPolicy of ['per-loop', 'last-exited', 'shared']) {
-      for (const kvDtype of ['f32', 'f16']) {
+      for (const kvDtype of ['f32', 'f16', 'i8']) {
         const flags = ['--dtype', dtype, '--kv-policy', kvPolicy, '--kv-dtype', kvDtype];
         const { exitCode, stderr } = await generate(...flags, '--exit-policy', 'fixed:2');
         expect([exitCode, stderr]).toEqual([0, expect.stringContaining('mean depth 2.00')]);

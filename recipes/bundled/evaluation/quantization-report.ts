@@ -24,15 +24,16 @@ export function quantizationTables(figures: QuantizationFigures): string {
     ...[weightError, ...stateErrorByDepth].map((error) => `${(100 * error).toFixed(2)} %`),
   ]);
   const divergences = converted.map(({ name, klByDepth }) => [name, ...klByDepth.map(smallNumber)]);
-  const factors = converted.map(({ stateErrorByDepth: error }) => error.at(-1)! / error[0]!);
+  const rounded = converted.filter(({ weightError }) => weightError > 0);
+  const factors = rounded.map(({ stateErrorByDepth: error }) => error.at(-1)! / error[0]!);
   const growth = [Math.min(...factors), Math.max(...factors)].map((factor) => factor.toFixed(1));
   return [
-    `Converted files, multiplied as they are stored, on ${provenance.problems} held-out problems; accuracies and exits are means over tasks. "q4 64" has four bits in blocks of 64, rounded to nearest; "search" looks for the scale of least error, and "calibrated" weighs that error by what the matrices read in ${provenance.calibrationTokens} tokens of training text, over all loops. In q4 the head has eight bits. The exit columns are under \`cdf:${exitThreshold}\`: accuracy, mean depth, and how often and by how many loops answers exit elsewhere than in f32.`,
-    table(['weights', ...depths, 'at exit', 'exit depth', 'same exit', 'difference'], accuracies),
-    `Error of the weights (mean over the matrices of the layers) and of the states after each loop, relative to their size. From the first loop to the last the error of the states grows by a factor of ${growth.join(' to ')}.`,
-    table(['weights', 'file', 'weight error', ...depths], errors),
+    `Converted files, multiplied as they are stored, on ${provenance.problems} held-out problems; accuracies and exits are means over tasks. "q4 64" has four bits in blocks of 64, rounded to nearest; "search" looks for the scale of least error, and "calibrated" weighs that error by what the matrices read in ${provenance.calibrationTokens} tokens of training text, over all loops. In q4 the head has eight bits. "i8 cache" has keys and values in 8 bits with a scale for every 32 dimensions of a position. The exit columns are under \`cdf:${exitThreshold}\`: accuracy, mean depth, and how often and by how many loops answers exit elsewhere than in f32.`,
+    table(['numbers', ...depths, 'at exit', 'exit depth', 'same exit', 'difference'], accuracies),
+    `Error of the weights (mean over the matrices of the layers) and of the states after each loop, relative to their size. From the first loop to the last the error that rounded weights make in the states grows by a factor of ${growth.join(' to ')}.`,
+    table(['numbers', 'file', 'weight error', ...depths], errors),
     'KL divergence of the answers from those of f32, in nats:',
-    table(['weights', ...depths], divergences),
+    table(['numbers', ...depths], divergences),
   ].join('\n\n');
 }
 

@@ -9,6 +9,8 @@
 import type { GraphWeights, LoopLMConfig } from '../../model/index.js';
 import { ropeFeeds } from '../../model/index.js';
 import type { Command, Device, KvStore, PagedBatch, Program } from '../../runtime/index.js';
+import type { KvDtype } from '../../util/kv-dtype.js';
+import { kvRowBytes } from '../../util/kv-dtype.js';
 import { compileWith, ModelEnds } from '../ends.js';
 import type { BatchEntry, CachedRun, LoopRun, Readout, Runner } from '../runner.js';
 import { inPieces } from '../runner.js';
@@ -25,7 +27,7 @@ const PAGE_SIZE = 128;
 /** How keys and values are kept. */
 export interface KvOptions {
   /** Default f32. */
-  readonly kvDtype?: 'f32' | 'f16' | undefined;
+  readonly kvDtype?: KvDtype | undefined;
   /** Bytes of keys and values at most, all sequences together. Default: no limit but the machine's. */
   readonly maxKvBytes?: number | undefined;
 }
@@ -130,9 +132,9 @@ export class LayerRunner implements Runner {
 }
 
 /** Bytes of one page in all layers: keys and values of `PAGE_SIZE` positions. */
-function pageBytes(config: LoopLMConfig, kvDtype: 'f32' | 'f16'): number {
+function pageBytes(config: LoopLMConfig, kvDtype: KvDtype): number {
   const { numHiddenLayers, numKeyValueHeads, headDim } = config;
-  return 2 * numHiddenLayers * numKeyValueHeads * headDim * PAGE_SIZE * (kvDtype === 'f16' ? 2 : 4);
+  return 2 * numHiddenLayers * numKeyValueHeads * PAGE_SIZE * kvRowBytes(headDim, kvDtype);
 }
 
 class PagedRun implements CachedRun {

@@ -4,6 +4,7 @@
  */
 import type { MemoryPlan, PlannedKvPolicy } from '../../model/index.js';
 import type { DeviceOptions } from '../../runtime/index.js';
+import type { KvDtype } from '../../util/kv-dtype.js';
 import type { ConversionSettings } from './convert/settings.js';
 
 /** What is under way, and how far it is. */
@@ -28,8 +29,8 @@ export interface PretrainedOptions extends DeviceOptions {
   readonly offline?: boolean | undefined;
   /** Cache of converted models, as LOOPLM_CACHE. */
   readonly convertedDir?: string | undefined;
-  /** Storage of keys and values. Default f16 for converted models, else f32. */
-  readonly kvDtype?: 'f32' | 'f16' | undefined;
+  /** Storage of keys and values. Default i8 for models in q4 or q8, f16 in f16, else f32. */
+  readonly kvDtype?: KvDtype | undefined;
   /** Default by-layer on the CPU, by-loop on a GPU. */
   readonly partition?: 'by-layer' | 'by-loop' | undefined;
   /** Positions, sequences and policy that memory is planned for. Default 4096, 1, per-loop. */

@@ -23,6 +23,7 @@ import {
   readModelConfig,
   showBytes,
 } from '../../model/index.js';
+import type { KvDtype } from '../../util/kv-dtype.js';
 import type { ConversionSettings } from './convert/index.js';
 import { convertedFolder, formatOfSettings } from './convert/index.js';
 import { createNodeDevice } from './device.js';
@@ -75,6 +76,15 @@ export async function loadPretrained(
   }
 }
 
+/** As precise as the weights are; rounding to i8 costs a quarter of what q8 does (models/bundled). */
+function defaultKvDtype(
+  format: ModelFormat | undefined,
+  partition: PretrainedOptions['partition'],
+): KvDtype {
+  if (!format || partition === 'by-loop') return 'f32';
+  return format.body.kind === 'blocks' ? 'i8' : format.body.dtype;
+}
+
 /**
  * The memory that loading a model with these options takes; of a checkpoint, as it is.
  *
@@ -86,7 +96,7 @@ export function planLoading(
 ): MemoryPlan {
   return planMemory(config, {
     format,
-    kvDtype: options.kvDtype ?? (format && options.partition !== 'by-loop' ? 'f16' : 'f32'),
+    kvDtype: options.kvDtype ?? defaultKvDtype(format, options.partition),
     kvPolicy: options.kvPolicy ?? 'per-loop',
     context: options.context ?? Math.min(DEFAULT_CONTEXT, config.maxPositionEmbeddings),
     numSequences: options.numSequences ?? 1,

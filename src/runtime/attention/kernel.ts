@@ -13,7 +13,7 @@ export interface Kernel {
     numKvHeads: number,
     headDim: number,
     pageSize: number,
-    isHalf: number,
+    elementBytes: number,
     maxRows: number,
     tableCapacity: number,
   ): void;

@@ -1,13 +1,16 @@
 /**
  * Attention over pages against its definition in float64, and what pages keep.
  *
- * Random shapes: GQA, page sizes, groups with rows of different lengths. Half precision is compared
- * with the definition on rounded keys and values; rounding itself with the float16 package.
+ * Random shapes: GQA, page sizes, groups with rows of different lengths. Half precision and 8 bits
+ * are compared with the definition on rounded keys and values; rounding itself with the float16
+ * package, and with the definition.
  */
 import { f16round } from '@petamoriken/float16';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { CapacityError, ConfigError, DisposedError } from '../../errors.js';
+import type { KvDtype } from '../../util/kv-dtype.js';
+import { KV_DTYPES } from '../../util/kv-dtype.js';
 import { createInlineDevice } from '../inline-device.js';
 import type { AttentionBatch, KvMemorySpec } from './index.js';
 import { KvMemory, attentionGraph } from './index.js';
@@ -31,14 +34,14 @@ interface Case {
   readonly seed: number;
 }
 
-const cases = (dtype: 'f32' | 'f16'): fc.Arbitrary<Case> =>
+const cases = (dtype: KvDtype): fc.Arbitrary<Case> =>
   fc.record({
     spec: fc
       .record({
         numKvHeads: fc.integer({ min: 1, max: 3 }),
         perHead: fc.integer({ min: 1, max: 4 }),
-        headDim: fc.constantFrom(2, 6, 8, 20, 64, 128),
-        pageSize: fc.constantFrom(4, 8, 32, 36),
+        headDim: fc.constantFrom(2, 6, 8, 20, 64, 80, 128),
+        pageSize: dtype === 'i8' ? fc.constantFrom(32, 64, 96) : fc.constantFrom(4, 8, 32, 36),
       })
       .map(({ perHead, ...rest }) => ({
         ...rest,
@@ -94,26 +97,51 @@ function filled(example: Case, scale = 1) {
   return { memory, contents, batch, q, numPages };
 }
 
+/** To the nearest integer, ties to even. */
+function roundToEven(x: number): number {
+  const nearest = Math.round(x);
+  return nearest - x === 0.5 && nearest % 2 !== 0 ? nearest - 1 : nearest;
+}
+
+/** Rows [N, K * Dh] as they are stored. */
+function stored(rows: Float32Array, { dtype, headDim }: KvMemorySpec): Float32Array {
+  if (dtype !== 'i8') return dtype === 'f16' ? rows.map(f16round) : rows;
+  return rows.map((value, index) => {
+    const d = index % headDim;
+    const block = rows.subarray(index - (d % 32), index - d + Math.min(headDim, d - (d % 32) + 32));
+    const largest = Math.max(...block.map(Math.abs));
+    if (largest === 0) return 0;
+    const steps = Math.fround(value * Math.fround(127 / largest));
+    return roundToEven(steps) * Math.fround(largest / 127);
+  });
+}
+
+/**
+ * How far attention may be off: in 8 bits scores and weights are rounded to 16 bits as well, relative
+ * to the largest; the sum of all these errors stays below this for the rows here.
+ */
+const tolerance = (dtype: KvDtype): number => (dtype === 'i8' ? 3e-4 : 1e-5);
+
 /** The definition, in float64, on keys and values as they are stored. */
 function reference(example: Case, { contents, batch, q }: ReturnType<typeof filled>): number[] {
-  const { numHeads, numKvHeads, headDim, dtype } = example.spec;
-  const stored = (value: number) => (dtype === 'f16' ? f16round(value) : value);
+  const { numHeads, numKvHeads, headDim } = example.spec;
   const out: number[] = [];
   for (const [group, { firstRow, numRows }] of batch.groups.entries()) {
-    const { k, v } = contents[group]!;
+    const k = stored(contents[group]!.k, example.spec);
+    const v = stored(contents[group]!.v, example.spec);
     for (let row = firstRow; row < firstRow + numRows; row++) {
       for (let head = 0; head < numHeads; head++) {
         const kvHead = Math.floor((head * numKvHeads) / numHeads);
         const query = q.subarray((row * numHeads + head) * headDim).subarray(0, headDim);
         const at = (position: number) => (position * numKvHeads + kvHead) * headDim;
         const scores = Array.from({ length: batch.lengths[row]! }, (_, position) =>
-          query.reduce((sum, x, d) => sum + (x * stored(k[at(position) + d]!)) / headDim ** 0.5, 0),
+          query.reduce((sum, x, d) => sum + (x * k[at(position) + d]!) / headDim ** 0.5, 0),
         );
         const largest = Math.max(...scores);
         const weights = scores.map((score) => Math.exp(score - largest));
         const total = weights.reduce((sum, weight) => sum + weight, 0);
         for (let d = 0; d < headDim; d++) {
-          const sum = weights.reduce((s, weight, p) => s + weight * stored(v[at(p) + d]!), 0);
+          const sum = weights.reduce((s, weight, p) => s + weight * v[at(p) + d]!, 0);
           out.push(sum / total);
         }
       }
@@ -161,7 +189,7 @@ function headsFirst(rows: Float32Array, numKvHeads: number, headDim: number): Fl
   });
 }
 
-describe.each(['f32', 'f16'] as const)('attention on %s', (dtype) => {
+describe.each(KV_DTYPES)('attention on %s', (dtype) => {
   it('is the softmax average of the values that a row sees', () => {
     fc.assert(
       fc.property(cases(dtype), (example) => {
@@ -169,7 +197,7 @@ describe.each(['f32', 'f16'] as const)('attention on %s', (dtype) => {
         const out = new Float32Array(state.q.length);
         state.memory.attend(1, state.q, state.batch, out);
         state.memory.dispose();
-        expect(largestDifference(out, reference(example, state))).toBeLessThan(1e-5);
+        expect(largestDifference(out, reference(example, state))).toBeLessThan(tolerance(dtype));
       }),
       RUNS,
     );
@@ -199,11 +227,13 @@ describe.each(['f32', 'f16'] as const)('attention on %s', (dtype) => {
       bias: tensor(bias, 5, 94),
     };
     const [result] = await device.submit([{ kind: 'run', program, feeds, fetch: ['heads'] }]);
-    expect(largestDifference(out, result!['heads']!.data as Float32Array)).toBeLessThan(1e-5);
+    const given = result!['heads']!.data as Float32Array;
+    expect(largestDifference(out, given)).toBeLessThan(tolerance(dtype));
   });
 
   it('stays finite and picks the largest score where scores are extreme', () => {
-    const spec = { ...SMALL, numHeads: 1, numKvHeads: 1, headDim: 8, dtype };
+    const pageSize = dtype === 'i8' ? 32 : 4;
+    const spec = { ...SMALL, numHeads: 1, numKvHeads: 1, headDim: 8, dtype, pageSize };
     const memory = KvMemory.create(spec, ONE_THREAD);
     memory.ensurePages(2);
     const k = numbers(7 * 8, 5, 1000);
@@ -222,11 +252,12 @@ describe.each(['f32', 'f16'] as const)('attention on %s', (dtype) => {
     );
     expect(Math.max(...scores.map(Math.abs))).toBeGreaterThan(1e4);
     const best = scores.indexOf(Math.max(...scores));
-    expect(largestDifference(out, v.subarray(best * 8, best * 8 + 8))).toBeLessThan(1e-3);
+    const chosen = stored(v, spec).subarray(best * 8, best * 8 + 8);
+    expect(largestDifference(out, chosen)).toBeLessThan(1e-4);
   });
 
   it('does not read behind a row, whatever was left in the page', () => {
-    const spec = { ...SMALL, dtype };
+    const spec = { ...SMALL, dtype, pageSize: 32 };
     const memory = KvMemory.create(spec, ONE_THREAD);
     memory.ensurePages(1);
     const poison = new Float32Array(4 * 12).fill(NaN);
@@ -239,32 +270,36 @@ describe.each(['f32', 'f16'] as const)('attention on %s', (dtype) => {
     const seen = gathered(memory, 0, Int32Array.of(0), 1).values;
     // Two query heads for each kv head.
     const expected = [0, 0, 1, 1].flatMap((head) => [...seen.subarray(head * 6, head * 6 + 6)]);
-    expect(largestDifference(out, expected)).toBeLessThan(1e-7);
+    expect(largestDifference(out, expected)).toBeLessThan(dtype === 'i8' ? 1e-4 : 1e-7);
   });
 
   it('takes more rows than are staged at a time', () => {
     const lengths = Array.from({ length: 150 }, (_, row) => 1 + (row % 30));
-    const spec = { ...SMALL, dtype, numLayers: 2, pageSize: 8 };
+    const spec = { ...SMALL, dtype, numLayers: 2, pageSize: 32 };
     const example: Case = { spec, groups: [[3], lengths, [5, 6]], seed: 21 };
     const state = filled(example);
     const out = new Float32Array(state.q.length);
     state.memory.attend(1, state.q, state.batch, out);
-    expect(largestDifference(out, reference(example, state))).toBeLessThan(1e-5);
+    expect(largestDifference(out, reference(example, state))).toBeLessThan(tolerance(dtype));
   });
 });
 
 describe('pages', () => {
-  it.each(['f32', 'f16'] as const)('give back the %s rows that were written', (dtype) => {
+  it.each(KV_DTYPES)('give back the %s rows that were written', (dtype) => {
     fc.assert(
       fc.property(cases(dtype), (example) => {
         const { memory, contents } = filled(example, 40);
         const { numKvHeads, headDim } = example.spec;
         for (const { k, v, length, table } of contents) {
           const { keys, values } = gathered(memory, 1, table, length);
-          const stored = (rows: Float32Array) =>
-            headsFirst(dtype === 'f16' ? rows.map(f16round) : rows, numKvHeads, headDim);
-          expect(largestDifference(keys, stored(k))).toBe(0);
-          expect(largestDifference(values, stored(v))).toBe(0);
+          const written = (rows: Float32Array) =>
+            headsFirst(stored(rows, example.spec), numKvHeads, headDim);
+          expect(largestDifference(keys, written(k))).toBe(0);
+          expect(largestDifference(values, written(v))).toBe(0);
+          const step = { f32: 0, f16: 2 ** -5, i8: 40 / 127 }[dtype];
+          expect(largestDifference(values, headsFirst(v, numKvHeads, headDim))).toBeLessThanOrEqual(
+            step * 0.50001,
+          );
         }
         memory.dispose();
       }),
@@ -303,6 +338,55 @@ describe('pages', () => {
     );
   });
 
+  it('hold finite numbers in 8 bits whatever is written, and zero as zero', () => {
+    const spec = {
+      ...SMALL,
+      numHeads: 1,
+      numKvHeads: 1,
+      headDim: 40,
+      dtype: 'i8' as const,
+      pageSize: 32,
+    };
+    const memory = KvMemory.create(spec, ONE_THREAD);
+    memory.ensurePages(1);
+    const rows = [NaN, Infinity, -Infinity, 3e38, 1e-40, 0].map((value) =>
+      new Float32Array(40).fill(1).fill(value, 3, 36),
+    );
+    for (const [slot, row] of rows.slice(0, 4).entries()) {
+      memory.write(0, Int32Array.of(slot), row, row);
+    }
+    const { keys, values } = gathered(memory, 0, Int32Array.of(0), 4);
+    expect(keys.every(Number.isFinite)).toBe(true);
+    expect(values).toEqual(keys);
+    expect(Math.sign(keys[40 + 5]!)).toBe(1);
+    expect(Math.sign(keys[80 + 5]!)).toBe(-1);
+    for (const row of rows.slice(4)) {
+      memory.write(0, Int32Array.of(0), row, row);
+      const { keys: small } = gathered(memory, 0, Int32Array.of(0), 1);
+      expect([...small.subarray(3, 36)]).toEqual(Array.from({ length: 33 }, () => 0));
+      expect(small[0]).toBeCloseTo(1, 6);
+      expect(small[39]).toBeCloseTo(1, 6);
+    }
+  });
+
+  it.each(KV_DTYPES)('are read to the last byte of the memory, in %s', (dtype) => {
+    // Pages of 4 KiB fill the memory before it grows.
+    const rows = { f32: 8, f16: 16, i8: 32 }[dtype];
+    const spec = { ...SMALL, numHeads: 1, numKvHeads: 1, headDim: 64, pageSize: rows, dtype };
+    const memory = KvMemory.create(spec, ONE_THREAD);
+    const row = numbers(64, 2);
+    for (let page = 0; page < 64; page++) {
+      memory.ensurePages(page + 1);
+      memory.write(0, Int32Array.of((page + 1) * rows - 1), row, row);
+      const { values } = gathered(memory, 0, Int32Array.of(page), rows);
+      expect(values.subarray(-64)).toEqual(stored(row, spec));
+      const out = new Float32Array(64);
+      const groups = [{ firstRow: 0, numRows: 1, table: Int32Array.of(page) }];
+      memory.attend(0, row, { lengths: Int32Array.of(rows), groups }, out);
+      expect(out.every(Number.isFinite)).toBe(true);
+    }
+  });
+
   it('keep their contents when there are more of them', () => {
     const memory = KvMemory.create(SMALL, ONE_THREAD);
     memory.ensurePages(2);
@@ -319,8 +403,9 @@ describe('pages', () => {
     expect(memory.numPages).toBe(30_000);
   });
 
-  it('copy slots in every layer, in order', () => {
-    const memory = KvMemory.create(SMALL, ONE_THREAD);
+  it.each(KV_DTYPES)('copy %s slots in every layer, in order', (dtype) => {
+    const spec = { ...SMALL, dtype, pageSize: dtype === 'i8' ? 32 : 4 };
+    const memory = KvMemory.create(spec, ONE_THREAD);
     memory.ensurePages(2);
     const rows = [numbers(8 * 12, 1), numbers(8 * 12, 2)];
     for (const [layer, row] of rows.entries()) memory.write(layer, slotsTo(8), row, row);
@@ -331,9 +416,10 @@ describe('pages', () => {
       const expected = Float32Array.from(
         from.flatMap((slot) => [...row.subarray(slot * 12, slot * 12 + 12)]),
       );
-      expect(gathered(memory, layer, Int32Array.of(0, 1), 8).keys).toEqual(
-        headsFirst(expected, 2, 6),
-      );
+      const { keys, values } = gathered(memory, layer, Int32Array.of(0, 1), 8);
+      const written = headsFirst(stored(expected, spec), 2, 6);
+      expect(largestDifference(keys, written)).toBe(0);
+      expect(largestDifference(values, written)).toBe(0);
     }
   });
 });

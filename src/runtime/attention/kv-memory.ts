@@ -8,6 +8,8 @@
  * Source: docs/architecture.md, runner.
  */
 import { CapacityError, ConfigError, DisposedError, assert } from '../../errors.js';
+import type { KvDtype } from '../../util/kv-dtype.js';
+import { kvElementBytes, kvRowBytes, kvStride } from '../../util/kv-dtype.js';
 import type { SpawnHelper } from './helper.js';
 import { Helper } from './helper.js';
 import type { Kernel } from './kernel.js';
@@ -19,10 +21,10 @@ export interface KvMemorySpec {
   readonly numHeads: number;
   /** K. */
   readonly numKvHeads: number;
-  /** Dh. Stored in multiples of 8. */
+  /** Dh. Stored in multiples of 8, as i8 of 32. */
   readonly headDim: number;
-  readonly dtype: 'f32' | 'f16';
-  /** Positions of a page: a multiple of 4, at most 256. Default 32. */
+  readonly dtype: KvDtype;
+  /** Positions of a page: a multiple of 4, as i8 of 32, at most 256. Default 32. */
   readonly pageSize?: number;
 }
 
@@ -64,8 +66,8 @@ const WASM_PAGE = 65_536;
 /** One page short of 4 GiB, so that the address behind the last byte exists. */
 const MAX_WASM_PAGES = 65_535;
 const MAX_BALLAST = 2 ** 30;
-/** Multiplications above which waking the helper pays. */
-const HELPED_WORK = 400_000;
+/** Multiplications above which waking the helper pays; those of integers are twice as fast. */
+const HELPED_WORK = { f32: 400_000, f16: 400_000, i8: 800_000 };
 /** Items of a job for each thread: more level the load, fewer read memory in longer stretches. */
 const ITEMS_PER_THREAD = 4;
 
@@ -101,11 +103,9 @@ export class KvMemory {
 
   private constructor(spec: Required<KvMemorySpec>, options: KvMemoryOptions) {
     this.spec = spec;
-    const stride = Math.ceil(spec.headDim / 8) * 8;
-    const elementBytes = spec.dtype === 'f16' ? 2 : 4;
-    this.#pageBytes = 2 * spec.numKvHeads * spec.pageSize * stride * elementBytes;
+    this.#pageBytes = 2 * spec.numKvHeads * spec.pageSize * kvRowBytes(spec.headDim, spec.dtype);
     const module = kernelModule();
-    this.#layers = Array.from({ length: spec.numLayers }, () => openLayer(module, spec, stride));
+    this.#layers = Array.from({ length: spec.numLayers }, () => openLayer(module, spec));
     this.#pagesStart = this.#layers[0]!.kernel.pagesStart();
     const { numThreads, spawnHelper } = options;
     if (numThreads > 1 && spawnHelper) {
@@ -150,7 +150,8 @@ export class KvMemory {
 
   /**
    * Writes keys and values of N rows to their slots. In f16 they are rounded to nearest, ties to
-   * even, and clamped to +-65504 (a NaN becomes 65504).
+   * even, and clamped to +-65504 (a NaN becomes 65504); in i8 to multiples of a 127th of the largest
+   * magnitude of their 32 dimensions.
    *
    * @param k `[N, K * Dh]`, rotated
    * @param v `[N, K * Dh]`
@@ -294,8 +295,9 @@ export class KvMemory {
   }
 
   #run(layerIndex: number, kernel: Kernel, numGroups: number, work: number): void {
-    const { numKvHeads } = this.spec;
-    const helper = work >= HELPED_WORK && numGroups * numKvHeads > 1 ? this.#helper : undefined;
+    const { numKvHeads, dtype } = this.spec;
+    const helper =
+      work >= HELPED_WORK[dtype] && numGroups * numKvHeads > 1 ? this.#helper : undefined;
     const items = Math.ceil((2 * ITEMS_PER_THREAD) / numGroups);
     kernel.publish(numGroups, helper ? Math.ceil(numKvHeads / items) : numKvHeads);
     helper?.announce(layerIndex);
@@ -326,7 +328,7 @@ export class KvMemory {
   #tooLarge(numPages: number): string {
     const { pageSize, dtype } = this.spec;
     const most = Math.floor((MAX_WASM_PAGES * WASM_PAGE - this.#pagesStart) / this.#pageBytes);
-    const remedy = dtype === 'f32' ? 'an f16 cache, ' : '';
+    const remedy = { f32: 'an f16 or i8 cache, ', f16: 'an i8 cache, ', i8: '' }[dtype];
     return (
       `got ${numPages * pageSize} cached positions; a layer holds at most ${most * pageSize} in ${dtype}; ` +
       `use ${remedy}a KV policy with fewer planes, a shorter context or fewer sequences.`
@@ -339,12 +341,8 @@ export class KvMemory {
   }
 }
 
-function openLayer(
-  module: WebAssembly.Module,
-  spec: Required<KvMemorySpec>,
-  stride: number,
-): Layer {
-  const area = MAX_ROWS * spec.numHeads * stride;
+function openLayer(module: WebAssembly.Module, spec: Required<KvMemorySpec>): Layer {
+  const area = MAX_ROWS * spec.numHeads * kvStride(spec.headDim, spec.dtype);
   // Lengths, groups, tables, three staging areas, state and scores, with room for alignment.
   const ahead = 4 * (MAX_ROWS * (1 + GROUP_WORDS) + TABLE_CAPACITY + 3 * area) + 65_536;
   const initial = Math.ceil((ahead + 8 * MAX_ROWS * spec.numHeads) / WASM_PAGE);
@@ -355,9 +353,9 @@ function openLayer(
     throw new CapacityError(noMemory(initial * WASM_PAGE * spec.numLayers), { cause });
   }
   const kernel = instantiateKernel(module, memory);
-  const isHalf = spec.dtype === 'f16' ? 1 : 0;
+  const elementBytes = kvElementBytes(spec.dtype);
   const { numHeads, numKvHeads, headDim, pageSize } = spec;
-  kernel.configure(numHeads, numKvHeads, headDim, pageSize, isHalf, MAX_ROWS, TABLE_CAPACITY);
+  kernel.configure(numHeads, numKvHeads, headDim, pageSize, elementBytes, MAX_ROWS, TABLE_CAPACITY);
   assert(kernel.pagesStart() <= initial * WASM_PAGE, 'the staging areas fit');
   const { buffer } = memory;
   return {
@@ -382,8 +380,9 @@ function checkedSpec(spec: KvMemorySpec): Required<KvMemorySpec> {
     const got = `got ${numHeads} query heads for ${numKvHeads} kv heads`;
     throw new ConfigError('numKvHeads', `${got}; they must divide; change one of them.`);
   }
-  if (!(pageSize >= 4 && pageSize <= MAX_PAGE_SIZE && pageSize % 4 === 0)) {
-    const allowed = `it must be a multiple of 4, at most ${MAX_PAGE_SIZE}`;
+  const multiple = spec.dtype === 'i8' ? 32 : 4;
+  if (!(pageSize >= 4 && pageSize <= MAX_PAGE_SIZE && pageSize % multiple === 0)) {
+    const allowed = `it must be a multiple of ${multiple}, at most ${MAX_PAGE_SIZE}`;
     throw new ConfigError('pageSize', `got pageSize ${pageSize}; ${allowed}; change it.`);
   }
   return { ...spec, pageSize };

@@ -13,11 +13,11 @@ import {
   TICKETS,
   blockBytes,
   blockOf,
+  elementBytes,
   firstStaging,
   groupTable,
   headDim,
   headsPerItem,
-  isHalf,
   itemsPerGroup,
   numHeads,
   numKvHeads,
@@ -32,6 +32,7 @@ import {
   sums,
   tables,
 } from './memory';
+import { attendInt8Page, stageInt8Query } from './int8';
 import { HALF_SCALE } from './numbers';
 import { scoresOfTile, valuesOfTile, weigh } from './tile';
 
@@ -58,7 +59,8 @@ export function work(thread: i32): void {
     const group = item / itemsPerGroup();
     const firstHead = (item % itemsPerGroup()) * headsPerItem();
     const endHead = min<i32>(firstHead + headsPerItem(), numKvHeads());
-    if (isHalf()) attendItem<u16>(group, firstHead, endHead, thread);
+    if (elementBytes() == 1) attendItem<i8>(group, firstHead, endHead, thread);
+    else if (elementBytes() == 2) attendItem<u16>(group, firstHead, endHead, thread);
     else attendItem<f32>(group, firstHead, endHead, thread);
     if (atomic.sub<i32>(PENDING, 1) == 1) atomic.notify(PENDING, 1);
   }
@@ -76,10 +78,11 @@ export function finish(): void {
   }
 }
 
-/** The next tile of `count` vectors that are left. */
+/** The next tile of `count` vectors that are left; a kernel for integers has only single ones. */
 // @ts-ignore: decorator
 @inline
-function tileOf(count: i32): i32 {
+function tileOf<T>(count: i32): i32 {
+  if (sizeof<T>() == 1) return 1;
   return count >= MAX_TILE ? MAX_TILE : count >= 2 ? 2 : 1;
 }
 
@@ -104,7 +107,10 @@ function attendItem<T>(group: i32, firstHead: i32, endHead: i32, thread: i32): v
     for (let head = firstHead; head < endHead; head++) {
       const keys = blockOf(load<i32>(page), head);
       const vector = firstRow * numHeads() + head * count;
-      attendPage<T>(keys, vector, count, perRow, lengths, start, min<i32>(left, size), thread);
+      const visible = min<i32>(left, size);
+      if (sizeof<T>() == 1) {
+        attendInt8Page(keys, vector, count, perRow, lengths, start, visible, thread);
+      } else attendPage<T>(keys, vector, count, perRow, lengths, start, visible, thread);
     }
   }
   for (let head = firstHead; head < endHead; head++) {
@@ -129,7 +135,7 @@ function attendPage<T>(
   const rounded = (visible + 3) & ~3;
   const scale: f32 = sizeof<T>() == 2 ? HALF_SCALE : 1;
   for (let done = 0, tile = 0; done < count; done += tile) {
-    tile = tileOf(count - done);
+    tile = tileOf<T>(count - done);
     const vector = <usize>(firstVector + done);
     const sum = sums() + vector * vectorBytes;
     const sumEnd = sum + <usize>tile * vectorBytes;
@@ -161,10 +167,11 @@ function plainVector(firstRow: i32, head: i32, index: i32, perRow: i32): usize {
   return firstStaging() + (<usize>(row * numHeads() + queryHead) * headDim() << 2);
 }
 
-/** Offset of dimension `d` in an interleaved vector of a tile. */
+/** Offset of dimension `d` in an interleaved vector of a tile; of integers as it was. */
 // @ts-ignore: decorator
 @inline
 function interleaved<T>(d: i32, tile: i32): usize {
+  if (sizeof<T>() == 1) return <usize>d << 2;
   const lane = sizeof<T>() == 2 ? ((d & 1) << 2) | ((d & 7) >> 1) : d & 7;
   return (<usize>((d >> 3) * tile) << 5) + (<usize>lane << 2);
 }
@@ -179,13 +186,16 @@ function stageQueries<T>(firstRow: i32, head: i32, count: i32, perRow: i32): voi
   memory.fill(secondStaging() + first * vectorBytes, 0, <usize>count * vectorBytes);
   memory.fill(sums() + first * vectorBytes, 0, <usize>count * vectorBytes);
   for (let done = 0, tile = 0; done < count; done += tile) {
-    tile = tileOf(count - done);
+    tile = tileOf<T>(count - done);
     for (let i = 0; i < tile; i++) {
       const from = plainVector(firstRow, head, done + i, perRow);
       const to = secondStaging() + (first + done) * vectorBytes + (<usize>i << 5);
-      for (let d = 0; d < width; d++) {
-        const value = load<f32>(from + (<usize>d << 2)) * scale;
-        store<f32>(to + interleaved<T>(d, tile), value);
+      if (sizeof<T>() == 1) stageInt8Query(from, to, scale);
+      else {
+        for (let d = 0; d < width; d++) {
+          const value = load<f32>(from + (<usize>d << 2)) * scale;
+          store<f32>(to + interleaved<T>(d, tile), value);
+        }
       }
       const state = softmaxState() + ((first + done + i) << 3);
       store<f32>(state, -Infinity);
@@ -200,7 +210,7 @@ function unstageSums<T>(firstRow: i32, head: i32, count: i32, perRow: i32): void
   const vectorBytes = <usize>stride() << 2;
   const first = <usize>(firstRow * numHeads() + head * count);
   for (let done = 0, tile = 0; done < count; done += tile) {
-    tile = tileOf(count - done);
+    tile = tileOf<T>(count - done);
     for (let i = 0; i < tile; i++) {
       const to = plainVector(firstRow, head, done + i, perRow);
       const from = sums() + (first + done) * vectorBytes + (<usize>i << 5);

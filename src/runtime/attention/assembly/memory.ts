@@ -4,7 +4,8 @@
  * A page holds `pageSize` positions of every kv head: for each head its keys, then its values. Both
  * are [pageSize / 4, stride / 8, 4, 8]: 8 dimensions of four positions are neighbours, because that
  * is what the kernel takes at a time, so that it reads memory front to back (rows side by side cost a
- * third of the bandwidth). `stride` is the head dimension rounded up to 8; the rest stays zero.
+ * third of the bandwidth). `stride` is the head dimension rounded up to 8; the rest stays zero. In
+ * 8 bits the order is another, see `int8.ts`.
  */
 
 /** Items of the job that no thread has drawn, and that are not complete; each in a cache line. */
@@ -18,7 +19,7 @@ const enum Word {
   NumKvHeads,
   HeadDim,
   PageSize,
-  IsHalf,
+  ElementBytes,
   MaxRows,
   TableCapacity,
   ItemsPerGroup,
@@ -27,6 +28,8 @@ const enum Word {
 
 /** The header's end. */
 const HEADER_BYTES: usize = 256;
+/** Dimensions that share a scale in 8 bits. */
+export const BLOCK_DIMS: i32 = 32;
 /** Words of a group: first row, number of rows, first entry of its table. */
 export const GROUP_WORDS: usize = 3;
 /** Query vectors that are worked on together, and bytes of one vector's scores in a page. */
@@ -46,13 +49,17 @@ function setWord(index: Word, value: i32): void {
   store<i32>(WORDS + (<usize>index << 2), value);
 }
 
-/** Describes the memory, once, before anything else. */
+/**
+ * Describes the memory, once, before anything else.
+ *
+ * @param elementBytes - of keys and values: 4 single precision, 2 half, 1 integers with scales
+ */
 export function configure(
   numHeads: i32,
   numKvHeads: i32,
   headDim: i32,
   pageSize: i32,
-  isHalf: i32,
+  elementBytes: i32,
   maxRows: i32,
   tableCapacity: i32,
 ): void {
@@ -60,7 +67,7 @@ export function configure(
   setWord(Word.NumKvHeads, numKvHeads);
   setWord(Word.HeadDim, headDim);
   setWord(Word.PageSize, pageSize);
-  setWord(Word.IsHalf, isHalf);
+  setWord(Word.ElementBytes, elementBytes);
   setWord(Word.MaxRows, maxRows);
   setWord(Word.TableCapacity, tableCapacity);
 }
@@ -85,8 +92,8 @@ export function headDim(): i32 {
 export function pageSize(): i32 {
   return word(Word.PageSize);
 }
-export function isHalf(): bool {
-  return word(Word.IsHalf) != 0;
+export function elementBytes(): i32 {
+  return word(Word.ElementBytes);
 }
 export function itemsPerGroup(): i32 {
   return word(Word.ItemsPerGroup);
@@ -97,15 +104,17 @@ export function headsPerItem(): i32 {
 
 /** Elements of a stored row. */
 export function stride(): i32 {
-  return (headDim() + 7) & ~7;
+  const unit = elementBytes() == 1 ? BLOCK_DIMS : 8;
+  return (headDim() + unit - 1) & -unit;
 }
-/** Bytes that a position takes. */
+/** Bytes that a key, or a value, takes. */
 export function rowBytes(): usize {
-  return <usize>stride() << (isHalf() ? 1 : 2);
+  const scales = elementBytes() == 1 ? 4 * (stride() / BLOCK_DIMS) : 0;
+  return <usize>(stride() * elementBytes() + scales);
 }
-/** Bytes from 8 dimensions of a row to the next 8. */
+/** Bytes from 8 dimensions of a row to the next 8, if elements are not integers. */
 export function chunkStep(): usize {
-  return isHalf() ? 64 : 128;
+  return <usize>elementBytes() << 5;
 }
 /** Bytes of the keys, or of the values, of one head in one page. */
 export function blockBytes(): usize {
@@ -162,7 +171,10 @@ export function blockOf(page: i32, head: i32): usize {
   return pagesStart() + (<usize>page * numKvHeads() + head) * 2 * blockBytes();
 }
 
-/** The first 8 dimensions of the key at a position of a page; its value is `blockBytes` later. */
+/**
+ * The first 8 dimensions of the key at a position of a page, if elements are not integers; its value
+ * is `blockBytes` later.
+ */
 export function keyOf(page: i32, head: i32, offset: i32): usize {
   const inFour = <usize>(offset & 3) * (chunkStep() >> 2);
   return blockOf(page, head) + <usize>(offset & ~3) * rowBytes() + inFour;

@@ -40,6 +40,15 @@ export function toHalves(x: v128): v128 {
   return v128.or(v128.bitselect(small, normal, isSmall), i32x4.shr_u(sign, 16));
 }
 
+/** To nearest, ties to even; exact below 2^22 in magnitude, large of the right sign above. */
+// @ts-ignore: decorator
+@inline
+export function toIntegers(x: v128): v128 {
+  // Adding 1.5 * 2^23 leaves the integer in the low bits.
+  const shifted = f32x4.add(x, f32x4.splat(12582912));
+  return i32x4.sub(shifted, i32x4.splat(0x4b400000));
+}
+
 /** 2^x for x <= 0, relative error below 1e-7; 0 below 2^-125. */
 // @ts-ignore: decorator
 @inline

@@ -2,14 +2,15 @@
  * Rows in and out of the pages: writing new keys and values, copying between slots, reading back.
  *
  * A slot is page * pageSize + offset. Rows come and go through the staging areas as f32; a stored
- * row is 8 dimensions every `chunkStep` bytes.
+ * row of f32 or f16 is 8 dimensions every `chunkStep` bytes.
  */
 import {
   blockBytes,
+  blockOf,
   chunkStep,
+  elementBytes,
   firstStaging,
   headDim,
-  isHalf,
   keyOf,
   numKvHeads,
   pageSize,
@@ -18,7 +19,12 @@ import {
   stride,
   tables,
 } from './memory';
+import { copyInt8Row, readInt8Row, writeInt8Row } from './int8';
 import { HALF_SCALE, evenHalves, oddHalves, toHalves } from './numbers';
+
+function slotBlock(slot: i32, head: i32): usize {
+  return blockOf(slot / pageSize(), head);
+}
 
 function slotKey(slot: i32, head: i32): usize {
   return keyOf(slot / pageSize(), head, slot % pageSize());
@@ -26,7 +32,7 @@ function slotKey(slot: i32, head: i32): usize {
 
 /** Stores a plain row of `headDim` numbers. */
 function writeRow(from: usize, to: usize): void {
-  const half = isHalf();
+  const half = elementBytes() == 2;
   const end = from + (<usize>headDim() << 2);
   for (; from + 32 <= end; from += 32, to += chunkStep()) {
     const a = v128.load(from);
@@ -46,13 +52,14 @@ function writeRow(from: usize, to: usize): void {
 
 /** Reads a stored row as `headDim` plain numbers. */
 function readRow(from: usize, to: usize): void {
-  const half = isHalf();
+  const half = elementBytes() == 2;
   const scale = f32x4.splat(HALF_SCALE);
   const end = to + (<usize>headDim() << 2);
   for (; to + 32 <= end; to += 32, from += chunkStep()) {
     let a = v128.load(from);
-    let b = v128.load(from, 16);
-    if (half) {
+    let b = a;
+    if (!half) b = v128.load(from, 16);
+    else {
       const even = f32x4.mul(evenHalves(a), scale);
       const odd = f32x4.mul(oddHalves(a), scale);
       a = v128.shuffle<f32>(even, odd, 0, 4, 1, 5);
@@ -71,7 +78,7 @@ function readRow(from: usize, to: usize): void {
 function copyRow(from: usize, to: usize): void {
   for (let d = 0; d < stride(); d += 8) {
     v128.store(to, v128.load(from));
-    if (!isHalf()) v128.store(to, v128.load(from, 16), 16);
+    if (elementBytes() == 4) v128.store(to, v128.load(from, 16), 16);
     from += chunkStep();
     to += chunkStep();
   }
@@ -83,9 +90,15 @@ export function writeRows(count: i32): void {
   for (let row = 0; row < count; row++) {
     const slot = load<i32>(rowLengths() + (<usize>row << 2));
     for (let head = 0; head < numKvHeads(); head++) {
-      const key = slotKey(slot, head);
-      writeRow(firstStaging() + from, key);
-      writeRow(secondStaging() + from, key + blockBytes());
+      if (elementBytes() == 1) {
+        const at = slotBlock(slot, head);
+        writeInt8Row(firstStaging() + from, at, slot % pageSize(), false);
+        writeInt8Row(secondStaging() + from, at + blockBytes(), slot % pageSize(), true);
+      } else {
+        const key = slotKey(slot, head);
+        writeRow(firstStaging() + from, key);
+        writeRow(secondStaging() + from, key + blockBytes());
+      }
       from += <usize>headDim() << 2;
     }
   }
@@ -97,10 +110,18 @@ export function copyRows(count: i32): void {
     const source = load<i32>(tables() + (<usize>row << 2));
     const target = load<i32>(tables() + (<usize>(count + row) << 2));
     for (let head = 0; head < numKvHeads(); head++) {
-      const from = slotKey(source, head);
-      const to = slotKey(target, head);
-      copyRow(from, to);
-      copyRow(from + blockBytes(), to + blockBytes());
+      if (elementBytes() == 1) {
+        const from = slotBlock(source, head);
+        const to = slotBlock(target, head);
+        const offset = source % pageSize();
+        copyInt8Row(from, offset, to, target % pageSize(), false);
+        copyInt8Row(from + blockBytes(), offset, to + blockBytes(), target % pageSize(), true);
+      } else {
+        const from = slotKey(source, head);
+        const to = slotKey(target, head);
+        copyRow(from, to);
+        copyRow(from + blockBytes(), to + blockBytes());
+      }
     }
   }
 }
@@ -110,9 +131,16 @@ export function readRows(head: i32, start: i32, end: i32): void {
   let to: usize = 0;
   for (let position = start; position < end; position++) {
     const page = load<i32>(tables() + (<usize>(position / pageSize()) << 2));
-    const from = keyOf(page, head, position % pageSize());
-    readRow(from, firstStaging() + to);
-    readRow(from + blockBytes(), secondStaging() + to);
+    const offset = position % pageSize();
+    if (elementBytes() == 1) {
+      const at = blockOf(page, head);
+      readInt8Row(at, offset, false, firstStaging() + to);
+      readInt8Row(at + blockBytes(), offset, true, secondStaging() + to);
+    } else {
+      const from = keyOf(page, head, offset);
+      readRow(from, firstStaging() + to);
+      readRow(from + blockBytes(), secondStaging() + to);
+    }
     to += <usize>headDim() << 2;
   }
 }
