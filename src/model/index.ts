@@ -30,9 +30,9 @@ export type { CostOptions, DepthCost, ModelCost, ParameterCounts } from './cost.
 export { modelCost } from './cost.js';
 export type { InitializeOptions, ModelWeights, ParameterKind, ParameterSpec } from './params.js';
 export { elementCount, initializeWeights, parameterSpecs } from './params.js';
-export type { Attend, AttentionInputs, LayerParams, LoopContext, LoopParams } from './loop-lm.js';
+export type { Attend, LayerParams, LoopContext, LoopParams } from './loop-lm.js';
 export {
-  attentionInputs,
+  attentionProjections,
   block,
   gateLogit,
   headParam,

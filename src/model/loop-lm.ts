@@ -26,7 +26,7 @@ import type { LoopLMConfig } from './config.js';
 import type { ParameterSpec } from './params.js';
 import { parameterSpecs } from './params.js';
 import type { Weight } from './weights.js';
-import { floatWeight, project } from './weights.js';
+import { floatWeight, project, projectJoined } from './weights.js';
 
 export interface LayerParams {
   readonly inputLayernorm: Tensor; // [D]
@@ -90,6 +90,16 @@ export interface LoopContext {
   readonly attend: Attend;
   /** Is shown what matrices read, while the graph is made: `input [N, in]` and all that read it. */
   readonly observe?: (input: Tensor, matrices: readonly Weight[]) => void;
+}
+
+/** The first half of a layer without rotary positions: `[N, (H + 2K) * Dh]`, queries, keys, values. */
+export function attentionProjections(
+  x: Tensor,
+  layer: LayerParams,
+  { rmsNormEps }: Pick<LoopLMConfig, 'rmsNormEps'>,
+): Tensor {
+  const normed = rmsNorm(x, layer.inputLayernorm, rmsNormEps);
+  return projectJoined(normed, [layer.qProj, layer.kProj, layer.vProj]);
 }
 
 /** What a layer's attention takes: `q [N, H, Dh]`, `k` and `v [N, K, Dh]`, q and k rotated. */

@@ -7,7 +7,15 @@
  */
 import { assert } from '../errors.js';
 import type { FileRange, Tensor } from '../graph/index.js';
-import { blockLinear, cast, fileParameter, linear, parameter, slice } from '../graph/index.js';
+import {
+  blockLinear,
+  cast,
+  concat,
+  fileParameter,
+  linear,
+  parameter,
+  slice,
+} from '../graph/index.js';
 import type { ModelWeights, ParameterSpec } from './params.js';
 import type { ModelFormat, WeightFormat } from './weight-format.js';
 import { scalesName } from './weight-format.js';
@@ -47,16 +55,30 @@ export function floatWeight(weight: Weight): Tensor {
  * @returns `[N, out]` each
  */
 export function project(x: Tensor, weights: readonly Weight[]): readonly Tensor[] {
-  const blocks = weights.filter((weight) => 'packed' in weight);
-  const joined = blocks.length === weights.length ? joinBlocks(blocks) : undefined;
-  if (!joined || weights.length === 1) return weights.map((weight) => times(x, weight));
+  const joined = weights.length > 1 ? joinBlocks(weights) : undefined;
+  if (!joined) return weights.map((weight) => times(x, weight));
   const all = times(x, joined);
   let end = 0;
-  return blocks.map(({ packed }) => {
+  return weights.map((weight) => {
     const start = end;
-    end += packed.shape[0] as number;
+    end += numOutputs(weight);
     return slice(all, 1, start, end);
   });
+}
+
+/** As `project`, the results side by side: `[N, sum of out]`. */
+export function projectJoined(x: Tensor, weights: readonly Weight[]): Tensor {
+  const joined = joinBlocks(weights);
+  return joined
+    ? times(x, joined)
+    : concat(
+        weights.map((weight) => times(x, weight)),
+        1,
+      );
+}
+
+function numOutputs(weight: Weight): number {
+  return ('packed' in weight ? weight.packed : weight).shape[0] as number;
 }
 
 function times(x: Tensor, weight: Weight): Tensor {
@@ -66,10 +88,12 @@ function times(x: Tensor, weight: Weight): Tensor {
 }
 
 /** One weight over the outputs of all; undefined where they are not one piece of a file. */
-function joinBlocks(weights: readonly BlockWeight[]): BlockWeight | undefined {
-  const packed = joinRows(weights.map((weight) => weight.packed));
-  const scales = joinRows(weights.map((weight) => weight.scales));
-  const [first] = weights;
+function joinBlocks(weights: readonly Weight[]): BlockWeight | undefined {
+  const blocks = weights.filter((weight) => 'packed' in weight);
+  if (blocks.length < weights.length) return undefined;
+  const packed = joinRows(blocks.map((weight) => weight.packed));
+  const scales = joinRows(blocks.map((weight) => weight.scales));
+  const [first] = blocks;
   return first && packed && scales && { ...first, packed, scales };
 }
 

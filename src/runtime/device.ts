@@ -9,7 +9,7 @@
  * It knows nothing of models. Only the executor behind it names ONNX Runtime.
  */
 import type { DType, Graph, TensorData } from '../graph/index.js';
-import type { AttentionBatch, KvMemorySpec } from './attention/index.js';
+import type { AttentionBatch, KvMemorySpec, RowAngles } from './attention/index.js';
 
 export type TensorArray = TensorData;
 
@@ -102,8 +102,8 @@ export type Command =
     }
   | {
       /**
-       * Writes the new keys and values of a layer into a store, then attends: kept `q [N, H*Dh]`,
-       * `k` and `v [N, K*Dh]` give kept `heads [N, H*Dh]`.
+       * Rotates queries and keys, writes the new keys and values of a layer into a store, then attends:
+       * kept `qkv [N, (H + 2K) * Dh]` gives kept `heads [N, H * Dh]`.
        */
       readonly kind: 'attend';
       readonly store: KvStore;
@@ -112,8 +112,8 @@ export type Command =
       readonly batch: PagedBatch;
     };
 
-/** The rows of one pass through the layers: where their keys go, and what they see. */
-export interface PagedBatch extends AttentionBatch {
+/** The rows of one pass through the layers: their angles, where their keys go, and what they see. */
+export interface PagedBatch extends AttentionBatch, RowAngles {
   /** `[N]`, page * pageSize + offset. */
   readonly slots: Int32Array;
 }

@@ -9,7 +9,7 @@
 import { DisposedError, ShapeError, UnsupportedError } from '../errors.js';
 import type { DType, TensorData } from '../graph/index.js';
 import type { AttentionFeeds, SpawnHelper } from './attention/index.js';
-import { KvMemory, PagedAttention } from './attention/index.js';
+import { KvMemory, PagedAttention, rotatedRows } from './attention/index.js';
 import type {
   AttentionPrograms,
   Backend,
@@ -204,12 +204,14 @@ export class Executor implements Backend {
 
   async #attend(command: AttendCommand, kept: KeptValues): Promise<CommandResult> {
     const { store, layerIndex, batch } = command;
-    const [q, k, v] = ['q', 'k', 'v'].map((name) => keptValue(kept, name));
     const attention = this.#store(store);
-    const heads = new Float32Array(q!.data.length);
-    attention.memory.write(layerIndex, batch.slots, floats(k!), floats(v!));
-    await attention.attend(layerIndex, floats(q!), batch, heads);
-    kept.set('heads', this.#hold('f32', q!.dims, heads));
+    const { memory } = attention;
+    const { q, k, v } = rotatedRows(floats(keptValue(kept, 'qkv')), memory.spec, batch);
+    const heads = new Float32Array(q.length);
+    memory.write(layerIndex, batch.slots, k, v);
+    await attention.attend(layerIndex, q, batch, heads);
+    const numRows = batch.slots.length;
+    kept.set('heads', this.#hold('f32', [numRows, q.length / numRows], heads));
     return {};
   }
 

@@ -18,6 +18,12 @@ const row = (...values: number[]): HostTensor => ({
   data: Float32Array.from(values.flatMap((value) => new Array<number>(WIDTH).fill(value))),
 });
 
+/** Query, key and value of a row, each of equal numbers. */
+const joined = (...values: number[]): HostTensor => ({
+  ...row(...values),
+  dims: [1, values.length * WIDTH],
+});
+
 export function kvStoreConformance(
   name: string,
   open: (options?: DeviceOptions) => Promise<Device>,
@@ -55,7 +61,7 @@ export function kvStoreConformance(
 
     /** Writes a value at a position of a page, and reads what a row sees that sees only it. */
     const attend = (layerIndex: number, page: number, value: number): readonly Command[] => [
-      { kind: 'keep', values: { q: row(3), k: row(5), v: row(value) } },
+      { kind: 'keep', values: { qkv: joined(3, 5, value) } },
       {
         kind: 'attend',
         store,
@@ -63,6 +69,8 @@ export function kvStoreConformance(
         batch: {
           slots: Int32Array.of(page * PAGE_SIZE),
           lengths: Int32Array.of(1),
+          cos: new Float32Array(WIDTH / 2).fill(1),
+          sin: new Float32Array(WIDTH / 2),
           groups: [{ firstRow: 0, numRows: 1, table: Int32Array.of(page) }],
         },
       },

@@ -5,16 +5,15 @@
  * last ends with the final norm and the gate, and each one between joins the second half of a layer
  * to the first half of the next. The tokens of a run may have any mixture of sequences and depths.
  */
-import type { Graph, Tensor } from '../../graph/index.js';
-import { buildGraph, input, reshape, rmsNorm } from '../../graph/index.js';
+import type { Graph } from '../../graph/index.js';
+import { buildGraph, input, rmsNorm } from '../../graph/index.js';
 import type { GraphWeights, LoopLMConfig } from '../../model/index.js';
-import { attentionInputs, gateLogit, layerOutput, loopParams } from '../../model/index.js';
+import { attentionProjections, gateLogit, layerOutput, loopParams } from '../../model/index.js';
 
 /**
  * The programs in order. Inputs: `x [N, D]`; after the first `heads [N, H*Dh]` of the attention
- * before; but for the last `cos` and `sin [N, 1, Dh/2]`. Outputs: `q [N, H*Dh]`, `k` and `v
- * [N, K*Dh]`, after the first also
- * the `stream [N, D]` that is the next `x`; of the last `h [N, D]` and `gateLogit [N]`.
+ * before. Outputs: `qkv [N, (H + 2K) * Dh]`, not rotated; after the first also the `stream [N, D]`
+ * that is the next `x`; of the last `h [N, D]` and `gateLogit [N]`.
  */
 export function layerGraphs(config: LoopLMConfig, weights: GraphWeights): readonly Graph[] {
   const { hiddenSize: D, headDim, numAttentionHeads: H, numHiddenLayers: L } = config;
@@ -30,16 +29,7 @@ export function layerGraphs(config: LoopLMConfig, weights: GraphWeights): readon
       const h = rmsNorm(stream, params.norm, config.rmsNormEps);
       return buildGraph({ h, gateLogit: gateLogit(h, params) });
     }
-    const angles = ['N', 1, headDim / 2];
-    const cos = input('cos', 'f32', angles);
-    const sin = input('sin', 'f32', angles);
-    const { q, k, v } = attentionInputs(stream, layer, { config, cos, sin });
-    const flat = (rows: Tensor) => reshape(rows, ['N', (rows.shape[1] as number) * headDim]);
-    return buildGraph({
-      ...(before && { stream }),
-      q: flat(q),
-      k: flat(k),
-      v: flat(v),
-    });
+    const qkv = attentionProjections(stream, layer, config);
+    return buildGraph({ ...(before && { stream }), qkv });
   });
 }

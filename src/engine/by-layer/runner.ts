@@ -98,22 +98,17 @@ export class LayerRunner implements Runner {
 
   /** Commands of one loop of `entries`; the last one fetches `h` and `gateLogit`. */
   loopCommands(entries: readonly BatchEntry[], batch: PagedBatch): readonly Command[] {
-    const { config, store } = this;
-    const positions = entries.map(({ token }) => token.position);
-    const commands: Command[] = [
-      this.ends.inputCommand(entries),
-      { kind: 'keep', values: ropeFeeds(config, positions) },
-    ];
+    const { store } = this;
+    const commands: Command[] = [this.ends.inputCommand(entries)];
     this.#programs.forEach((program, index) => {
       const isLast = index === this.#programs.length - 1;
       const attended = index === 0 ? {} : { heads: { kept: 'heads' } };
-      const angles = isLast ? {} : { cos: { kept: 'cos' }, sin: { kept: 'sin' } };
-      const feeds = { x: { kept: 'x' }, ...attended, ...angles };
+      const feeds = { x: { kept: 'x' }, ...attended };
       if (isLast) {
         commands.push({ kind: 'run', program, feeds, fetch: ['h', 'gateLogit'] });
         return;
       }
-      const keep = { q: 'q', k: 'k', v: 'v', ...(index > 0 && { stream: 'x' }) };
+      const keep = { qkv: 'qkv', ...(index > 0 && { stream: 'x' }) };
       commands.push({ kind: 'run', program, feeds, keep });
       commands.push({ kind: 'attend', store, layerIndex: index, batch });
     });
@@ -209,6 +204,8 @@ class PagedRun implements CachedRun {
 
   /** Every row writes its own position and sees all positions up to it. */
   #batch(entries: readonly BatchEntry[], plane: number): PagedBatch {
+    const positions = entries.map(({ token }) => token.position);
+    const { cos, sin } = ropeFeeds(this.#runner.config, positions);
     const groups: { firstRow: number; numRows: number; table: Int32Array }[] = [];
     entries.forEach(({ sequence }, row) => {
       if (row > 0 && entries[row - 1]!.sequence === sequence) {
@@ -222,8 +219,10 @@ class PagedRun implements CachedRun {
       slots: Int32Array.from(entries, ({ sequence, token }) =>
         slotOf(this.#tables.get(sequence)![plane]!, token.position),
       ),
-      lengths: Int32Array.from(entries, ({ token }) => token.position + 1),
+      lengths: Int32Array.from(positions, (position) => position + 1),
       groups,
+      cos: cos.data,
+      sin: sin.data,
     };
   }
 }
