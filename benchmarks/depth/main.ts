@@ -47,7 +47,7 @@ if (config.numLoops !== NUM_LOOPS) {
   throw new Error(`The model has ${config.numLoops} loops; depths are drawn for ${NUM_LOOPS}.`);
 }
 await using clock = new ReadoutClock(await createNodeDevice({ numThreads: THREADS }));
-const engine = await Engine.create({ device: clock, ...loaded, kvDtype: 'f16' });
+const engine = await Engine.create({ device: clock, ...loaded, kvDtype: 'i8' });
 
 /** Generates the tokens of a schedule and times each. */
 async function timeTokens(

@@ -1,7 +1,7 @@
 /**
- * llama.cpp as a peer, on the processor alone, f16 keys and values.
+ * llama.cpp as a peer, on the processor alone.
  *
- * Every context length has a llama context of its own, with and without flash attention, filled once;
+ * Every context length has a llama context of its own for each kind of attention, filled once;
  * after a measurement the new positions are erased. All share the weights. With `generateNext` the head
  * runs and the best token is picked in native code; without it neither the head runs nor the
  * feed-forward part of the last layer.
@@ -11,7 +11,8 @@ import { uniformInt } from 'pure-rand/distribution/uniformInt';
 import { type LlamaSequence, loadLlama } from './node-llama-cpp.js';
 import type { Peer, PeerAnswer, PeerSettings } from './peer.js';
 import { servePeer } from './peer.js';
-import { LLAMA_VARIANTS, type LlamaVariant, SHAPE } from './models.js';
+import type { LlamaVariant } from './models.js';
+import { LLAMA_ATTENTION, LLAMA_VARIANTS, SHAPE } from './models.js';
 
 /** Tokens of one pass of the prefill; the faster of 256 and 512. */
 const BATCH_SIZE = 512;
@@ -22,6 +23,8 @@ async function erase(sequence: LlamaSequence, start: number): Promise<void> {
   const end = sequence.nextTokenIndex;
   if (end > start) await sequence.eraseContextTokenRanges([{ start, end }]);
 }
+
+type LlamaAttention = keyof typeof LLAMA_ATTENTION;
 
 /** Runs `tokens`, the last one with the head. */
 async function evaluate(sequence: LlamaSequence, tokens: readonly number[]): Promise<void> {
@@ -35,22 +38,33 @@ async function load({ path, numThreads, contexts, seed }: PeerSettings): Promise
   const rng = generatorFor(seed);
   const randomTokens = (count: number) =>
     Array.from({ length: count }, () => uniformInt(rng, 0, SHAPE.vocabSize - 1));
-  const open = async (contextSize: number, flashAttention: boolean) => {
-    const threads = { ideal: numThreads, min: numThreads };
-    const options = { contextSize, batchSize: BATCH_SIZE, flashAttention, threads };
-    return (await model.createContext(options)).getSequence();
+  const open = async (contextSize: number, attention: LlamaAttention) => {
+    const { flashAttention, cache } = LLAMA_ATTENTION[attention];
+    const context = await model.createContext({
+      contextSize,
+      batchSize: BATCH_SIZE,
+      flashAttention,
+      experimentalKvCacheKeyType: cache,
+      experimentalKvCacheValueType: cache,
+      threads: { ideal: numThreads, min: numThreads },
+    });
+    return context.getSequence();
   };
-  const openAll = async (flashAttention: boolean) => {
+  const openAll = async (attention: LlamaAttention) => {
     const filled = new Map<number, LlamaSequence>();
     for (const context of contexts) {
-      const sequence = await open(context + HEADROOM, flashAttention);
+      const sequence = await open(context + HEADROOM, attention);
       await sequence.evaluateWithoutGeneratingNewTokens(randomTokens(context));
       filled.set(context, sequence);
     }
-    return { filled, empty: await open(BATCH_SIZE, flashAttention) };
+    return { filled, empty: await open(BATCH_SIZE, attention) };
   };
-  const sequences = { flash: await openAll(true), plain: await openAll(false) };
-  const sequencesOf = ({ flash }: LlamaVariant) => sequences[flash ? 'flash' : 'plain'];
+  const sequences = {
+    flash: await openAll('flash'),
+    plain: await openAll('plain'),
+    'flash, q8_0 cache': await openAll('flash, q8_0 cache'),
+  };
+  const sequencesOf = ({ attention }: LlamaVariant) => sequences[attention];
 
   async function prefill(variant: LlamaVariant, numTokens: number): Promise<PeerAnswer> {
     const { empty } = sequencesOf(variant);
@@ -79,7 +93,7 @@ async function load({ path, numThreads, contexts, seed }: PeerSettings): Promise
   }
 
   return {
-    facts: { setup: `${backend}, batch ${BATCH_SIZE}`, versions },
+    facts: { setup: `${backend}, f16 keys and values or q8_0, batch ${BATCH_SIZE}`, versions },
     async answer(request) {
       const variant = LLAMA_VARIANTS[request.variant as keyof typeof LLAMA_VARIANTS];
       return request.ask === 'prefill'

@@ -1,5 +1,5 @@
 /**
- * looplm as a peer, on the processor alone, f16 keys and values.
+ * looplm as a peer, on the processor alone, keys and values in i8, as by default in q4 and q8.
  *
  * Every context length and depth has a generation of its own, started once; it computes only while a
  * token is awaited, so it waits between measurements and goes on where it was.
@@ -17,7 +17,7 @@ const MAX_NEW_TOKENS = 2048;
 
 async function load({ path, numThreads, contexts, seed }: PeerSettings): Promise<Peer> {
   const device = await createNodeDevice({ numThreads });
-  const model = await LoopLM.load(nodeFolder(path), { device, ownsDevice: true, kvDtype: 'f16' });
+  const model = await LoopLM.load(nodeFolder(path), { device, ownsDevice: true, kvDtype: 'i8' });
   const rng = generatorFor(seed);
   const generate = (promptLength: number, depth: number, maxNewTokens: number) => {
     const ids = Array.from({ length: promptLength }, () => uniformInt(rng, 0, SHAPE.vocabSize - 1));
@@ -63,7 +63,7 @@ async function load({ path, numThreads, contexts, seed }: PeerSettings): Promise
   }
 
   return {
-    facts: { setup: 'f16 keys and values', versions: {} },
+    facts: { setup: 'i8 keys and values', versions: {} },
     answer: (request) =>
       request.ask === 'prefill'
         ? prefill(request.variant as keyof typeof LOOPLM_VARIANTS, request.numTokens)

@@ -25,10 +25,19 @@ export type FormatPair = (typeof FORMAT_PAIRS)[number];
 
 /** Ways to run llama.cpp: attention, and whether the head is computed. */
 export const LLAMA_VARIANTS = {
-  flash: { flash: true, head: true },
-  plain: { flash: false, head: true },
-  'flash, no head': { flash: true, head: false },
-  'plain, no head': { flash: false, head: false },
+  flash: { attention: 'flash', head: true },
+  plain: { attention: 'plain', head: true },
+  'flash, q8_0 cache': { attention: 'flash, q8_0 cache', head: true },
+  'flash, no head': { attention: 'flash', head: false },
+  'plain, no head': { attention: 'plain', head: false },
+  'flash, q8_0 cache, no head': { attention: 'flash, q8_0 cache', head: false },
+} as const;
+
+/** How llama.cpp attends: its keys and values are f16 unless the name says otherwise. */
+export const LLAMA_ATTENTION = {
+  flash: { flashAttention: true, cache: 'F16' },
+  plain: { flashAttention: false, cache: 'F16' },
+  'flash, q8_0 cache': { flashAttention: true, cache: 'Q8_0' },
 } as const;
 
 export type LlamaVariant = (typeof LLAMA_VARIANTS)[keyof typeof LLAMA_VARIANTS];
@@ -36,8 +45,12 @@ export type LlamaVariant = (typeof LLAMA_VARIANTS)[keyof typeof LLAMA_VARIANTS];
 /** Depths that looplm decodes at: the head once, the body as often as the depth says. */
 export const LOOPLM_VARIANTS = { 'depth 1': 1, 'depth 2': 2 } as const;
 
-/** Bytes that attention reads for each cached position: keys and values of all layers as f16. */
-export const KV_BYTES_PER_POSITION = 2 * 2 * SHAPE.numHiddenLayers * SHAPE.hiddenSize;
+/** Bytes of a cached number: q8_0 has a half-precision scale for 32 of them, looplm's i8 a single. */
+const CACHE_BYTES = { F16: 2, Q8_0: 34 / 32, i8: 36 / 32 };
+
+/** Bytes that attention reads for each cached position: keys and values of all layers. */
+export const kvBytesPerPosition = (cache: keyof typeof CACHE_BYTES): number =>
+  2 * SHAPE.numHiddenLayers * SHAPE.hiddenSize * CACHE_BYTES[cache];
 
 const CACHE = process.env['LOOPLM_BENCH_CACHE'] ?? resolve('.cache', 'llama-cpp');
 

@@ -39,6 +39,8 @@ interface LlamaModel {
     readonly contextSize: number;
     readonly batchSize: number;
     readonly flashAttention: boolean;
+    readonly experimentalKvCacheKeyType: 'F16' | 'Q8_0';
+    readonly experimentalKvCacheValueType: 'F16' | 'Q8_0';
     readonly threads: { readonly ideal: number; readonly min: number };
   }): Promise<LlamaContext>;
 }

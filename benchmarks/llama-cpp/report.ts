@@ -5,6 +5,8 @@ import { goalSchema, goalTable, table, times } from '../lib/markdown.js';
 
 const decodeSchema = z.object({
   context: z.number(),
+  /** The fastest kind. */
+  llamaAttention: z.string(),
   llamaMs: z.number(),
   looplmMs: z.number(),
   speed: z.number(),
@@ -76,6 +78,7 @@ function decodeRows({ looplm, llama, decode }: PairResult): string[][] {
   return decode.map((entry) => [
     `${looplm} against ${llama}`,
     String(entry.context),
+    entry.llamaAttention,
     entry.llamaMs.toFixed(1),
     entry.looplmMs.toFixed(1),
     times(entry.speed),
@@ -93,6 +96,7 @@ export function reportText({ pairs, goals }: Result): string {
     [
       'formats',
       'context',
+      'llama.cpp attends by',
       'llama.cpp, ms a token',
       'looplm depth 1, ms a token',
       'speed',

@@ -1,7 +1,7 @@
 /**
  * From raw rounds to the figures of one pair of formats.
  *
- * llama.cpp counts with its faster kind of attention, chosen for each figure. A looplm body is what
+ * llama.cpp counts with its fastest kind of attention and cache, chosen for each figure. A looplm body is what
  * one more loop costs; a llama.cpp body is the time without the head, with the part of the
  * last layer that is then left out put back in proportion to its bytes.
  */
@@ -10,7 +10,14 @@ import { join } from 'node:path';
 import type { RawRounds } from '../lib/harness.js';
 import { median, medianRatio } from '../lib/harness.js';
 import type { FormatPair } from './models.js';
-import { KV_BYTES_PER_POSITION, SHAPE, loopLMModel } from './models.js';
+import type { LlamaVariant } from './models.js';
+import {
+  LLAMA_ATTENTION,
+  LLAMA_VARIANTS,
+  SHAPE,
+  kvBytesPerPosition,
+  loopLMModel,
+} from './models.js';
 import { skippedShare, weightBytesPerToken } from './random-llama.js';
 import type { PairResult } from './report.js';
 
@@ -25,16 +32,31 @@ interface Measured {
 /** Embedding in f16: of its rows a token reads one. */
 const EMBEDDING_BYTES = 2 * SHAPE.vocabSize * SHAPE.hiddenSize;
 
-/** Rounds of the variant with the smallest median. */
-function fastest(candidates: readonly (readonly number[])[]): readonly number[] {
-  return candidates.reduce((best, next) => (median(next) < median(best) ? next : best));
+interface LlamaRounds {
+  readonly rounds: readonly number[];
+  readonly variant: LlamaVariant;
+}
+
+/** The variant with the smallest median. */
+function fastest(candidates: readonly LlamaRounds[]): LlamaRounds {
+  return candidates.reduce((best, next) =>
+    median(next.rounds) < median(best.rounds) ? next : best,
+  );
 }
 
 /** The figures of a pair; times are milliseconds, speeds are looplm over llama.cpp. */
 export async function summarize(pair: FormatPair, measured: Measured): Promise<PairResult> {
   const { raw, contexts, prefillTokens } = measured;
-  const of = (side: string, variants: readonly string[], what: string) =>
-    fastest(variants.map((variant) => raw[`${side}, ${variant}, ${what}`]!));
+  const looplmOf = (variant: string, what: string) => raw[`looplm, ${variant}, ${what}`]!;
+  const llamaOf = (head: boolean, what: string) =>
+    fastest(
+      Object.entries(LLAMA_VARIANTS)
+        .filter(([, variant]) => variant.head === head)
+        .flatMap(([name, variant]) => {
+          const rounds = raw[`llama.cpp, ${name}, ${what}`];
+          return rounds ? [{ rounds, variant }] : [];
+        }),
+    );
   const checkpoint = join(await loopLMModel(pair.looplm, measured.seed), 'model.safetensors');
   const looplmBytes = (await stat(checkpoint)).size - EMBEDDING_BYTES;
   const llamaBytes = weightBytesPerToken(SHAPE, pair.llama);
@@ -44,27 +66,28 @@ export async function summarize(pair: FormatPair, measured: Measured): Promise<P
 
   const decode = contexts.map((context) => {
     const what = `decode at ${context}`;
-    const kvBytes = context * KV_BYTES_PER_POSITION;
-    const llama = of('llama.cpp', ['flash', 'plain'], what);
-    const headless = of('llama.cpp', ['flash, no head', 'plain, no head'], what);
+    const { rounds: llama, variant } = llamaOf(true, what);
+    const { rounds: headless } = llamaOf(false, what);
+    const { cache } = LLAMA_ATTENTION[variant.attention];
     const llamaBody = headless.map((time) => time / (1 - skippedShare(SHAPE)));
-    const looplm = of('looplm', ['depth 1'], what);
-    const deep = of('looplm', ['depth 2'], what);
+    const looplm = looplmOf('depth 1', what);
+    const deep = looplmOf('depth 2', what);
     const looplmBody = deep.map((time, round) => time - looplm[round]!);
     return {
       context,
+      llamaAttention: variant.attention,
       llamaMs: median(llama),
       looplmMs: median(looplm),
       speed: medianRatio(llama, looplm),
       llamaBodyMs: median(llamaBody),
       looplmBodyMs: median(looplmBody),
       bodySpeed: medianRatio(llamaBody, looplmBody),
-      llamaShareOfMemory: shareOfMemory(llama, llamaBytes + kvBytes),
-      looplmShareOfMemory: shareOfMemory(looplm, looplmBytes + kvBytes),
+      llamaShareOfMemory: shareOfMemory(llama, llamaBytes + context * kvBytesPerPosition(cache)),
+      looplmShareOfMemory: shareOfMemory(looplm, looplmBytes + context * kvBytesPerPosition('i8')),
     };
   });
-  const llamaPrefill = of('llama.cpp', ['flash', 'plain'], 'prefill');
-  const looplmPrefill = of('looplm', ['depth 1'], 'prefill');
+  const llamaPrefill = llamaOf(true, 'prefill').rounds;
+  const looplmPrefill = looplmOf('depth 1', 'prefill');
   const perSecond = (times: readonly number[]) => (1000 * prefillTokens) / median(times);
   return {
     looplm: pair.looplm,

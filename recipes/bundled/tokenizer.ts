@@ -7,7 +7,7 @@
  * file is read or written here.
  */
 
-import { BYTE_ALPHABET, toByteAlphabet } from 'looplm/tokenizer';
+import { BYTE_ALPHABET, byteLevelTokenizerJson, toByteAlphabet } from 'looplm/tokenizer';
 
 /** Special tokens of the bundled model; the index is the id. The first one ends an answer. */
 export const BUNDLED_SPECIAL_TOKENS = ['<|endoftext|>', '<|im_start|>', '<|im_end|>'] as const;
@@ -30,42 +30,16 @@ function tokensInOrder(): string[] {
 
 /** The tokenizer.json of the bundled model, the same value at every call. */
 export function bundledTokenizerJson(): object {
-  return {
-    version: '1.0',
-    truncation: null,
-    padding: null,
-    added_tokens: BUNDLED_SPECIAL_TOKENS.map((content, id) => ({
-      id,
-      content,
-      single_word: false,
-      lstrip: false,
-      rstrip: false,
-      normalized: false,
-      special: true,
-    })),
-    normalizer: null,
-    pre_tokenizer: {
-      type: 'Sequence',
-      pretokenizers: [
-        { type: 'Split', pattern: { Regex: WORD_PATTERN }, behavior: 'Isolated', invert: false },
-        { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: false },
-      ],
-    },
-    post_processor: null,
-    decoder: { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: false },
-    model: {
-      type: 'BPE',
-      dropout: null,
-      unk_token: null,
-      continuing_subword_prefix: null,
-      end_of_word_suffix: null,
-      fuse_unk: false,
-      byte_fallback: false,
-      ignore_merges: true,
-      vocab: Object.fromEntries(tokensInOrder().map((token, id) => [token, id])),
-      merges: [],
-    },
-  };
+  return byteLevelTokenizerJson({
+    specialTokens: BUNDLED_SPECIAL_TOKENS,
+    preTokenizers: [
+      { type: 'Split', pattern: { Regex: WORD_PATTERN }, behavior: 'Isolated', invert: false },
+    ],
+    usesRegex: false,
+    tokens: tokensInOrder(),
+    merges: [],
+    ignoresMerges: true,
+  });
 }
 
 /** The tokenizer_config.json of the bundled model: nothing is prepended, `<|endoftext|>` stops. */

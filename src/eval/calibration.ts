@@ -5,6 +5,7 @@
  * all loops count, each as often as it occurs at full depth. The program is one loop, whatever their
  * number, and returns sums only. It knows no quantisation.
  */
+import { compileWith } from '../engine/index.js';
 import { ConfigError } from '../errors.js';
 import type { Graph, Tensor } from '../graph/index.js';
 import { buildGraph, input, matmul, mul, reshape } from '../graph/index.js';
@@ -183,8 +184,7 @@ class SquareReader {
   static async create(options: CalibrateOptions, length: number): Promise<SquareReader> {
     const { device, config } = options;
     const weights = graphWeights(options.weights);
-    const compile = (graph: Graph) =>
-      device.compile(graph, weights.folder === undefined ? {} : { weightsFolder: weights.folder });
+    const compile = (graph: Graph) => compileWith(device, graph, weights);
     const { graph, readers } = loopGraph(config, weights, length);
     return new SquareReader(options, {
       embedding: await compile(embeddingGraph(config, weights, length)),

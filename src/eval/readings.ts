@@ -8,6 +8,7 @@
  */
 import type { TrainingBatch, TrainingDocument } from '../data/index.js';
 import { IGNORED_TARGET, packDocuments } from '../data/index.js';
+import { compileWith } from '../engine/index.js';
 import { assert, ConfigError } from '../errors.js';
 import type { GraphWeights, LoopLMConfig, ModelWeights } from '../model/index.js';
 import { graphWeights } from '../model/index.js';
@@ -85,10 +86,7 @@ export async function* readLoopsByBatch(
   if (!split) checkLengths(documents, length);
   const source = graphWeights(weights);
   const graph = loopGraph(config, source, { rows, length, numLoops });
-  const program = await device.compile(
-    graph,
-    source.folder === undefined ? {} : { weightsFolder: source.folder },
-  );
+  const program = await compileWith(device, graph, source);
   try {
     for (const { batch, labels, documentsDone } of packLabels(documents, rows, length, split)) {
       const chosen = labels.map(({ flatPosition }) => flatPosition);

@@ -103,14 +103,14 @@ export function attentionProjections(
 }
 
 /** What a layer's attention takes: `q [N, H, Dh]`, `k` and `v [N, K, Dh]`, q and k rotated. */
-export interface AttentionInputs {
+interface AttentionInputs {
   readonly q: Tensor;
   readonly k: Tensor;
   readonly v: Tensor;
 }
 
 /** The first half of a layer: from its input `x [N, D]` to what attention takes. */
-export function attentionInputs(
+function attentionInputs(
   x: Tensor,
   layer: LayerParams,
   { config, cos, sin, observe }: Omit<LoopContext, 'attend'>,

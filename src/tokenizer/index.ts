@@ -6,6 +6,8 @@
  */
 
 export { BYTE_ALPHABET, fromByteAlphabet, toByteAlphabet } from './byte-alphabet.js';
+export type { ByteLevelParts } from './byte-level-json.js';
+export { byteLevelTokenizerJson } from './byte-level-json.js';
 export { CHATML_TEMPLATES, ChatTemplate } from './chat-template.js';
 export type { ChatMessage, ChatTemplateOptions } from './chat-template.js';
 export { DecodeStream } from './decode-stream.js';

@@ -6,6 +6,7 @@
  * Source: layout of the tokenizer of SmolLM2.
  */
 import { BYTE_ALPHABET, toByteAlphabet } from './byte-alphabet.js';
+import { byteLevelTokenizerJson } from './byte-level-json.js';
 import { CHATML_TEMPLATES } from './chat-template.js';
 
 const SPECIAL_TOKENS = ['<|endoftext|>', '<|im_start|>', '<|im_end|>'] as const;
@@ -24,43 +25,13 @@ export const MIN_SYNTHETIC_VOCAB = SPECIAL_TOKENS.length + BYTE_ALPHABET.length;
  */
 export function syntheticTokenizerFiles(vocabSize: number): Readonly<Record<string, string>> {
   const { tokens, merges } = enumerateMerges(vocabSize - SPECIAL_TOKENS.length);
-  const entries = [...SPECIAL_TOKENS, ...tokens];
-  const byteLevel = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true };
-  const tokenizer = {
-    version: '1.0',
-    truncation: null,
-    padding: null,
-    added_tokens: SPECIAL_TOKENS.map((content, id) => ({
-      id,
-      content,
-      single_word: false,
-      lstrip: false,
-      rstrip: false,
-      normalized: false,
-      special: true,
-    })),
-    normalizer: null,
-    pre_tokenizer: {
-      type: 'Sequence',
-      pretokenizers: [
-        { type: 'Digits', individual_digits: true },
-        { ...byteLevel, use_regex: true },
-      ],
-    },
-    post_processor: null,
-    decoder: { ...byteLevel, use_regex: true },
-    model: {
-      type: 'BPE',
-      dropout: null,
-      unk_token: null,
-      continuing_subword_prefix: null,
-      end_of_word_suffix: null,
-      fuse_unk: false,
-      byte_fallback: false,
-      vocab: Object.fromEntries(entries.map((token, id) => [token, id])),
-      merges: merges.map((pair) => pair.join(' ')),
-    },
-  };
+  const tokenizer = byteLevelTokenizerJson({
+    specialTokens: SPECIAL_TOKENS,
+    preTokenizers: [{ type: 'Digits', individual_digits: true }],
+    usesRegex: true,
+    tokens: [...SPECIAL_TOKENS, ...tokens],
+    merges,
+  });
   const tokenizerConfig = {
     add_bos_token: false,
     add_prefix_space: false,

@@ -104,11 +104,12 @@ describe('of a converted model', () => {
 describe('memory', () => {
   it('is planned for the context under all KV policies, as loading plans it', async () => {
     await converting;
-    // 2 layers of 4 heads of 16: keys and values of a plane, in f16 once converted
+    // 2 layers of 4 heads of 16: keys and values of a plane, once converted in i8, padded to 32
+    // dimensions with a scale of 4 bytes
     const plane = 2 * 2 * 4 * 16;
     for (const [model, bytes] of [
       [TINY, 4],
-      [Q4, 2],
+      [Q4, (32 + 4) / 16],
     ] as const) {
       const { memory, cost } = await inspect(model, '--context', '100');
       expect(cost.context).toBe(100);
