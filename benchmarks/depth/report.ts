@@ -99,7 +99,7 @@ export function depthText({ model, busyFraction, entries, goals }: Result): stri
       percent(entry.loopsShareOfIdeal),
     ]),
   );
-  const about = `Random weights, ${model}; keys and values in f16. Between runs the processors were ${percent(busyFraction)} busy.`;
+  const about = `Random weights, ${model}; keys and values in i8. Between runs the processors were ${percent(busyFraction)} busy.`;
   return [about, speeds, goalTable(goals)].join('\n\n');
 }
 
