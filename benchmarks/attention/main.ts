@@ -155,7 +155,7 @@ async function measureCase({ context, numLayers, rows }: (typeof CASES)[number])
   }
   for (const subject of subjects) await subject.measure(); // warm-up, not counted
   const raw = await alternate(subjects, ROUNDS);
-  for (const memory of memories) memory.dispose();
+  for (const memory of memories) await memory.dispose();
   for (const device of devices) await device.dispose();
   return { subjects, raw };
 }

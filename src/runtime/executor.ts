@@ -117,7 +117,7 @@ export class Executor implements Backend {
       const store = this.#stores.get(target.id);
       if (!store) return this.#release(target.id);
       this.#stores.delete(target.id);
-      store.attention.memory.dispose();
+      await store.attention.memory.dispose();
       await this.#release(store.programs.all.id);
       await this.#release(store.programs.one.id);
     });
@@ -147,7 +147,7 @@ export class Executor implements Backend {
       const programs = [...this.#programs.values()];
       this.#programs.clear();
       this.#buffers.clear();
-      for (const { attention } of this.#stores.values()) attention.memory.dispose();
+      for (const { attention } of this.#stores.values()) await attention.memory.dispose();
       this.#stores.clear();
       for (const { session } of programs) await session.release();
     });

@@ -19,8 +19,8 @@ const numbers = (count: number, seed: number) =>
   Float32Array.from({ length: count }, (_, index) => Math.sin(index * 12.9898 + seed));
 
 /** The results of jobs on two layers, small ones between large ones, with tables that grow. */
-function results(numThreads: number): Float32Array[] {
-  using memory = KvMemory.create(
+async function results(numThreads: number): Promise<Float32Array[]> {
+  await using memory = KvMemory.create(
     { numLayers: 2, numHeads: 8, numKvHeads: 4, headDim: 64, dtype: 'f16' },
     { numThreads, spawnHelper },
   );
@@ -48,8 +48,8 @@ function results(numThreads: number): Float32Array[] {
   });
 }
 
-test('two threads give the bits of one', () => {
-  expect(results(2)).toEqual(results(1));
+test('two threads give the bits of one', async () => {
+  expect(await results(2)).toEqual(await results(1));
 });
 
 test('a process that does not dispose the memory still ends, and so does one that does', () => {
@@ -59,7 +59,7 @@ test('a process that does not dispose the memory still ends, and so does one tha
     const spec = { numLayers: 1, numHeads: 1, numKvHeads: 1, headDim: 8, dtype: 'f32' };
     const [kept, disposed] = [1, 2].map(() => KvMemory.create(spec, { numThreads: 2, spawnHelper }));
     await new Promise((resolve) => setTimeout(resolve, 100));
-    disposed.dispose();
+    await disposed.dispose();
     console.log(kept.numPages);`;
   const flags = ['--input-type=module', '--eval', script];
   const output = execFileSync(process.execPath, flags, {

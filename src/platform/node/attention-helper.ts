@@ -2,10 +2,18 @@
  * Starts the helper thread of attention in Node.
  */
 import { Worker } from 'node:worker_threads';
-import type { HelperStart } from '../../runtime/attention/index.js';
+import type { HelperStart, HelperThread } from '../../runtime/attention/index.js';
 
 /** Starts the thread; it ends when it is told to, or with the thread that started it. */
-export function spawnAttentionHelper(workerData: HelperStart): void {
+export function spawnAttentionHelper(workerData: HelperStart): HelperThread {
   const entry = new URL('./attention-worker.js', import.meta.url);
-  new Worker(entry, { workerData, execArgv: [] }).unref();
+  const worker = new Worker(entry, { workerData, execArgv: [] });
+  worker.unref();
+  const exited = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
+  return {
+    ended() {
+      worker.ref();
+      return exited;
+    },
+  };
 }

@@ -15,8 +15,14 @@ export interface HelperStart {
   readonly signal: Int32Array<SharedArrayBuffer>;
 }
 
+/** A thread of a helper. */
+export interface HelperThread {
+  /** Resolves when the thread, which was told to end, is gone. */
+  ended(): Promise<void>;
+}
+
 /** Starts a thread that calls `serveAttention(start)`; it must not keep its process alive. */
-export type SpawnHelper = (start: HelperStart) => void;
+export type SpawnHelper = (start: HelperStart) => HelperThread;
 
 const SEQUENCE = 0;
 const LAYER = 1;
@@ -25,13 +31,14 @@ const END = -1;
 /** The caller's side of a helper. */
 export class Helper {
   readonly #signal = new Int32Array(new SharedArrayBuffer(8));
+  readonly #thread: HelperThread;
 
   constructor(
     spawn: SpawnHelper,
     module: WebAssembly.Module,
     memories: readonly WebAssembly.Memory[],
   ) {
-    spawn({ module, memories, signal: this.#signal });
+    this.#thread = spawn({ module, memories, signal: this.#signal });
   }
 
   /** Wakes the helper for the open job of a layer. */
@@ -41,9 +48,10 @@ export class Helper {
     Atomics.notify(this.#signal, SEQUENCE, 1);
   }
 
-  /** Ends the helper's thread. */
-  end(): void {
+  /** Ends the helper's thread and waits for that: what outlives its starter is not given back. */
+  async end(): Promise<void> {
     this.announce(END);
+    await this.#thread.ended();
   }
 }
 

@@ -1,5 +1,5 @@
 /** Paged keys and values with a WebAssembly attention kernel for few query rows. */
-export type { HelperStart, SpawnHelper } from './helper.js';
+export type { HelperStart, HelperThread, SpawnHelper } from './helper.js';
 export { serveAttention } from './helper.js';
 export type { AttentionBatch, KvMemorySpec } from './kv-memory.js';
 export { KvMemory } from './kv-memory.js';

@@ -196,7 +196,7 @@ describe.each(KV_DTYPES)('attention on %s', (dtype) => {
         const state = filled(example);
         const out = new Float32Array(state.q.length);
         state.memory.attend(1, state.q, state.batch, out);
-        state.memory.dispose();
+        void state.memory.dispose();
         expect(largestDifference(out, reference(example, state))).toBeLessThan(tolerance(dtype));
       }),
       RUNS,
@@ -301,7 +301,7 @@ describe('pages', () => {
             step * 0.50001,
           );
         }
-        memory.dispose();
+        void memory.dispose();
       }),
       RUNS,
     );
@@ -443,9 +443,9 @@ describe('a memory', () => {
     expect(memory.numPages).toBe(0);
   });
 
-  it('is gone after dispose', () => {
+  it('is gone after dispose', async () => {
     const memory = KvMemory.create(SMALL, ONE_THREAD);
-    memory.dispose();
+    await memory.dispose();
     expect(() => memory.ensurePages(1)).toThrow(DisposedError);
     expect(() => memory.write(0, slotsTo(0), new Float32Array(0), new Float32Array(0))).toThrow(
       DisposedError,

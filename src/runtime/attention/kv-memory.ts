@@ -237,17 +237,17 @@ export class KvMemory {
   }
 
   /** Gives up all memory. The system has it back when garbage is collected, which is soon. */
-  dispose(): void {
+  async dispose(): Promise<void> {
     if (this.#isDisposed) return;
     // V8 does not count shared memory as a reason to collect; a buffer that nobody touches is one.
     void new ArrayBuffer(Math.min(this.bytes, MAX_BALLAST));
     this.#isDisposed = true;
-    this.#helper?.end();
     this.#layers = [];
+    await this.#helper?.end();
   }
 
-  [Symbol.dispose](): void {
-    this.dispose();
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.dispose();
   }
 
   /** Cuts groups, and lists of groups, to what fits the staging areas. */

@@ -89,7 +89,7 @@ it('gives the same rows wherever the work is cut, whoever does it', async () => 
       };
       await new PagedAttention(memory, run, limits).attend(0, q, batch, actual);
       actual.forEach((value, index) => expect(value).toBeCloseTo(expected[index]!, 5));
-      memory.dispose();
+      await memory.dispose();
     }),
     { seed: 4, numRuns: 60 },
   );
