@@ -161,7 +161,8 @@ kernel over pages, in two formats and on one or two threads, and the ONNX Runtim
 const llamaCpp: Section<z.infer<typeof llamaCppSchema>> = {
   schema: llamaCppSchema,
   intro: `Both sides run random weights of the same shape; what counts as a body and as a share of the memory's
-read rate is in \`benchmarks/llama-cpp/README.md\`.`,
+read rate is in \`benchmarks/llama-cpp/README.md\`. Where the time goes and what was tried:
+[log](log.md#where-a-tokens-time-goes).`,
   tables: reportText,
 };
 

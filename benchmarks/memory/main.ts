@@ -19,7 +19,7 @@ import type { Scenario } from './scenarios.js';
 import { NEW_TOKENS, PROMPT_TOKENS, SEED, THREADS } from './scenarios.js';
 
 const BUNDLED_CYCLES = 50;
-const MODEL_CYCLES = 3;
+const MODEL_CYCLES = 8;
 
 async function inChild<T>(scenario: Scenario, schema: z.ZodType<T>): Promise<T> {
   process.stderr.write(`${scenario.kind}\n`);

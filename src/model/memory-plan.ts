@@ -142,7 +142,9 @@ function workspace(config: LoopLMConfig, { context }: MemoryNeeds): number {
   const activations = N * (8 * D + 2 * (H + 2 * K) * headDim + 5 * F);
   const gathered = 2 * Math.max(Math.min(K * headDim * context, 2 ** 23), headDim * context);
   const scores = 3 * Math.max(Math.min(H * N * context, 2 ** 23), (H / K) * context);
-  return GARBAGE_BYTES + 4 * (activations + gathered + scores + 4 * V);
+  // What programs hand on by layer is garbage after one use, and collected about twice a pass.
+  const handedOn = (config.numHiddenLayers * N * (2 * (H + K) * headDim + D)) / 2;
+  return GARBAGE_BYTES + 4 * (activations + gathered + scores + handedOn + 4 * V);
 }
 
 const KIB = 2 ** 10;

@@ -8,7 +8,7 @@
  */
 import { DisposedError, ShapeError, UnsupportedError } from '../errors.js';
 import type { DType, TensorData } from '../graph/index.js';
-import type { AttentionFeeds, SpawnHelper } from './attention/index.js';
+import type { AttentionFeeds, AttentionRows, SpawnHelper } from './attention/index.js';
 import { KvMemory, PagedAttention, rotatedRows } from './attention/index.js';
 import type {
   AttentionPrograms,
@@ -58,6 +58,8 @@ type KeptValues = Map<string, Stored>;
 
 interface OpenStore {
   readonly attention: PagedAttention;
+  /** Of the last `attend`, for the next. */
+  rows?: AttentionRows;
   readonly programs: AttentionPrograms;
 }
 
@@ -190,10 +192,10 @@ export class Executor implements Backend {
         }
         return {};
       case 'growPages':
-        this.#store(command.store).memory.ensurePages(command.numPages);
+        this.#store(command.store).attention.memory.ensurePages(command.numPages);
         return {};
       case 'copySlots':
-        this.#store(command.store).memory.copy(command.from, command.to);
+        this.#store(command.store).attention.memory.copy(command.from, command.to);
         return {};
       case 'attend':
         return this.#attend(command, kept);
@@ -204,12 +206,14 @@ export class Executor implements Backend {
 
   async #attend(command: AttendCommand, kept: KeptValues): Promise<CommandResult> {
     const { store, layerIndex, batch } = command;
-    const attention = this.#store(store);
-    const { memory } = attention;
-    const { q, k, v } = rotatedRows(floats(keptValue(kept, 'qkv')), memory.spec, batch);
+    const open = this.#store(store);
+    const { memory } = open.attention;
+    const qkv = floats(keptValue(kept, 'qkv'));
+    open.rows = rotatedRows(qkv, memory.spec, batch, open.rows);
+    const { q, k, v } = open.rows;
     const heads = new Float32Array(q.length);
     memory.write(layerIndex, batch.slots, k, v);
-    await attention.attend(layerIndex, q, batch, heads);
+    await open.attention.attend(layerIndex, q, batch, heads);
     const numRows = batch.slots.length;
     kept.set('heads', this.#hold('f32', [numRows, q.length / numRows], heads));
     return {};
@@ -331,10 +335,10 @@ export class Executor implements Backend {
     return { dtype, dims, data, tensor: toOrtTensor(this.#ort, dtype, dims, data) };
   }
 
-  #store({ id }: KvStore): PagedAttention {
+  #store({ id }: KvStore): OpenStore {
     const store = this.#stores.get(id);
     if (!store) throw new DisposedError(`key and value store ${id}`);
-    return store.attention;
+    return store;
   }
 
   #stored(buffer: DeviceBuffer): Stored {

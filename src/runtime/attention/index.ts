@@ -5,5 +5,5 @@ export type { AttentionBatch, KvMemorySpec } from './kv-memory.js';
 export { KvMemory } from './kv-memory.js';
 export type { AttentionFeeds, AttentionLimits } from './paged-attention.js';
 export { attentionGraph, PagedAttention } from './paged-attention.js';
-export type { RowAngles } from './rotary.js';
+export type { AttentionRows, RowAngles } from './rotary.js';
 export { rotatedRows } from './rotary.js';

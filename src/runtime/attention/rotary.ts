@@ -12,7 +12,7 @@ export interface RowAngles {
   readonly sin: Float32Array;
 }
 
-/** Arrays of their own, rows one after the other. */
+/** Rows one after the other. */
 export interface AttentionRows {
   readonly q: Float32Array; // [N, H * Dh], rotated
   readonly k: Float32Array; // [N, K * Dh], rotated
@@ -24,18 +24,27 @@ export interface AttentionRows {
  * `out[j] = a cos - b sin`, `out[j + Dh/2] = b cos + a sin`.
  *
  * @param qkv - `[N, (H + 2K) * Dh]`
+ * @param last - what an earlier call returned and nobody reads any more: reused if it has the size,
+ *   since a prompt would otherwise leave many megabytes to the garbage collector
  */
 export function rotatedRows(
   qkv: Float32Array,
   { numHeads, numKvHeads, headDim }: Pick<KvMemorySpec, 'numHeads' | 'numKvHeads' | 'headDim'>,
   angles: RowAngles,
+  last?: AttentionRows,
 ): AttentionRows {
   const [queryWidth, keyWidth] = [numHeads * headDim, numKvHeads * headDim];
   const width = queryWidth + 2 * keyWidth;
   const numRows = qkv.length / width;
-  const q = new Float32Array(numRows * queryWidth);
-  const k = new Float32Array(numRows * keyWidth);
-  const v = new Float32Array(numRows * keyWidth);
+  const rows =
+    last?.q.length === numRows * queryWidth
+      ? last
+      : {
+          q: new Float32Array(numRows * queryWidth),
+          k: new Float32Array(numRows * keyWidth),
+          v: new Float32Array(numRows * keyWidth),
+        };
+  const { q, k, v } = rows;
   for (let row = 0; row < numRows; row++) {
     const from = row * width;
     const keys = from + queryWidth;
@@ -44,7 +53,7 @@ export function rotatedRows(
     rotate(qkv, keys, k, row * keyWidth, numKvHeads, headDim, angles, angle);
     v.set(qkv.subarray(keys + keyWidth, from + width), row * keyWidth);
   }
-  return { q, k, v };
+  return rows;
 }
 
 /** The heads of one row. */
