@@ -37,13 +37,17 @@ export function quantizationTables(figures: QuantizationFigures): string {
   ].join('\n\n');
 }
 
+/** One lies on the axis, the other on the line of q8. */
+const HIDDEN_LINES = new Set(['f16 cache', 'q8, i8 cache']);
+
 function smallNumber(value: number): string {
   return value < 1e-3 ? value.toExponential(1) : value.toPrecision(2);
 }
 
-/** SVG text: error of states and answers by depth, a line for each variant. */
+/** SVG text: error of states and answers by depth, a line for each variant that can be told apart. */
 export function quantizationChart({ variants }: QuantizationFigures): string {
-  return errorByDepthChart('What quantisation costs at each depth', variants.slice(1), [
+  const shown = variants.slice(1).filter(({ name }) => !HIDDEN_LINES.has(name));
+  return errorByDepthChart('What quantisation costs at each depth', shown, [
     {
       name: 'hidden states',
       what: 'relative error',
