@@ -17,6 +17,8 @@ import { failWrite } from '../files.js';
 const STALE_MS = 30_000;
 const TOUCH_MS = 5000;
 const POLL_MS = 500;
+/** A process of many gigabytes that was killed is not gone at once. */
+const DYING_MS = 2000;
 
 /** Whether to wait for another process that works on the same target, or to refuse. */
 export interface LockOptions {
@@ -46,11 +48,12 @@ export async function takePartial(target: string, options: LockOptions): Promise
   const path = `${target}.partial`;
   const lock = join(path, 'lock');
   const model = join(path, 'model');
+  const start = Date.now();
   while (!(await tryLock(model, lock))) {
     options.signal?.throwIfAborted();
     if (await isStale(lock)) {
       await removeStale(lock);
-    } else if (options.shouldWait) {
+    } else if (options.shouldWait || Date.now() - start < DYING_MS) {
       await wait(POLL_MS, undefined, { ...(options.signal && { signal: options.signal }) });
     } else {
       throw new FileError(
