@@ -32,7 +32,7 @@ export class PagePool {
     if (page !== undefined) return page;
     if (this.#numPages >= this.#maxPages) {
       throw new CapacityError(
-        `The cache of keys and values is full: all of its ${this.#maxPages} pages are in use. Use a KV policy with fewer planes, an f16 cache, a shorter context or fewer sequences.`,
+        `The cache of keys and values is full: all of its ${this.#maxPages} pages are in use. Use a KV policy with fewer planes, kvDtype i8, a shorter context or fewer sequences.`,
       );
     }
     return this.#numPages++;

@@ -178,8 +178,17 @@ function dtypeOf({ body }: ModelFormat): ConversionSettings['dtype'] {
 function checkPlan(idOrPath: string, plan: MemoryPlan, available: number): void {
   if (plan.totalBytes <= available) return;
   const rows = describePlan(plan).map((line) => line.trim().replaceAll(/ {2,}/g, ' '));
+  const { body } = plan.format ?? {};
+  const isSmallest = body?.kind === 'blocks' && body.bits === 4;
+  const remedies = [
+    ...(isSmallest ? [] : ['dtype q4']),
+    'a shorter context',
+    ...(plan.kvDtype === 'i8' ? [] : ['kvDtype i8']),
+    ...(plan.kvPolicy === 'shared' ? [] : ['KV policy shared']),
+  ];
+  const advice = new Intl.ListFormat('en', { type: 'disjunction' }).format(remedies);
   throw new CapacityError(
-    `${idOrPath} needs ${showBytes(plan.totalBytes)} of memory and ${showBytes(available)} are free (${rows.slice(0, 4).join('; ')}). Use dtype q4, a shorter context, an f16 cache or KV policy shared.`,
+    `${idOrPath} needs ${showBytes(plan.totalBytes)} of memory and ${showBytes(available)} are free (${rows.slice(0, 4).join('; ')}). Use ${advice}.`,
   );
 }
 
