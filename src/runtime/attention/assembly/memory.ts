@@ -171,11 +171,8 @@ export function blockOf(page: i32, head: i32): usize {
   return pagesStart() + (<usize>page * numKvHeads() + head) * 2 * blockBytes();
 }
 
-/**
- * The first 8 dimensions of the key at a position of a page, if elements are not integers; its value
- * is `blockBytes` later.
- */
-export function keyOf(page: i32, head: i32, offset: i32): usize {
+/** The first 8 dimensions at a position of a head's keys, or values, if elements are not integers. */
+export function chunkAt(block: usize, offset: i32): usize {
   const inFour = <usize>(offset & 3) * (chunkStep() >> 2);
-  return blockOf(page, head) + <usize>(offset & ~3) * rowBytes() + inFour;
+  return block + <usize>(offset & ~3) * rowBytes() + inFour;
 }

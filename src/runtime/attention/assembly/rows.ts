@@ -7,11 +7,11 @@
 import {
   blockBytes,
   blockOf,
+  chunkAt,
   chunkStep,
   elementBytes,
   firstStaging,
   headDim,
-  keyOf,
   numKvHeads,
   pageSize,
   rowLengths,
@@ -22,16 +22,18 @@ import {
 import { copyInt8Row, readInt8Row, writeInt8Row } from './int8';
 import { HALF_SCALE, evenHalves, oddHalves, toHalves } from './numbers';
 
+/** The keys of a head in the page of a slot; its values are `blockBytes` later. */
 function slotBlock(slot: i32, head: i32): usize {
   return blockOf(slot / pageSize(), head);
 }
 
-function slotKey(slot: i32, head: i32): usize {
-  return keyOf(slot / pageSize(), head, slot % pageSize());
-}
-
-/** Stores a plain row of `headDim` numbers. */
-function writeRow(from: usize, to: usize): void {
+/** Stores a plain row of `headDim` numbers at a position of the block `at`. */
+function writeRow(from: usize, at: usize, offset: i32, isValue: bool): void {
+  if (elementBytes() == 1) {
+    writeInt8Row(from, at, offset, isValue);
+    return;
+  }
+  let to = chunkAt(at, offset);
   const half = elementBytes() == 2;
   const end = from + (<usize>headDim() << 2);
   for (; from + 32 <= end; from += 32, to += chunkStep()) {
@@ -50,8 +52,13 @@ function writeRow(from: usize, to: usize): void {
   }
 }
 
-/** Reads a stored row as `headDim` plain numbers. */
-function readRow(from: usize, to: usize): void {
+/** Reads the row at a position of the block `at` as `headDim` plain numbers. */
+function readRow(at: usize, offset: i32, isValue: bool, to: usize): void {
+  if (elementBytes() == 1) {
+    readInt8Row(at, offset, isValue, to);
+    return;
+  }
+  let from = chunkAt(at, offset);
   const half = elementBytes() == 2;
   const scale = f32x4.splat(HALF_SCALE);
   const end = to + (<usize>headDim() << 2);
@@ -75,7 +82,14 @@ function readRow(from: usize, to: usize): void {
   }
 }
 
-function copyRow(from: usize, to: usize): void {
+/** Copies the row at the position of one slot to that of another; both blocks are keys, or values. */
+function copyRow(fromAt: usize, source: i32, toAt: usize, target: i32, isValue: bool): void {
+  if (elementBytes() == 1) {
+    copyInt8Row(fromAt, source % pageSize(), toAt, target % pageSize(), isValue);
+    return;
+  }
+  let from = chunkAt(fromAt, source % pageSize());
+  let to = chunkAt(toAt, target % pageSize());
   for (let d = 0; d < stride(); d += 8) {
     v128.store(to, v128.load(from));
     if (elementBytes() == 4) v128.store(to, v128.load(from, 16), 16);
@@ -90,15 +104,9 @@ export function writeRows(count: i32): void {
   for (let row = 0; row < count; row++) {
     const slot = load<i32>(rowLengths() + (<usize>row << 2));
     for (let head = 0; head < numKvHeads(); head++) {
-      if (elementBytes() == 1) {
-        const at = slotBlock(slot, head);
-        writeInt8Row(firstStaging() + from, at, slot % pageSize(), false);
-        writeInt8Row(secondStaging() + from, at + blockBytes(), slot % pageSize(), true);
-      } else {
-        const key = slotKey(slot, head);
-        writeRow(firstStaging() + from, key);
-        writeRow(secondStaging() + from, key + blockBytes());
-      }
+      const at = slotBlock(slot, head);
+      writeRow(firstStaging() + from, at, slot % pageSize(), false);
+      writeRow(secondStaging() + from, at + blockBytes(), slot % pageSize(), true);
       from += <usize>headDim() << 2;
     }
   }
@@ -110,18 +118,10 @@ export function copyRows(count: i32): void {
     const source = load<i32>(tables() + (<usize>row << 2));
     const target = load<i32>(tables() + (<usize>(count + row) << 2));
     for (let head = 0; head < numKvHeads(); head++) {
-      if (elementBytes() == 1) {
-        const from = slotBlock(source, head);
-        const to = slotBlock(target, head);
-        const offset = source % pageSize();
-        copyInt8Row(from, offset, to, target % pageSize(), false);
-        copyInt8Row(from + blockBytes(), offset, to + blockBytes(), target % pageSize(), true);
-      } else {
-        const from = slotKey(source, head);
-        const to = slotKey(target, head);
-        copyRow(from, to);
-        copyRow(from + blockBytes(), to + blockBytes());
-      }
+      const from = slotBlock(source, head);
+      const to = slotBlock(target, head);
+      copyRow(from, source, to, target, false);
+      copyRow(from + blockBytes(), source, to + blockBytes(), target, true);
     }
   }
 }
@@ -132,15 +132,9 @@ export function readRows(head: i32, start: i32, end: i32): void {
   for (let position = start; position < end; position++) {
     const page = load<i32>(tables() + (<usize>(position / pageSize()) << 2));
     const offset = position % pageSize();
-    if (elementBytes() == 1) {
-      const at = blockOf(page, head);
-      readInt8Row(at, offset, false, firstStaging() + to);
-      readInt8Row(at + blockBytes(), offset, true, secondStaging() + to);
-    } else {
-      const from = keyOf(page, head, offset);
-      readRow(from, firstStaging() + to);
-      readRow(from + blockBytes(), secondStaging() + to);
-    }
+    const at = blockOf(page, head);
+    readRow(at, offset, false, firstStaging() + to);
+    readRow(at + blockBytes(), offset, true, secondStaging() + to);
     to += <usize>headDim() << 2;
   }
 }
