@@ -7,6 +7,7 @@ export default defineConfig({
   resolve: {
     alias: [
       { find: '#platform', replacement: source('platform/node/pretrained.ts') },
+      { find: '#telemetry', replacement: source('platform/node/telemetry.ts') },
       { find: /^looplm$/, replacement: source('index.ts') },
       { find: /^looplm\/errors$/, replacement: source('errors.ts') },
       { find: /^looplm\/node$/, replacement: source('platform/node/index.ts') },

@@ -120,10 +120,13 @@ describe('checkImports', () => {
     expect(judge('benchmarks/a.ts', text)).toEqual([]);
   });
 
-  it('keeps ONNX Runtime in its files of runtime and in tests', () => {
+  it('keeps ONNX Runtime in its files of runtime, and its types there and in tests', () => {
     const text = "import * as ort from 'onnxruntime-node';";
+    const types = "import type * as Ort from 'onnxruntime-node';";
     expect(judge('src/runtime/ort.ts', text)).toEqual([]);
-    expect(judge('test/graph/support.ts', text)).toEqual([]);
+    expect(judge('test/graph/support.ts', types)).toEqual([]);
+    expect(judge('src/runtime/device.ts', types)).toEqual(['1 imports onnxruntime-node']);
+    expect(judge('test/graph/support.ts', text)).toEqual(['1 imports onnxruntime-node']);
     expect(judge('src/runtime/device.ts', text)).toEqual(['1 imports onnxruntime-node']);
     expect(judge('benchmarks/a.ts', text)).toEqual(['1 imports onnxruntime-node']);
   });

@@ -63,7 +63,10 @@ function violation(
   const to = targetArea(from, specifier);
   const area = areaOf(from);
   if (to === undefined) {
-    const rule = PACKAGE_RULES.find((r) => r.packages.test(specifier) && !r.within.test(from));
+    const rule = PACKAGE_RULES.find(
+      ({ packages, within, types }) =>
+        packages.test(specifier) && !within.test(from) && !(typeOnly && types?.test(from)),
+    );
     return rule && { what: `imports ${specifier}`, todo: rule.todo };
   }
   const published = area === 'examples' && specifier.startsWith('looplm');

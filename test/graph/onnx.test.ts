@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import * as ort from 'onnxruntime-node';
+import * as ort from '../../src/runtime/ort-node.js';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { OnnxModel, Tensor } from 'looplm/graph';
 import {

@@ -7,7 +7,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import * as ort from 'onnxruntime-node';
+import * as ort from '../../src/runtime/ort-node.js';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Graph, Tensor } from 'looplm/graph';
 import {
@@ -136,7 +136,7 @@ describe('ONNX Runtime', () => {
 
 /** Prints by how many bytes one run of a model raises the peak of the process. */
 const MEASURE = `
-  import * as ort from 'onnxruntime-node';
+  import * as ort from ${JSON.stringify(new URL('../../dist/src/runtime/ort-node.js', import.meta.url).href)};
   const session = await ort.InferenceSession.create(process.argv[1], {
     intraOpNumThreads: 1, enableCpuMemArena: false, enableMemPattern: false,
   });

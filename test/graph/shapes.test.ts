@@ -1,5 +1,5 @@
 /** Named sizes, and what is said where shapes do not fit. */
-import * as ort from 'onnxruntime-node';
+import * as ort from '../../src/runtime/ort-node.js';
 import { describe, expect, test } from 'vitest';
 import type { Tensor } from 'looplm/graph';
 import {

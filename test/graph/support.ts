@@ -2,7 +2,8 @@
  * What the graph tests share: running a graph in ONNX Runtime, comparing values, and gradients by
  * central finite differences in the interpreter.
  */
-import * as ort from 'onnxruntime-node';
+import type * as Ort from 'onnxruntime-node';
+import * as ort from '../../src/runtime/ort-node.js';
 import { expect } from 'vitest';
 import type { DType, Graph, OnnxOptions, Tensor } from 'looplm/graph';
 import { buildGraph, writeOnnx } from 'looplm/graph';
@@ -27,7 +28,7 @@ const ORT_TYPE = {
   bool: 'bool',
 } as const satisfies Record<DType, string>;
 
-export const SESSION_OPTIONS: ort.InferenceSession.SessionOptions = {
+export const SESSION_OPTIONS: Ort.InferenceSession.SessionOptions = {
   intraOpNumThreads: 1,
   logSeverityLevel: 3,
 };
@@ -37,7 +38,7 @@ export async function runOnnx(
   graph: Graph,
   feeds: Feeds,
   options: OnnxOptions = {},
-  session: ort.InferenceSession.SessionOptions = {},
+  session: Ort.InferenceSession.SessionOptions = {},
 ): Promise<Readonly<Record<string, Value>>> {
   const program = await ort.InferenceSession.create(writeOnnx(graph, options).bytes, {
     ...SESSION_OPTIONS,
@@ -52,7 +53,7 @@ export async function runOnnx(
 
 /** Runs an open session of a graph. */
 export async function runSession(
-  program: ort.InferenceSession,
+  program: Ort.InferenceSession,
   graph: Graph,
   feeds: Feeds,
 ): Promise<Readonly<Record<string, Value>>> {
@@ -64,7 +65,7 @@ export async function runSession(
   return Object.fromEntries(Object.entries(results).map(([name, x]) => [name, fromOrt(x)]));
 }
 
-function toOrt(dtype: DType, { dims, data }: Value): ort.Tensor {
+function toOrt(dtype: DType, { dims, data }: Value): Ort.Tensor {
   return new ort.Tensor(ORT_TYPE[dtype], typedArray(dtype, data) as Float32Array, dims);
 }
 
@@ -88,7 +89,7 @@ function typedArray(dtype: DType, data: Float64Array) {
   }
 }
 
-function fromOrt(tensor: ort.Tensor): Value {
+function fromOrt(tensor: Ort.Tensor): Value {
   const raw = tensor.data as Float32Array | BigInt64Array | Uint16Array;
   const data = tensor.type === 'float16' ? decodeFloat16(Uint16Array.from(raw, Number)) : raw;
   return { dims: tensor.dims, data: Float64Array.from(data, Number) };

@@ -7,6 +7,7 @@ import type { Device, DeviceOptions } from '../../runtime/device.js';
 import { openGraphDevice } from '../../runtime/graph-device.js';
 import type { WorkerLink } from '../../runtime/remote.js';
 import { RemoteBackend } from '../../runtime/remote.js';
+import { switchOffTelemetry } from './telemetry.js';
 
 /**
  * Opens a device in a worker thread of its own; the calling thread stays free while it computes.
@@ -16,6 +17,7 @@ import { RemoteBackend } from '../../runtime/remote.js';
  * @throws UnsupportedError if this machine does not have the kind of device
  */
 export async function createNodeDevice(options: DeviceOptions = {}): Promise<Device> {
+  await switchOffTelemetry();
   const numThreads = options.numThreads ?? availableParallelism();
   return openGraphDevice({ ...options, numThreads }, (workerData) => {
     // Flags of the process, such as --input-type, need not suit the worker.
