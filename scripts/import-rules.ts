@@ -17,6 +17,7 @@ const CORE = [
   'src/train',
   'src/engine',
   'src/eval',
+  'src/charts',
   'src/rl',
   'src/serve',
 ] as const;
@@ -47,6 +48,7 @@ export const AREA_RULES: Readonly<Record<string, AreaRule>> = {
   'src/eval': {
     imports: ['src/engine', 'src/model', 'src/runtime', 'src/graph', 'src/tokenizer', 'src/data'],
   },
+  'src/charts': { imports: [], types: ['src/eval'] },
   'src/rl': { imports: ['src/engine', 'src/train', 'src/model', 'src/tokenizer', 'src/data'] },
   'src/serve': { imports: ['src/engine', 'src/tokenizer'] },
   // The worker entry runs the executor, hence the values of runtime; models are converted and made
@@ -93,5 +95,10 @@ export const PACKAGE_RULES: readonly PackageRule[] = [
     within: /^src\/runtime\/ort[\w-]*\.ts$/,
     types: /^test\//,
     todo: 'go through the Device interface; only src/runtime/ort*.ts name it, and load it with its telemetry off',
+  },
+  {
+    packages: /^d3-/,
+    within: /^src\/charts\//,
+    todo: 'draw it with looplm/charts',
   },
 ];

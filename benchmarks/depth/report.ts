@@ -1,7 +1,6 @@
 /** The shape of the result file of `bench:depth`, the goals, the tables and the picture made of it. */
 import { z } from 'zod';
-import type { Panel } from '../../src/eval/chart-frame.js';
-import { COLORS, drawChart } from '../../src/eval/chart-frame.js';
+import { lineChart } from 'looplm/charts';
 import type { Goal } from '../lib/markdown.js';
 import { goalSchema, goalTable, table, times } from '../lib/markdown.js';
 import { NUM_LOOPS } from './schedule.js';
@@ -107,41 +106,33 @@ export function depthText({ model, busyFraction, entries, goals }: Result): stri
 export function depthChart({ entries }: Result): string {
   const contexts = [...new Set(entries.map(({ context }) => context))];
   const policies = [...new Set(entries.map(({ kvPolicy }) => kvPolicy))];
-  const ideal = 'ideal: R / mean depth';
+  const most = Math.max(NUM_LOOPS, ...entries.map(({ speedUp }) => speedUp));
   const depths = Array.from({ length: 61 }, (_, index) => 1 + index / 20);
-  const panels = contexts.map((context): Panel => {
-    const lines = policies.map((policy, index) => ({
-      type: 'line' as const,
-      name: policy,
-      symbol: 'circle',
-      symbolSize: 6,
-      color: COLORS[index]!,
-      data: entries
-        .filter((entry) => entry.context === context && entry.kvPolicy === policy)
-        .map(({ meanDepth, speedUp }) => [meanDepth, Number(speedUp.toFixed(3))]),
-    }));
-    return {
-      name: `context ${context}`,
-      xAxis: { type: 'value', name: 'mean depth (loops)', min: 1, max: NUM_LOOPS, interval: 0.5 },
-      yAxis: { type: 'value', name: 'speed-up over full depth', min: 0, max: NUM_LOOPS },
-      series: [
-        ...lines,
-        {
-          type: 'line',
-          name: ideal,
-          symbol: 'none',
-          color: '#7f7f7f',
-          lineStyle: { type: 'dashed', width: 1.5 },
-          data: depths.map((depth) => [depth, Number((NUM_LOOPS / depth).toFixed(3))]),
-        },
-      ],
-    };
-  });
-  return drawChart({
+  const ideal = {
+    name: 'ideal: R / mean depth',
+    isReference: true,
+    points: depths.map((depth) => [depth, NUM_LOOPS / depth] as const),
+  };
+  return lineChart({
     title: 'What stopping early saves',
-    width: 800,
-    height: 420,
-    legend: [...policies, ideal],
-    panels,
+    panels: contexts.map((context) => ({
+      name: `context ${context}`,
+      x: { name: 'mean depth (loops)', min: 1, max: NUM_LOOPS },
+      y: {
+        name: 'speed-up over full depth',
+        min: 0,
+        max: Math.ceil(2 * most) / 2,
+        format: (value) => `${value} x`,
+      },
+      lines: [
+        ...policies.map((policy) => ({
+          name: policy,
+          points: entries
+            .filter((entry) => entry.context === context && entry.kvPolicy === policy)
+            .map(({ meanDepth, speedUp }) => [meanDepth, speedUp] as const),
+        })),
+        ideal,
+      ],
+    })),
   });
 }

@@ -1,5 +1,6 @@
 /**
- * Writes the measured figures into the texts that state them: the model card and the README.
+ * Writes the measured figures into the texts that state them, the model card and the README, and draws
+ * the pictures of docs/images again.
  *
  * `node dist/recipes/bundled/report.js` reads evaluation.json, comparison.json and quantization.json of
  * models/bundled and replaces what stands between the markers, so that no number is typed by hand. Where
@@ -8,6 +9,7 @@
 import { join } from 'node:path';
 import { FileError } from 'looplm/errors';
 import { fileExists, readTextFile, writeFileAtomic } from 'looplm/node';
+import { bundledCharts } from './evaluation/charts.js';
 import {
   COMPARISON_FILE,
   comparisonSchema,
@@ -17,11 +19,12 @@ import {
 } from './evaluation/figures.js';
 import { replaceMarked } from './evaluation/marked-text.js';
 import { QUANTIZATION_FILE, quantizationSchema } from './evaluation/quantization-figures.js';
-import { quantizationTables } from './evaluation/quantization-report.js';
+import { quantizationChart, quantizationTables } from './evaluation/quantization-report.js';
 import { evaluationTables, readmeTables } from './evaluation/tables.js';
 import { runScript } from './script.js';
 
 const MODEL_FOLDER = 'models/bundled';
+const IMAGES_FOLDER = 'docs/images';
 
 async function main(): Promise<void> {
   const evaluation = await readFigures(join(MODEL_FOLDER, EVALUATION_FILE), evaluationSchema);
@@ -35,10 +38,21 @@ async function main(): Promise<void> {
     evaluationTables(evaluation, comparison),
   );
   await update('README.md', 'bundled figures', readmeTables(evaluation, comparison));
+  await draw(bundledCharts(evaluation));
   const quantizationPath = join(MODEL_FOLDER, QUANTIZATION_FILE);
   if (!(await fileExists(quantizationPath))) return;
   const quantization = await readFigures(quantizationPath, quantizationSchema);
   await update(join(MODEL_FOLDER, 'README.md'), 'quantization', quantizationTables(quantization));
+  await draw({ 'quantization.svg': quantizationChart(quantization) });
+}
+
+/** Writes SVG texts by file name. */
+async function draw(pictures: Readonly<Record<string, string>>): Promise<void> {
+  for (const [name, svg] of Object.entries(pictures)) {
+    const path = join(IMAGES_FOLDER, name);
+    await writeFileAtomic(path, svg);
+    console.log(`Drew ${path}.`);
+  }
 }
 
 async function update(path: string, marker: string, content: string): Promise<void> {

@@ -83,7 +83,7 @@ async function drawLosses(folder: Folder): Promise<void> {
     (record) => 'lossPerLoop' in record,
   );
   if (records.length === 0) return;
-  const { lossCurves } = await import('../eval/index.js'); // the chart library is large
+  const { lossCurves } = await import('../charts/index.js');
   await folder.write('loss.svg', lossCurves(records));
 }
 

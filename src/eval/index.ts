@@ -1,5 +1,5 @@
 /**
- * Measuring a looped model: accuracy and loss by depth, exit policies, and charts of them.
+ * Measuring a looped model: accuracy and loss by depth, exit policies.
  */
 export type { CalibrateOptions, Calibration } from './calibration.js';
 export { calibrate, calibrationChunks } from './calibration.js';
@@ -26,12 +26,3 @@ export type {
 export { streamAccuracy } from './stream-accuracy.js';
 export type { DepthLoss } from './text-loss.js';
 export { bitsPerByte, lossByDepth } from './text-loss.js';
-export type { DifficultySeries, ErrorPanel, FrontierSeries, LossRecord } from './charts.js';
-export {
-  accuracyByDepthChart,
-  errorByDepthChart,
-  exitDepthByDifficulty,
-  exitDepthHeatmap,
-  frontierChart,
-  lossCurves,
-} from './charts.js';

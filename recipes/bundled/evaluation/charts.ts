@@ -1,14 +1,14 @@
 /**
  * The pictures of the bundled model, from its figures.
  */
-import type { DifficultySeries, FrontierSeries } from 'looplm/eval';
+import type { DifficultySeries, FrontierSeries } from 'looplm/charts';
 import {
   accuracyByDepthChart,
   exitDepthByDifficulty,
   exitDepthHeatmap,
   frontierChart,
-  POLICY_FAMILIES,
-} from 'looplm/eval';
+} from 'looplm/charts';
+import { POLICY_FAMILIES } from 'looplm/eval';
 import type { Evaluation } from './figures.js';
 import { TASK_NAMES } from './problem-sets.js';
 

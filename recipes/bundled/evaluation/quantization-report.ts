@@ -1,7 +1,8 @@
 /**
  * The figures of quantisation as a table of the model card and as a picture.
  */
-import { errorByDepthChart, meanRows } from 'looplm/eval';
+import { errorByDepthChart } from 'looplm/charts';
+import { meanRows } from 'looplm/eval';
 import type { QuantizationFigures } from './quantization-figures.js';
 import { percent, table } from './tables.js';
 
