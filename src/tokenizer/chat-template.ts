@@ -1,14 +1,15 @@
 /**
  * Chat messages to the text that a chat model reads.
  *
- * A template is a Jinja program over the messages, rendered by the jinja package. Produces text
- * only; the tokenizer then recognises the special tokens in it. Source: the ChatML format, and the
+ * A template is a Jinja program over the messages, rendered by the jinja package within bounds of time
+ * and memory (`bounded-jinja.ts`). Produces text only; the tokenizer then recognises the special tokens in it. Source: the ChatML format, and the
  * two templates in use for the Ouro release, in our own words.
  */
 
-import { Template } from '@huggingface/jinja';
 import { z } from 'zod';
 import { ConfigError, RequestError } from '../errors.js';
+import { BoundedTemplate } from './bounded-jinja.js';
+import { TemplateLimitError } from './jinja-work.js';
 import { describeIssue } from './parse.js';
 import { THINK_PREFIX, opensThinking } from './reasoning.js';
 import { parseTokenizerConfig, type TokenizerConfig } from './tokenizer-config.js';
@@ -52,7 +53,7 @@ const messagesSchema = z
 export class ChatTemplate {
   /** The Jinja source. */
   readonly source: string;
-  readonly #template: Template;
+  readonly #template: BoundedTemplate;
   readonly #variables: Readonly<Record<string, string>>;
 
   /**
@@ -88,24 +89,34 @@ export class ChatTemplate {
    * Renders a conversation.
    *
    * @param messages - At least one message; only `role` and `content` are allowed.
-   * @throws RequestError if the messages are not valid or the template refuses them.
+   * @throws RequestError if the messages are not valid, or the template refuses them or does more work
+   * than they can need.
    */
   apply(messages: readonly ChatMessage[], options: ChatTemplateOptions = {}): string {
     const checked = checkMessages(messages);
     const { addGenerationPrompt = false, enableThinking } = options;
-    const text = this.#render({
-      messages: checked,
-      add_generation_prompt: addGenerationPrompt,
-      ...(enableThinking === undefined ? {} : { enable_thinking: enableThinking }),
-    });
+    const text = this.#render(
+      {
+        messages: checked,
+        add_generation_prompt: addGenerationPrompt,
+        ...(enableThinking === undefined ? {} : { enable_thinking: enableThinking }),
+      },
+      charactersOf(checked),
+    );
     const lacksThinking = addGenerationPrompt && enableThinking && !opensThinking(text);
     return lacksThinking ? text + THINK_PREFIX : text;
   }
 
-  #render(variables: Record<string, unknown>): string {
+  #render(variables: Record<string, unknown>, numCharacters: number): string {
     try {
-      return this.#template.render({ ...this.#variables, ...variables });
+      return this.#template.render({ ...this.#variables, ...variables }, numCharacters);
     } catch (cause) {
+      if (cause instanceof TemplateLimitError) {
+        throw new RequestError(
+          `the chat template was stopped: ${cause.message}. Correct the template, or take another one.`,
+          { cause },
+        );
+      }
       throw new RequestError(
         `the chat template refused the messages (${reasonOf(cause)}); it must render them. ` +
           'Change the messages or the template.',
@@ -115,9 +126,19 @@ export class ChatTemplate {
   }
 }
 
-function compile(source: string): Template {
+/** A message counts more than its text: templates do some work for each. */
+const CHARACTERS_PER_MESSAGE = 256;
+
+function charactersOf(messages: readonly ChatMessage[]): number {
+  return messages.reduce(
+    (sum, { role, content }) => sum + role.length + content.length + CHARACTERS_PER_MESSAGE,
+    0,
+  );
+}
+
+function compile(source: string): BoundedTemplate {
   try {
-    return new Template(source);
+    return new BoundedTemplate(source);
   } catch (cause) {
     throw new ConfigError(
       'chat_template',
@@ -149,6 +170,10 @@ function checkMessages(messages: unknown): ChatMessage[] {
   );
 }
 
+/** What a template says may be a text of any length. */
+const MAX_REASON = 500;
+
 function reasonOf(cause: unknown): string {
-  return cause instanceof Error ? cause.message : String(cause);
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  return reason.length > MAX_REASON ? `${reason.slice(0, MAX_REASON)}...` : reason;
 }
