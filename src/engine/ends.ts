@@ -33,18 +33,24 @@ function readoutGraph(config: LoopLMConfig, weights: GraphWeights): Graph {
 export class ModelEnds {
   readonly #device: Device;
   readonly #config: LoopLMConfig;
+  readonly #rowMultiple: number;
   readonly #embedding: Program;
   readonly #readout: Program;
 
   private constructor(
     device: Device,
     config: LoopLMConfig,
-    programs: { readonly embedding: Program; readonly readout: Program },
+    parts: {
+      readonly rowMultiple: number;
+      readonly embedding: Program;
+      readonly readout: Program;
+    },
   ) {
     this.#device = device;
     this.#config = config;
-    this.#embedding = programs.embedding;
-    this.#readout = programs.readout;
+    this.#rowMultiple = parts.rowMultiple;
+    this.#embedding = parts.embedding;
+    this.#readout = parts.readout;
   }
 
   static async create(
@@ -53,18 +59,28 @@ export class ModelEnds {
     weights: GraphWeights,
   ): Promise<ModelEnds> {
     return new ModelEnds(device, config, {
+      rowMultiple: weights.rowMultiple ?? 1,
       embedding: await compileWith(device, embeddingGraph(config, weights), weights),
       readout: await compileWith(device, readoutGraph(config, weights), weights),
     });
   }
 
-  /** A command that keeps `x [N, D]`, the input of the next loop of each entry. */
+  /** Rows of a batch of `count` entries, padding included (`GraphWeights.rowMultiple`). */
+  paddedRows(count: number): number {
+    return Math.ceil(count / this.#rowMultiple) * this.#rowMultiple;
+  }
+
+  /**
+   * A command that keeps `x [M, D]`, the input of the next loop of each entry. M is `paddedRows` of
+   * their number.
+   */
   inputCommand(entries: readonly BatchEntry[]): Command {
     if (entries[0]!.token.depth > 0) {
       const x = this.#stack(entries.map(({ token }) => token.hidden!));
       return { kind: 'keep', values: { x } };
     }
-    const data = Int32Array.from(entries, ({ token }) => token.id);
+    const data = new Int32Array(this.paddedRows(entries.length));
+    data.set(entries.map(({ token }) => token.id));
     const ids = { dtype: 'i32', dims: [data.length], data } as const;
     return { kind: 'run', program: this.#embedding, feeds: { ids }, keep: { x: 'x' } };
   }
@@ -77,7 +93,7 @@ export class ModelEnds {
       token.hidden = h.slice(row * hiddenSize, (row + 1) * hiddenSize);
       token.depth++;
     });
-    return Array.from(result['gateLogit']!.data, Number);
+    return Array.from(result['gateLogit']!.data.subarray(0, entries.length), Number);
   }
 
   /** What each hidden state `[D]` says of the next token. */
@@ -101,11 +117,13 @@ export class ModelEnds {
     await this.#device.free(this.#readout);
   }
 
+  /** One row each, and padding of zeros. */
   #stack(rows: readonly Float32Array[]): HostTensor {
     const { hiddenSize } = this.#config;
-    const data = new Float32Array(rows.length * hiddenSize);
+    const dims = [this.paddedRows(rows.length), hiddenSize] as const;
+    const data = new Float32Array(dims[0] * dims[1]);
     rows.forEach((row, index) => data.set(row, index * hiddenSize));
-    return { dtype: 'f32', dims: [rows.length, hiddenSize], data };
+    return { dtype: 'f32', dims, data };
   }
 }
 

@@ -112,7 +112,9 @@ export class Generation {
 
   async #enterPrompts(): Promise<void> {
     for (const state of this.#all) {
-      for (const id of state.request.promptIds) state.current = state.sequence.append(id);
+      for (const id of state.request.promptIds) {
+        state.current = state.sequence.append(id, { isPrompt: true });
+      }
       await this.#cache.reserve(state.sequence);
       state.startDecision(this.#numLoops);
     }

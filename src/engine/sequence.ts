@@ -11,6 +11,8 @@ export interface SequenceToken {
   readonly id: number;
   /** Index in the sequence. */
   readonly position: number;
+  /** Whether the request came with it; else it was generated. */
+  readonly isPrompt: boolean;
   /** Loops run so far. */
   depth: number;
   /** h after the last loop `[D]`; undefined before the first, and once no further loop can be asked. */
@@ -24,10 +26,11 @@ export class Sequence {
   /** Tokens that may still be asked to run a loop, oldest first. */
   #frontier: SequenceToken[] = [];
 
-  append(id: number): SequenceToken {
+  append(id: number, { isPrompt = false }: { readonly isPrompt?: boolean } = {}): SequenceToken {
     const token = {
       id,
       position: this.tokens.length,
+      isPrompt,
       depth: 0,
       hidden: undefined,
       isDone: false,

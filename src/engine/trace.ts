@@ -53,7 +53,7 @@ export async function traceLoops(
   const cache = runner.openRun(numLoops);
   try {
     const sequence = new Sequence();
-    for (const id of ids) sequence.append(id);
+    for (const id of ids) sequence.append(id, { isPrompt: true });
     await cache.reserve(sequence);
     const entries = sequence.tokens.map((token) => ({ sequence, token }));
     for (let loopIndex = 0; loopIndex < numLoops; loopIndex++) {

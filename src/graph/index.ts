@@ -38,7 +38,8 @@ export {
 } from './ops/elementwise.js';
 export type { MatmulOptions } from './ops/linear.js';
 export { linear, matmul } from './ops/linear.js';
-export { blockLinear } from './ops/quantized.js';
+export type { BlockOptions } from './ops/quantized.js';
+export { blockLinear, blockRowMultiple } from './ops/quantized.js';
 export { addAt, addRows, argmax, gatherRows, pick } from './ops/lookup.js';
 export { crossEntropy, logSoftmax, rmsNorm, softmax } from './ops/normalize.js';
 export { rope } from './ops/position.js';

@@ -9,6 +9,7 @@ import { assert } from '../errors.js';
 import type { FileRange, Tensor } from '../graph/index.js';
 import {
   blockLinear,
+  blockRowMultiple,
   cast,
   concat,
   fileParameter,
@@ -39,6 +40,11 @@ export interface GraphWeights {
   table(spec: ParameterSpec): Tensor;
   /** Folder of the files that the tensors name, if they do. */
   readonly folder?: string;
+  /**
+   * A row's products have the same bits in any company if the number of rows is a multiple of this:
+   * batches are padded to it. Default 1.
+   */
+  readonly rowMultiple?: 1 | 2;
 }
 
 /** A weight whose format is float. */
@@ -148,7 +154,11 @@ export function fileWeights({ folder, format, tensors }: WeightFile): GraphWeigh
     const tensor = stored(hfName);
     return tensor.dtype === 'f16' ? cast(tensor, 'f32') : tensor;
   });
-  return { leaf, table: ({ hfName }) => stored(hfName), folder };
+  const multiples = [format.body, format.head].map((part) =>
+    part.kind === 'blocks' ? blockRowMultiple(part) : 1,
+  );
+  const rowMultiple = multiples.includes(2) ? 2 : 1;
+  return { leaf, table: ({ hfName }) => stored(hfName), folder, rowMultiple };
 }
 
 const HEAD = 'lm_head.weight';

@@ -9,7 +9,7 @@
  * It knows nothing of models. Only the executor behind it names ONNX Runtime.
  */
 import type { DType, Graph, TensorData } from '../graph/index.js';
-import type { AttentionBatch, KvMemorySpec, RowAngles } from './attention/index.js';
+import type { KvMemorySpec, RoutedBatch, RowAngles } from './attention/index.js';
 
 export type TensorArray = TensorData;
 
@@ -103,7 +103,8 @@ export type Command =
   | {
       /**
        * Rotates queries and keys, writes the new keys and values of a layer into a store, then attends:
-       * kept `qkv [N, (H + 2K) * Dh]` gives kept `heads [N, H * Dh]`.
+       * kept `qkv [M, (H + 2K) * Dh]` gives kept `heads [M, H * Dh]`. The batch describes the first N of
+       * the M rows; the others are padding, whose heads are zero.
        */
       readonly kind: 'attend';
       readonly store: KvStore;
@@ -112,8 +113,8 @@ export type Command =
       readonly batch: PagedBatch;
     };
 
-/** The rows of one pass through the layers: their angles, where their keys go, and what they see. */
-export interface PagedBatch extends AttentionBatch, RowAngles {
+/** The rows of one pass through the layers: their angles `[M, Dh/2]`, where their keys go, and what they see. */
+export interface PagedBatch extends RoutedBatch, RowAngles {
   /** `[N]`, page * pageSize + offset. */
   readonly slots: Int32Array;
 }

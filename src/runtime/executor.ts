@@ -211,11 +211,15 @@ export class Executor implements Backend {
     const qkv = floats(keptValue(kept, 'qkv'));
     open.rows = rotatedRows(qkv, memory.spec, batch, open.rows);
     const { q, k, v } = open.rows;
+    const { numHeads, numKvHeads, headDim } = memory.spec;
+    const [width, keyWidth] = [numHeads * headDim, numKvHeads * headDim];
     const heads = new Float32Array(q.length);
-    memory.write(layerIndex, batch.slots, k, v);
-    await open.attention.attend(layerIndex, q, batch, heads);
     const numRows = batch.slots.length;
-    kept.set('heads', this.#hold('f32', [numRows, q.length / numRows], heads));
+    const keys = numRows * keyWidth;
+    memory.write(layerIndex, batch.slots, k.subarray(0, keys), v.subarray(0, keys));
+    const own = numRows * width;
+    await open.attention.attend(layerIndex, q.subarray(0, own), batch, heads.subarray(0, own));
+    kept.set('heads', this.#hold('f32', [q.length / width, width], heads));
     return {};
   }
 

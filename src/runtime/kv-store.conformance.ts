@@ -71,7 +71,7 @@ export function kvStoreConformance(
           lengths: Int32Array.of(1),
           cos: new Float32Array(WIDTH / 2).fill(1),
           sin: new Float32Array(WIDTH / 2),
-          groups: [{ firstRow: 0, numRows: 1, table: Int32Array.of(page) }],
+          groups: [{ firstRow: 0, numRows: 1, table: Int32Array.of(page), via: 'kernel' }],
         },
       },
       run({ kept: 'heads' }, { fetch: ['y'] }),

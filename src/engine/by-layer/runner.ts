@@ -202,30 +202,39 @@ class PagedRun implements CachedRun {
     return ends.advance(entries, results.at(-1)!);
   }
 
-  /** Every row writes its own position and sees all positions up to it. */
+  /**
+   * Every row writes its own position and sees all positions up to it. How it attends is decided by
+   * where its token comes from, not by how many come along: so its result is its own.
+   */
   #batch(entries: readonly BatchEntry[], plane: number): PagedBatch {
-    const positions = entries.map(({ token }) => token.position);
-    const { cos, sin } = ropeFeeds(this.#runner.config, positions);
-    const groups: { firstRow: number; numRows: number; table: Int32Array }[] = [];
-    entries.forEach(({ sequence }, row) => {
-      if (row > 0 && entries[row - 1]!.sequence === sequence) {
+    const { config, ends } = this.#runner;
+    const positions = new Int32Array(ends.paddedRows(entries.length));
+    positions.set(entries.map(({ token }) => token.position));
+    const { cos, sin } = ropeFeeds(config, positions);
+    const groups: { firstRow: number; numRows: number; table: Int32Array; via: Via }[] = [];
+    entries.forEach(({ sequence, token }, row) => {
+      const before = entries[row - 1];
+      if (before?.sequence === sequence && before.token.isPrompt === token.isPrompt) {
         groups.at(-1)!.numRows++;
       } else {
         const table = Int32Array.from(this.#tables.get(sequence)![plane]!);
-        groups.push({ firstRow: row, numRows: 1, table });
+        const via = token.isPrompt ? 'products' : 'kernel';
+        groups.push({ firstRow: row, numRows: 1, table, via });
       }
     });
     return {
       slots: Int32Array.from(entries, ({ sequence, token }) =>
         slotOf(this.#tables.get(sequence)![plane]!, token.position),
       ),
-      lengths: Int32Array.from(positions, (position) => position + 1),
+      lengths: Int32Array.from(entries, ({ token }) => token.position + 1),
       groups,
       cos: cos.data,
       sin: sin.data,
     };
   }
 }
+
+type Via = PagedBatch['groups'][number]['via'];
 
 function slotOf(table: readonly number[], position: number): number {
   return table[Math.floor(position / PAGE_SIZE)]! * PAGE_SIZE + (position % PAGE_SIZE);

@@ -38,7 +38,8 @@ export class LoopRunner implements Runner {
     config: LoopLMConfig,
     weights: GraphWeights,
   ): Promise<LoopRunner> {
-    const ends = await ModelEnds.create(device, config, weights);
+    // Its masks have one row for each entry, so batches are not padded.
+    const ends = await ModelEnds.create(device, config, { ...weights, rowMultiple: 1 });
     const loop = await compileWith(device, loopGraph(config, weights), weights);
     return new LoopRunner(device, config, ends, loop);
   }

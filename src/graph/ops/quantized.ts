@@ -4,6 +4,8 @@
  *
  * It takes float32 in and gives float32 out; on the way ONNX Runtime rounds the activations to int8,
  * with a scale for each block of a row. It has no gradient: quantised weights are not trained.
+ * In some formats ONNX Runtime takes rows in pairs and the last of an odd number by another kernel,
+ * which rounds otherwise: see `blockRowMultiple`.
  * Source: com.microsoft.MatMulNBits in the operator docs of ONNX Runtime.
  */
 import { ShapeError } from '../../errors.js';
@@ -12,9 +14,17 @@ import type { Tensor } from '../tensor.js';
 import { sameShape, showShape } from '../tensor.js';
 
 /** How integers are packed. */
-interface BlockOptions {
+export interface BlockOptions {
   readonly bits: 4 | 8;
   readonly blockSize: number;
+}
+
+/**
+ * A row of `blockLinear` has the same bits whatever the other rows are, if their number is a multiple
+ * of this. Measured with ONNX Runtime 1.30 on AVX-512 (test/graph/row-invariance.test.ts).
+ */
+export function blockRowMultiple({ bits, blockSize }: BlockOptions): 1 | 2 {
+  return blockSize === 32 || (bits === 8 && blockSize === 64) ? 1 : 2;
 }
 
 const blockLinearOp = defineOp({

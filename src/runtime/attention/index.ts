@@ -3,7 +3,7 @@ export type { HelperStart, HelperThread, SpawnHelper } from './helper.js';
 export { serveAttention } from './helper.js';
 export type { AttentionBatch, KvMemorySpec } from './kv-memory.js';
 export { KvMemory } from './kv-memory.js';
-export type { AttentionFeeds, AttentionLimits } from './paged-attention.js';
+export type { AttentionFeeds, AttentionLimits, RoutedBatch } from './paged-attention.js';
 export { attentionGraph, PagedAttention } from './paged-attention.js';
 export type { AttentionRows, RowAngles } from './rotary.js';
 export { rotatedRows } from './rotary.js';

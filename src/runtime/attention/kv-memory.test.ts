@@ -231,6 +231,30 @@ describe.each(KV_DTYPES)('attention on %s', (dtype) => {
     expect(largestDifference(out, given)).toBeLessThan(tolerance(dtype));
   });
 
+  it('gives each row the bits that it has alone', () => {
+    fc.assert(
+      fc.property(cases(dtype), (example) => {
+        const { memory, batch, q } = filled(example);
+        const { numHeads, headDim } = example.spec;
+        const width = numHeads * headDim;
+        const together = new Float32Array(q.length);
+        memory.attend(1, q, batch, together);
+        const alone = new Float32Array(q.length);
+        for (const { firstRow, numRows, table } of batch.groups) {
+          for (let row = firstRow; row < firstRow + numRows; row++) {
+            const own = [row * width, (row + 1) * width] as const;
+            const groups = [{ firstRow: 0, numRows: 1, table }];
+            const lengths = batch.lengths.subarray(row, row + 1);
+            memory.attend(1, q.subarray(...own), { lengths, groups }, alone.subarray(...own));
+          }
+        }
+        expect(together).toEqual(alone);
+        void memory.dispose();
+      }),
+      RUNS,
+    );
+  });
+
   it('stays finite and picks the largest score where scores are extreme', () => {
     const pageSize = dtype === 'i8' ? 32 : 4;
     const spec = { ...SMALL, numHeads: 1, numKvHeads: 1, headDim: 8, dtype, pageSize };

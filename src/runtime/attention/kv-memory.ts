@@ -43,6 +43,16 @@ export interface AttentionGroup {
   readonly table: Int32Array;
 }
 
+/** A group, and which of two implementations serves it. */
+export interface RoutedGroup extends AttentionGroup {
+  /**
+   * `kernel` reads the pages in place, for few rows; `products` gathers them for matrix products, for
+   * many. They round differently, and in each a row's result depends on nothing but the row: where it
+   * must not depend on the company of the row, the choice must not either.
+   */
+  readonly via: 'kernel' | 'products';
+}
+
 /** What the rows of one call see, the same in every layer. */
 export interface AttentionBatch {
   /** [N] positions that a row sees: the first `lengths[n]` of its group's table, at least 1. */
@@ -215,7 +225,8 @@ export class KvMemory {
 
   /**
    * out = softmax(q k^T / sqrt(Dh)) v for every row and query head, over the positions that the row
-   * sees. Results do not depend on the number of threads.
+   * sees. A row's result is the same to the bit whatever the other rows, the cut into groups and the
+   * number of threads.
    *
    * @param q `[N, H * Dh]`, rotated
    * @param out `[N, H * Dh]`, may be `q`

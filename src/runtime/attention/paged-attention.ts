@@ -1,19 +1,24 @@
 /**
- * Attention over paged keys and values for any number of query rows: the WebAssembly kernel where a
- * group has few rows, a program of ONNX Runtime over gathered pages where it has many.
+ * Attention over paged keys and values for any number of query rows: by the WebAssembly kernel, or by
+ * a program of ONNX Runtime over gathered pages, as the caller says for each group.
  *
  * The kernel reads each key once for a few queries and needs no copy; matrix products win as soon as
- * there are enough rows to pay for copying the pages together.
- * Source: docs/architecture.md, runner; the border between the two is measured (benchmarks/attention).
+ * there are enough rows to pay for copying the pages together (about nine: benchmarks/attention).
+ * Either gives a row the same bits in any company.
+ * Source: docs/architecture.md, runner.
  */
 import type { Graph } from '../../graph/index.js';
 import { add, buildGraph, input, matmul, reshape, softmax, transpose } from '../../graph/index.js';
-import type { AttentionBatch, AttentionGroup, KvMemory, KvMemorySpec } from './kv-memory.js';
+import type {
+  AttentionBatch,
+  AttentionGroup,
+  KvMemory,
+  KvMemorySpec,
+  RoutedGroup,
+} from './kv-memory.js';
 
 /** Where the work is cut. */
 export interface AttentionLimits {
-  /** Rows of a group up to which the kernel is used. */
-  readonly maxKernelRows: number;
   /** Attention scores of one run of the program; more rows are done in pieces. */
   readonly maxScores: number;
   /** Elements of gathered keys, as of values; longer contexts are gathered a kv head at a time. */
@@ -21,13 +26,23 @@ export interface AttentionLimits {
 }
 
 const DEFAULT_LIMITS: AttentionLimits = {
-  maxKernelRows: 8,
   maxScores: 2 ** 23,
   maxGathered: 2 ** 23,
 };
 
 /** Far below any score; a row always sees at least itself. */
 const HIDDEN_SCORE = -1e9;
+
+/**
+ * Rows of the program at least: one alone is multiplied by another kernel than rows of a matrix, with
+ * other roundings.
+ */
+const MIN_PROGRAM_ROWS = 2;
+
+/** As `AttentionBatch`, with the implementation of each group. */
+export interface RoutedBatch extends AttentionBatch {
+  readonly groups: readonly RoutedGroup[];
+}
 
 /** What the program takes and gives; runs on the calling thread. */
 export interface AttentionFeeds {
@@ -76,14 +91,13 @@ export class PagedAttention {
   async attend(
     layerIndex: number,
     q: Float32Array,
-    batch: AttentionBatch,
+    batch: RoutedBatch,
     out: Float32Array,
   ): Promise<void> {
-    const { maxKernelRows } = this.#limits;
-    const few = batch.groups.filter(({ numRows }) => numRows <= maxKernelRows);
-    if (few.length > 0) this.memory.attend(layerIndex, q, { ...batch, groups: few }, out);
+    const inPlace = batch.groups.filter(({ via }) => via === 'kernel');
+    if (inPlace.length > 0) this.memory.attend(layerIndex, q, { ...batch, groups: inPlace }, out);
     for (const group of batch.groups) {
-      if (group.numRows > maxKernelRows) await this.#attendMany(layerIndex, q, batch, group, out);
+      if (group.via === 'products') await this.#attendMany(layerIndex, q, batch, group, out);
     }
   }
 
@@ -134,12 +148,19 @@ export class PagedAttention {
     const partWidth = count * groupWidth;
     const end = group.firstRow + group.numRows;
     const scoresOfRow = (partWidth / headDim) * feeds.length;
-    const rowsAtOnce = Math.max(1, Math.floor(this.#limits.maxScores / scoresOfRow));
+    const rowsAtOnce = Math.max(MIN_PROGRAM_ROWS, Math.floor(this.#limits.maxScores / scoresOfRow));
     for (let row = group.firstRow; row < end; row += rowsAtOnce) {
       const last = Math.min(row + rowsAtOnce, end);
-      const part = columns(q.subarray(row * width, last * width), width, from, partWidth);
+      const numRows = Math.max(last - row, MIN_PROGRAM_ROWS);
+      const rows = q.subarray(row * width, last * width);
+      const part = padded(columns(rows, width, from, partWidth), numRows * partWidth);
       const bias = this.#bias(group, row, lengths.subarray(row, last), feeds.length);
-      const heads = await this.#run({ ...feeds, q: part, bias, numRows: last - row });
+      const heads = await this.#run({
+        ...feeds,
+        q: part,
+        bias: padded(bias, numRows * feeds.length),
+        numRows,
+      });
       for (let index = row; index < last; index++) {
         const start = (index - row) * partWidth;
         out.set(heads.subarray(start, start + partWidth), index * width + from);
@@ -161,6 +182,14 @@ export class PagedAttention {
     }
     return bias;
   }
+}
+
+/** The numbers with zeros behind them, up to `length`. */
+function padded(values: Float32Array, length: number): Float32Array {
+  if (values.length === length) return values;
+  const longer = new Float32Array(length);
+  longer.set(values);
+  return longer;
 }
 
 /** Some columns of rows, in an array of their own unless they are all. */

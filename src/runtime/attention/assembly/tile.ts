@@ -34,7 +34,7 @@ function second<T>(word: v128, at: usize, k: usize): v128 {
   return sizeof<T>() == 2 ? oddHalves(word) : v128.load(at + k * 8 * sizeof<T>() + 16);
 }
 
-/** sum + a * x + b * y, lane by lane. */
+/** sum + (a * x + b * y), lane by lane; in this order for every R, so that a vector's score does not depend on its tile. */
 // @ts-ignore: decorator
 @inline
 function addProducts(sum: v128, a: v128, x: v128, b: v128, y: v128): v128 {
@@ -146,29 +146,21 @@ function scoresOfTwoPositions<T>(q: usize, qEnd: usize, keys: usize, scores: usi
     const c = first<T>(w);
     const d = second<T>(w, keys, 1);
     let x = v128.load(at);
-    s0 = f32x4.add(s0, f32x4.mul(a, x));
-    t0 = f32x4.add(t0, f32x4.mul(c, x));
-    x = v128.load(at, 16);
-    s0 = f32x4.add(s0, f32x4.mul(b, x));
-    t0 = f32x4.add(t0, f32x4.mul(d, x));
+    let y = v128.load(at, 16);
+    s0 = addProducts(s0, a, x, b, y);
+    t0 = addProducts(t0, c, x, d, y);
     x = v128.load(at, 32);
-    s1 = f32x4.add(s1, f32x4.mul(a, x));
-    t1 = f32x4.add(t1, f32x4.mul(c, x));
-    x = v128.load(at, 48);
-    s1 = f32x4.add(s1, f32x4.mul(b, x));
-    t1 = f32x4.add(t1, f32x4.mul(d, x));
+    y = v128.load(at, 48);
+    s1 = addProducts(s1, a, x, b, y);
+    t1 = addProducts(t1, c, x, d, y);
     x = v128.load(at, 64);
-    s2 = f32x4.add(s2, f32x4.mul(a, x));
-    t2 = f32x4.add(t2, f32x4.mul(c, x));
-    x = v128.load(at, 80);
-    s2 = f32x4.add(s2, f32x4.mul(b, x));
-    t2 = f32x4.add(t2, f32x4.mul(d, x));
+    y = v128.load(at, 80);
+    s2 = addProducts(s2, a, x, b, y);
+    t2 = addProducts(t2, c, x, d, y);
     x = v128.load(at, 96);
-    s3 = f32x4.add(s3, f32x4.mul(a, x));
-    t3 = f32x4.add(t3, f32x4.mul(c, x));
-    x = v128.load(at, 112);
-    s3 = f32x4.add(s3, f32x4.mul(b, x));
-    t3 = f32x4.add(t3, f32x4.mul(d, x));
+    y = v128.load(at, 112);
+    s3 = addProducts(s3, a, x, b, y);
+    t3 = addProducts(t3, c, x, d, y);
     keys += FOUR * sizeof<T>();
   }
   const low = laneSums(s0, t0, s1, t1);
