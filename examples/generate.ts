@@ -1,6 +1,7 @@
 /**
  * Streams an answer of the bundled model, or of the model folder given as argument, and says for
- * each token how many loops it took.
+ * each token how many loops it took. Built and run by `npm run example`, with a folder by
+ * `npm run example -- FOLDER`; Node.js from 22.18 runs this file itself once looplm is built.
  */
 import { LoopLM } from 'looplm';
 import { bundledModelPath } from 'looplm/node';

@@ -8,6 +8,7 @@ import { checkDocCommands } from './doc-commands.js';
 import { type Finding, formatFinding } from './finding.js';
 import { checkImports } from './imports.js';
 import { checkKernel } from './kernel.js';
+import { checkPacked } from './packed.js';
 import { checkPackageExports } from './package-exports.js';
 import { checkReadmeMap } from './readme-map.js';
 import { checkSizes } from './sizes.js';
@@ -21,6 +22,7 @@ const CHECKS: Readonly<Record<string, (tree: Tree, root: string) => Finding[]>> 
   map: checkReadmeMap,
   commands: checkDocCommands,
   exports: checkPackageExports,
+  packed: checkPacked,
   words: checkWords,
   kernel: checkKernel,
   lint: (_, root) => runTool(root, LINT),

@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { formatFinding, lineAt } from './finding.js';
 import { checkPackageExports } from './package-exports.js';
+import { checkPackedFiles } from './packed.js';
 import { checkSizes, MAX_LINES } from './sizes.js';
 import { foldersOf, memoryTree } from './tree.js';
 import { checkWords } from './words.js';
@@ -61,6 +62,62 @@ describe('checkPackageExports', () => {
       'src/graph/index.ts:1 does not exist',
       'src/graph/index.ts:1 has no export in package.json',
       'src/model/index.ts:1 has no export in package.json',
+    ]);
+  });
+});
+
+describe('checkPackedFiles', () => {
+  const MANIFEST = {
+    name: 'looplm',
+    bin: { looplm: 'dist/src/cli/main.js' },
+    exports: { '.': './dist/src/index.js' },
+    dependencies: { zod: '^4' },
+  };
+  const FILES = {
+    'package.json': JSON.stringify(MANIFEST, null, 2),
+    'dist/src/index.js': "import { z } from 'zod';\nimport { all } from 'looplm';\n",
+    'dist/src/index.d.ts': "import type { z } from 'zod';\n",
+    'dist/src/cli/main.js': "import fs from 'node:fs';\nimport { a } from '../index.js';\n",
+    'dist/src/cli/main.d.ts': 'export {};\n',
+  };
+  const judge = (changed: Readonly<Record<string, string>>) =>
+    checkPackedFiles(memoryTree({ ...FILES, ...changed })).map(
+      ({ path, line, what }) => `${path}:${line} ${what}`,
+    );
+
+  it('accepts what is complete', () => {
+    expect(judge({})).toEqual([]);
+  });
+
+  it('names files that nobody needs', () => {
+    for (const path of [
+      'dist/src/a.test.js',
+      'dist/src/a.conformance.d.ts',
+      'dist/src/index.js.map',
+      'dist/benchmarks/report.js',
+      'src/index.ts',
+      '.env',
+    ]) {
+      expect(judge({ [path]: '' })).toEqual([`${path}:1 would be published`]);
+    }
+  });
+
+  it('names a program without its declarations at the line of package.json', () => {
+    const { 'dist/src/index.d.ts': _, ...files } = FILES;
+    const found = checkPackedFiles(memoryTree(files)).map(({ line, what }) => `${line} ${what}`);
+    expect(found).toEqual(['7 names dist/src/index.d.ts, which would not be published']);
+  });
+
+  it.each([
+    ['./gone.js', "import './gone.js';"],
+    ['../../../benchmarks/a.js', "const a = await import('../../../benchmarks/a.js');"],
+    ['./worker.js', "new Worker(new URL('./worker.js', import.meta.url));"],
+    ['vitest', "import { test } from 'vitest';"],
+    ['@types/d3-scale', "import type { a } from '@types/d3-scale';"],
+    ['looplm/secret', "import { a } from 'looplm/secret';"],
+  ])('names an import that users do not get: %s', (specifier, text) => {
+    expect(judge({ 'dist/src/cli/main.js': `\n${text}\n` })).toEqual([
+      `dist/src/cli/main.js:2 imports ${specifier}, which users do not get`,
     ]);
   });
 });

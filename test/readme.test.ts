@@ -1,5 +1,5 @@
 /** What the README shows is what the repository does. */
-import { readFileSync } from 'node:fs';
+import { readFileSync, readdirSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { cli, repositoryPath } from './cli/support.js';
 
@@ -14,6 +14,20 @@ test('the library example of the README is the example that the tests run', () =
   const [shown] = blocks('ts');
   expect(shown).toBeDefined();
   expect(example.endsWith(shown!)).toBe(true);
+});
+
+test('every example says which script runs it, on any Node.js that looplm supports', () => {
+  const { scripts } = JSON.parse(readFileSync(repositoryPath('package.json'), 'utf8')) as {
+    scripts: Record<string, string>;
+  };
+  for (const name of readdirSync(repositoryPath('examples')).filter((file) =>
+    file.endsWith('.ts'),
+  )) {
+    const text = readFileSync(repositoryPath(`examples/${name}`), 'utf8');
+    const [, script] = /`npm run (\S+)`/.exec(text) ?? [];
+    const program = `node dist/examples/${name.replace(/ts$/, 'js')}`;
+    expect(scripts[script!], name).toBe(`npm run build && ${program}`);
+  }
 });
 
 test('every looplm command of the README succeeds', async () => {
