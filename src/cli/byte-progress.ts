@@ -4,6 +4,7 @@
  */
 import { SingleBar } from 'cli-progress';
 import type { CliIo } from './io.js';
+import { isRich } from './style.js';
 import { short } from './table.js';
 
 export interface Progress {
@@ -19,8 +20,8 @@ export function openByteProgress(io: CliIo, doing: string): Progress {
 }
 
 /** The same for other things than bytes. `unit` follows the numbers. */
-export function openProgress({ stderr }: CliIo, doing: string, unit: string): Progress {
-  return stderr.isTTY ? openBar(stderr, doing, unit) : openLines(stderr, doing, unit);
+export function openProgress({ stderr, env }: CliIo, doing: string, unit: string): Progress {
+  return isRich(stderr, env) ? openBar(stderr, doing, unit) : openLines(stderr, doing, unit);
 }
 
 function openBar(stream: CliIo['stderr'], doing: string, unit: string): Progress {

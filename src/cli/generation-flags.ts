@@ -5,7 +5,7 @@ import { type Command, Option } from 'commander';
 import { EXIT_POLICY_FORMS, KV_POLICIES, PREFILL_MODES } from '../engine/index.js';
 import type { KvPolicy, PrefillMode } from '../engine/index.js';
 import type { GenerateOptions } from '../loop-lm.js';
-import { collect, collectWhole, parseNumber, parseWhole } from './parse-flags.js';
+import { collect, collectWhole, parseCount, parseNumber, parseWhole } from './parse-flags.js';
 
 export interface GenerationFlags {
   readonly maxNewTokens: number;
@@ -29,7 +29,7 @@ export interface GenerationFlags {
 /** Adds all flags of generation. Sampling defaults to what the model's generation_config.json says. */
 export function addGenerationFlags(command: Command): Command {
   return command
-    .option('--max-new-tokens <n>', 'tokens to generate at most', parseWhole, 128)
+    .option('--max-new-tokens <n>', 'tokens to generate at most', parseCount, 128)
     .option(
       '--exit-policy <spec>',
       `when a token stops looping: ${EXIT_POLICY_FORMS} (default: cdf:Q with the model's threshold)`,
@@ -44,9 +44,9 @@ export function addGenerationFlags(command: Command): Command {
         .choices(PREFILL_MODES)
         .default('full'),
     )
-    .option('--min-depth <n>', 'loops that every token takes at least', parseWhole)
-    .option('--max-depth <n>', 'loops that a token takes at most', parseWhole)
-    .option('--num-loops <n>', "loops of full depth (default: the model's)", parseWhole)
+    .option('--min-depth <n>', 'loops that every token takes at least', parseCount)
+    .option('--max-depth <n>', 'loops that a token takes at most', parseCount)
+    .option('--num-loops <n>', "loops of full depth (default: the model's)", parseCount)
     .option('--ignore-eos', 'go on after tokens that end a text (inspect lists them)')
     .option('--stop <text>', 'text that ends the answer; may be repeated', collect)
     .option('--stop-id <id>', 'token id that ends the answer, too; may be repeated', collectWhole)
@@ -56,7 +56,7 @@ export function addGenerationFlags(command: Command): Command {
       "divides the logits; 0 is greedy (default: the model's, or 0)",
       parseNumber,
     )
-    .option('--top-k <n>', 'draw from the n most likely tokens', parseWhole)
+    .option('--top-k <n>', 'draw from the n most likely tokens', parseCount)
     .option('--top-p <p>', 'draw from the fewest tokens that reach this probability', parseNumber)
     .option('--min-p <p>', 'draw from tokens this fraction as likely as the best', parseNumber)
     .option('--repetition-penalty <x>', 'makes seen tokens less likely, above 1', parseNumber);

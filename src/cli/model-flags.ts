@@ -19,7 +19,7 @@ import type { Progress } from './byte-progress.js';
 import { openByteProgress } from './byte-progress.js';
 import type { CliIo } from './io.js';
 import { InterruptedError, interruptible } from './io.js';
-import { parseWhole } from './parse-flags.js';
+import { parseCount } from './parse-flags.js';
 
 export interface ModelFlags {
   readonly model?: string;
@@ -47,7 +47,7 @@ export function addModelFlags(command: Command): Command {
     )
     .option('--revision <name>', 'branch, tag or commit on the hub (default: main)')
     .option('--offline', 'use only what is in the cache of the hub')
-    .option('--threads <n>', 'threads inside one operator (default: all cores)', parseWhole)
+    .option('--threads <n>', 'threads inside one operator (default: all cores)', parseCount)
     .addOption(
       new Option('--device <kind>', 'what computes').choices(['cpu', 'webgpu']).default('cpu'),
     );
@@ -62,7 +62,7 @@ export function addEngineFlags(command: Command): Command {
         'keys and values (default: i8 for q4 and q8, f16 for f16, else f32)',
       ).choices(KV_DTYPES),
     )
-    .option('--context <n>', 'positions to plan memory for (default: at most 4096)', parseWhole)
+    .option('--context <n>', 'positions to plan memory for (default: at most 4096)', parseCount)
     .addOption(
       new Option('--partition <kind>', 'programs of a loop (default: by-layer on the CPU)').choices(
         ['by-layer', 'by-loop'],

@@ -1,21 +1,35 @@
 /**
- * Texts of flags into values. Only the form is checked here: ranges are the library's business.
+ * Texts of flags into values. Ranges that hold for every model are checked here, before anything is
+ * loaded; those that a model sets, and those of settings that have them elsewhere, are the library's.
  */
 import { InvalidArgumentError } from 'commander';
 
 /** A number, such as 0.5 or 1e-3. */
 export function parseNumber(text: string): number {
   const value = Number(text);
-  if (text.trim() === '' || Number.isNaN(value)) {
-    throw new InvalidArgumentError('It must be a number.');
+  if (text.trim() === '' || !Number.isFinite(value)) {
+    throw new InvalidArgumentError('It must be a number, such as 0.5.');
   }
   return value;
 }
 
-/** A whole number. */
-export function parseWhole(text: string): number {
-  if (!/^[+-]?\d+$/.test(text.trim())) throw new InvalidArgumentError('It must be a whole number.');
-  return Number(text);
+/** A number of things, of which there is at least one. */
+export const parseCount = wholeFrom(1);
+
+/** A whole number from 0 up: an index, a token id, a seed. */
+export const parseWhole = wholeFrom(0);
+
+/** A parser of whole numbers in a range. */
+function wholeFrom(min: number, max = Number.MAX_SAFE_INTEGER): (text: string) => number {
+  const range = max === Number.MAX_SAFE_INTEGER ? `from ${min} up` : `from ${min} to ${max}`;
+  return (text) => {
+    const value = Number(text);
+    if (!/^\s*[+-]?\d+\s*$/.test(text) || value < min) {
+      throw new InvalidArgumentError(`It must be a whole number ${range}.`);
+    }
+    if (value > max) throw new InvalidArgumentError(`It must be at most ${max}.`);
+    return value;
+  };
 }
 
 /** Token ids between commas, spaces allowed; an empty text is an empty list. */

@@ -1,31 +1,84 @@
 /**
- * The two ways to give a prompt, as text or as token ids: exactly one of them.
+ * The ways to give a prompt: as text, in a file, on standard input, or as token ids.
  */
 import type { Command } from 'commander';
-import { RequestError } from '../errors.js';
+import { FileError, RequestError } from '../errors.js';
 import type { Prompt } from '../loop-lm.js';
+import { readTextFile } from '../platform/node/index.js';
+import type { CliIo } from './io.js';
 import { parseIds } from './parse-flags.js';
 
 export interface PromptFlags {
   readonly prompt?: string;
+  readonly promptFile?: string;
   readonly ids?: readonly number[];
 }
 
-/** Adds `--prompt` and `--ids`. */
+/** Adds `--prompt`, `--prompt-file` and `--ids`. */
 export function addPromptFlags(command: Command): Command {
   return command
-    .option('--prompt <text>', 'the prompt as text')
+    .option('--prompt <text>', 'the prompt; - or nothing reads it from standard input')
+    .option('--prompt-file <file>', 'file that holds the prompt')
     .option('--ids <ids>', 'the prompt as token ids, such as 5,9,2', parseIds);
 }
 
-/** @throws RequestError unless exactly one of the flags is given. */
-export function promptOf({ prompt, ids }: PromptFlags): Prompt {
-  if (prompt !== undefined && ids !== undefined) {
-    throw new RequestError('Both --prompt and --ids are given; give one of them.');
+/** Stands for standard input. */
+const STANDARD_INPUT = '-';
+
+/**
+ * The prompt that the flags mean. Without any of them it comes from a pipe. One line end at the end of
+ * a file or of standard input is not part of the prompt: editors and `echo` put it there.
+ *
+ * @throws RequestError if several are given, or none; FileError if it cannot be read as UTF-8.
+ */
+export async function promptOf(flags: PromptFlags, { stdin }: CliIo): Promise<Prompt> {
+  const { prompt, promptFile, ids } = flags;
+  const given = Object.entries({ '--prompt': prompt, '--prompt-file': promptFile, '--ids': ids })
+    .filter(([, value]) => value !== undefined)
+    .map(([flag]) => flag);
+  if (given.length > 1) {
+    throw new RequestError(`${given.join(' and ')} are given together; give one of them.`);
   }
-  const given = prompt ?? ids;
-  if (given === undefined) {
-    throw new RequestError('No prompt is given; give --prompt TEXT or --ids 5,9,2.');
+  if (ids !== undefined) return ids;
+  if (promptFile !== undefined) return withoutLineEnd(await readTextFile(promptFile));
+  if (prompt !== undefined && prompt !== STANDARD_INPUT) return prompt;
+  const text = prompt === undefined && stdin.isTTY ? '' : withoutLineEnd(await readAll(stdin));
+  if (text === '' && prompt === undefined) {
+    throw new RequestError(
+      'No prompt is given; give --prompt TEXT, --prompt-file FILE, --ids 5,9,2, or a text on standard input.',
+    );
   }
-  return given;
+  return text;
+}
+
+function withoutLineEnd(text: string): string {
+  return text.replace(/\r?\n$/, '');
+}
+
+/** More than any context holds. */
+const MAX_INPUT_BYTES = 2 ** 26;
+
+async function readAll(stdin: CliIo['stdin']): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  for await (const chunk of stdin) {
+    const bytes =
+      typeof chunk === 'string' ? new TextEncoder().encode(chunk) : (chunk as Uint8Array);
+    chunks.push(bytes);
+    length += bytes.length;
+    if (length > MAX_INPUT_BYTES) {
+      throw new RequestError(
+        `Standard input has more than ${MAX_INPUT_BYTES} bytes, and no context is so long. Give a shorter prompt.`,
+      );
+    }
+  }
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(chunks));
+  } catch (cause) {
+    throw new FileError(
+      'standard input',
+      'Standard input is not UTF-8 text. Give the prompt in UTF-8.',
+      { cause },
+    );
+  }
 }

@@ -45,12 +45,21 @@ With --json an error is also printed on stdout, as {"error": {"code": ..., "mess
 
 /** Runs one command line, without the name of the program; never throws. */
 export async function run(argv: readonly string[], io: CliIo): Promise<number> {
+  const program = buildProgram(io);
   try {
-    await buildProgram(io).parseAsync(argv, { from: 'user' });
+    await program.parseAsync(argv, { from: 'user' });
     return 0;
   } catch (error) {
-    return report(error, argv.includes('--json'), io);
+    return report(withCommands(error, program), argv.includes('--json'), io);
   }
+}
+
+/** An unknown command that resembles none is told with the names of all. */
+function withCommands(error: unknown, program: Command): unknown {
+  const { code, message } = error instanceof CommanderError ? error : {};
+  if (code !== 'commander.unknownCommand' || message?.includes('Did you mean')) return error;
+  const names = program.commands.map((command) => command.name()).join(', ');
+  return new CommanderError(2, code, `${message}; the commands are ${names}`);
 }
 
 function buildProgram(io: CliIo): Command {

@@ -2,9 +2,15 @@
  * Colours of the terminal: one for each depth, from cool to warm, and dim and bold.
  *
  * Colour never carries meaning alone: where a depth matters its number is printed too. Off without
- * a terminal and under NO_COLOR (no-color.org); FORCE_COLOR turns it on for screenshots.
+ * a terminal, under NO_COLOR (no-color.org) and where TERM is dumb; FORCE_COLOR turns it on for
+ * screenshots.
  */
-import type { CliIo } from './io.js';
+import type { CliIo, CliOutput } from './io.js';
+
+/** Whether a stream shows colours and lines that are written over. */
+export function isRich({ isTTY }: Pick<CliOutput, 'isTTY'>, env: CliIo['env']): boolean {
+  return isTTY === true && !env['NO_COLOR'] && env['TERM'] !== 'dumb';
+}
 
 /** Codes of the 256-colour palette for depths 1 to 8, legible on dark and on light ground. */
 const DEPTH_COLOURS = [33, 37, 71, 136, 166, 160, 162, 99] as const;
@@ -19,7 +25,8 @@ export interface Style {
 
 /** The style for what is printed on stdout. */
 export function styleOf({ stdout, env }: CliIo): Style {
-  const isColoured = env['FORCE_COLOR'] ? true : stdout.isTTY === true && !env['NO_COLOR'];
+  const isForced = !/^(?:0|false)?$/.test(env['FORCE_COLOR'] ?? '');
+  const isColoured = isForced || isRich(stdout, env);
   const paint = (text: string, code: string) =>
     isColoured && text !== '' ? `\u001b[${code}m${text}\u001b[0m` : text;
   return {

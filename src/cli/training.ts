@@ -14,6 +14,7 @@ import type { MetricRecord, TrainConfig, TrainResult } from '../train/index.js';
 import { METRICS_FILE, parseMetrics, readSnapshot, train } from '../train/index.js';
 import type { CliIo } from './io.js';
 import { interruptible } from './io.js';
+import { isRich } from './style.js';
 
 /** All that decides a run, and the files that go beside the trained weights. */
 export interface TrainingRun {
@@ -93,8 +94,8 @@ interface Progress {
 }
 
 /** A bar at a terminal, one line for each record elsewhere; both on stderr. */
-function openProgress({ stderr }: CliIo): Progress {
-  if (!stderr.isTTY) {
+function openProgress({ stderr, env }: CliIo): Progress {
+  if (!isRich(stderr, env)) {
     const show = (record: MetricRecord, total: number) =>
       void stderr.write(`train step ${record.trainStep} of ${total}: ${describe(record)}\n`);
     return { show, stop: () => {} };

@@ -33,6 +33,7 @@ export interface CliOptions {
   /** Standard input. */
   readonly input?: string;
   readonly env?: CliIo['env'];
+  /** Whether all three streams are a terminal. */
   readonly isTerminal?: boolean;
   /** Presses Ctrl-C: at once, or when something is written to stderr. */
   readonly interrupts?: 'at once' | 'at progress';
@@ -45,9 +46,9 @@ export async function cli(argv: readonly string[], options: CliOptions = {}): Pr
   const stdout = collector();
   const stderr = collector(() => interrupts === 'at progress' && interrupt());
   const exitCode = await run(argv, {
-    stdin: Readable.from([input]),
+    stdin: Object.assign(Readable.from([input]), { isTTY: isTerminal }),
     stdout: Object.assign(stdout.stream, { isTTY: isTerminal, columns: 100 }),
-    stderr: stderr.stream,
+    stderr: Object.assign(stderr.stream, { isTTY: isTerminal, columns: 100 }),
     env,
     now: () => 0,
     memoryBytes: () => 1,

@@ -20,7 +20,7 @@ import { LINE_FORMS, readDocuments } from '../documents.js';
 import type { CliIo } from '../io.js';
 import { InterruptedError, interruptible } from '../io.js';
 import { noteIgnoredKeys } from '../model-flags.js';
-import { parseWhole } from '../parse-flags.js';
+import { parseCount } from '../parse-flags.js';
 import { resolveShown } from '../resolve.js';
 
 interface Flags {
@@ -57,8 +57,8 @@ export function registerCalibrate(program: Command, io: CliIo): void {
     .option('--jsonl <file>', 'JSONL of documents')
     .option('--ids <file>', 'token ids between commas or spaces, a document a line')
     .requiredOption('--out <file>', 'safetensors file to write')
-    .option('--max-tokens <n>', 'tokens to read at most', parseWhole, DEFAULT_MAX_TOKENS)
-    .option('--threads <n>', 'threads inside one operator (default: all cores)', parseWhole)
+    .option('--max-tokens <n>', 'tokens to read at most', parseCount, DEFAULT_MAX_TOKENS)
+    .option('--threads <n>', 'threads inside one operator (default: all cores)', parseCount)
     .option('--json', 'print one JSON object at the end')
     .addHelpText('after', EXAMPLES)
     .action((model: string, flags: Flags) => calibrateModel(model, flags, io));

@@ -16,7 +16,7 @@ import type { CliIo } from '../io.js';
 import type { ModelFlags } from '../model-flags.js';
 import { addEngineFlags, withModel } from '../model-flags.js';
 import { finishOf, streamAnswer } from '../stream-answer.js';
-import { depthLegend, styleOf } from '../style.js';
+import { depthLegend, isRich, styleOf } from '../style.js';
 import { closingLine } from '../summary.js';
 
 type Flags = ModelFlags &
@@ -213,7 +213,11 @@ function openLines(io: CliIo): Lines {
   const isTerminal = io.stdin.isTTY === true && io.stdout.isTTY === true;
   const reader = createInterface({
     input: io.stdin,
-    ...(isTerminal && { output: io.stdout, terminal: true, prompt: '> ' }),
+    ...(isTerminal && {
+      output: io.stdout,
+      terminal: isRich(io.stdout, io.env),
+      prompt: '> ',
+    }),
   });
   let onInterrupt: (() => void) | undefined;
   const interrupt = () => (onInterrupt ? onInterrupt() : reader.close());

@@ -12,7 +12,7 @@ import { openByteProgress } from '../byte-progress.js';
 import { errorsByPart, errorTable } from '../conversion-errors.js';
 import type { CliIo } from '../io.js';
 import { InterruptedError, interruptible } from '../io.js';
-import { parseWhole } from '../parse-flags.js';
+import { parseCount } from '../parse-flags.js';
 import { resolveShown } from '../resolve.js';
 import { styleOf } from '../style.js';
 import { short } from '../table.js';
@@ -74,7 +74,7 @@ export function registerConvert(program: Command, io: CliIo): void {
       choice('--embedding <type>', 'format of the embedding (default: f16)', ['f16', 'f32']),
     )
     .option('--revision <name>', 'branch, tag or commit on the hub (default: main)')
-    .option('--workers <n>', 'threads (default: all cores)', parseWhole)
+    .option('--workers <n>', 'threads (default: all cores)', parseCount)
     .option('--json', 'print the whole report as one JSON object')
     .addHelpText('after', EXAMPLES)
     .action((model: string, flags: Flags) => convert(model, flags, io));

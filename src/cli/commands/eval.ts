@@ -19,7 +19,7 @@ import { LINE_FORMS, readDocuments } from '../documents.js';
 import type { CliIo } from '../io.js';
 import type { ModelFlags } from '../model-flags.js';
 import { addModelFlags, noteIgnoredKeys, prepareModelOf } from '../model-flags.js';
-import { parseNumber, parseWhole } from '../parse-flags.js';
+import { parseCount, parseNumber } from '../parse-flags.js';
 import { table } from '../table.js';
 
 type Flags = ModelFlags & {
@@ -51,8 +51,8 @@ export function registerEval(program: Command, io: CliIo): void {
       '--data <file>',
       "JSONL of labelled documents; the bundled model's problems if left out",
     )
-    .option('--problems <n>', 'held-out problems of each difficulty', parseWhole, DEFAULT_PROBLEMS)
-    .option('--num-loops <n>', "loops to run (default: the model's)", parseWhole)
+    .option('--problems <n>', 'held-out problems of each difficulty', parseCount, DEFAULT_PROBLEMS)
+    .option('--num-loops <n>', "loops to run (default: the model's)", parseCount)
     .option('--threshold <q>', "q of Q-exit (default: the model's)", parseNumber)
     .option('--json', 'print one JSON object instead of the tables')
     .action((flags: Flags) => evaluate(flags, io));

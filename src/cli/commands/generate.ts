@@ -23,6 +23,8 @@ Examples:
   looplm generate --prompt 'cup 3; swap 2 3; swap 1 5;'
   looplm generate --prompt 'take 4; plus 7; times 3;' --exit-policy cdf:0.5 --prefill deferred
   looplm generate --model ./my-model --ids 5,9,2 --max-new-tokens 32 --json
+  looplm generate --prompt-file problem.txt
+  echo 'cup 3; swap 2 3;' | looplm generate
 `;
 
 export function registerGenerate(program: Command, io: CliIo): void {
@@ -34,7 +36,7 @@ export function registerGenerate(program: Command, io: CliIo): void {
   addGenerationFlags(command)
     .option('--json', 'print one JSON object with the rollout record instead of the text')
     .action(async (flags: Flags) => {
-      const prompt = promptOf(flags);
+      const prompt = await promptOf(flags, io);
       await withModel(flags, io, (model) => generate(model, prompt, flags, io));
     });
 }

@@ -19,7 +19,7 @@ import { errorTable } from '../conversion-errors.js';
 import type { CliIo } from '../io.js';
 import type { ModelFlags } from '../model-flags.js';
 import { modelPath } from '../model-flags.js';
-import { parseWhole } from '../parse-flags.js';
+import { parseCount } from '../parse-flags.js';
 import { resolveShown } from '../resolve.js';
 import { styleOf } from '../style.js';
 import { short, table } from '../table.js';
@@ -50,7 +50,7 @@ export function registerInspect(program: Command, io: CliIo): void {
     .option(
       '--context <n>',
       'positions to count costs and plan memory for (default: at most 4096)',
-      parseWhole,
+      parseCount,
     )
     .option('--revision <name>', 'branch, tag or commit on the hub (default: main)')
     .option('--offline', 'use only what is in the cache of the hub')

@@ -9,6 +9,7 @@ import type { PulledModel, PullOptions, PullProgress } from '../../platform/node
 import { NODE_PLATFORM, pullModel } from '../../platform/node/index.js';
 import type { CliIo } from '../io.js';
 import { InterruptedError, interruptible } from '../io.js';
+import { isRich } from '../style.js';
 import { short } from '../table.js';
 
 interface Flags {
@@ -78,7 +79,7 @@ interface Progress {
 }
 
 function openProgress(io: CliIo): Progress {
-  return io.stderr.isTTY ? barProgress(io) : lineProgress(io);
+  return isRich(io.stderr, io.env) ? barProgress(io) : lineProgress(io);
 }
 
 function barProgress({ stderr, now }: CliIo): Progress {

@@ -10,7 +10,7 @@ import { MIN_SYNTHETIC_VOCAB, syntheticTokenizerFiles } from '../../tokenizer/in
 import { openByteProgress } from '../byte-progress.js';
 import type { CliIo } from '../io.js';
 import { InterruptedError, interruptible } from '../io.js';
-import { parseWhole } from '../parse-flags.js';
+import { parseCount, parseWhole } from '../parse-flags.js';
 import { short } from '../table.js';
 
 interface Flags {
@@ -67,7 +67,7 @@ export function registerRandom(program: Command, io: CliIo): void {
       new Option('--dtype <type>', 'storage type').choices(['bf16', 'f16', 'f32']).default('bf16'),
     )
     .option('--seed <n>', 'equal seeds give equal files', parseWhole, 0)
-    .option('--workers <n>', 'threads (default: all cores)', parseWhole)
+    .option('--workers <n>', 'threads (default: all cores)', parseCount)
     .option('--json', 'print one JSON object at the end')
     .addHelpText('after', EXAMPLES)
     .action((folder: string, flags: Flags) => random(folder, flags, io));

@@ -9,7 +9,7 @@ import { safetensorsChunks } from '../../runtime/index.js';
 import type { CliIo } from '../io.js';
 import type { ModelFlags } from '../model-flags.js';
 import { addEngineFlags, withModel } from '../model-flags.js';
-import { parseWhole } from '../parse-flags.js';
+import { parseCount } from '../parse-flags.js';
 import type { PromptFlags } from '../prompt-flags.js';
 import { addPromptFlags, promptOf } from '../prompt-flags.js';
 import { table } from '../table.js';
@@ -33,10 +33,10 @@ export function registerTrace(program: Command, io: CliIo): void {
     .addHelpText('after', EXAMPLES);
   addPromptFlags(addEngineFlags(command))
     .requiredOption('--out <file>', 'safetensors file to write')
-    .option('--num-loops <n>', "loops to run (default: the model's)", parseWhole)
+    .option('--num-loops <n>', "loops to run (default: the model's)", parseCount)
     .option('--json', 'print one JSON object instead of the table')
     .action(async (flags: Flags) => {
-      const prompt = promptOf(flags);
+      const prompt = await promptOf(flags, io);
       await withModel(flags, io, async (model) => {
         const ids = model.encode(prompt);
         const { numLoops } = flags;

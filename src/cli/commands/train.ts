@@ -11,7 +11,7 @@ import { RequestError } from '../../errors.js';
 import { LINE_FORMS } from '../documents.js';
 import type { CliIo } from '../io.js';
 import { InterruptedError } from '../io.js';
-import { parseWhole } from '../parse-flags.js';
+import { parseCount } from '../parse-flags.js';
 import { TRAIN_FILE_EXAMPLE, readTrainFile } from '../train-file.js';
 import type { TrainingOutcome, TrainingRun } from '../training.js';
 import { runTraining } from '../training.js';
@@ -57,14 +57,14 @@ export function registerTrain(program: Command, io: CliIo): void {
     .option(
       '--train-steps <n>',
       `length of the recipe (default: ${BUNDLED_TRAIN_STEPS})`,
-      parseWhole,
+      parseCount,
     )
     .option('--config <file>', 'JSON file that describes a run, instead of a recipe')
     .requiredOption('--out <folder>', 'folder of the run')
     .option(
       '--threads <n>',
       `threads inside one operator (default: ${RECIPE_THREADS} for the recipe, else all cores)`,
-      parseWhole,
+      parseCount,
     )
     .addOption(
       new Option('--device <kind>', 'what computes').choices(['cpu', 'webgpu']).default('cpu'),

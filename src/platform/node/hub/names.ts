@@ -4,6 +4,9 @@
  */
 import { ConfigError } from '../../../errors.js';
 
+/** A name that is one, for messages. */
+export const EXAMPLE_ID = 'ByteDance/Ouro-1.4B';
+
 /** Whether a text has the form `ORG/NAME` of a model of the hub. */
 export function isModelId(text: string): boolean {
   return /^\b[\w.-]{1,96}\b\/\b[\w.-]{1,96}\b$/.test(text) && !/--|\.\.|\.git$/.test(text);
@@ -14,7 +17,7 @@ export function checkModelId(id: string): void {
   if (isModelId(id)) return;
   throw new ConfigError(
     'model',
-    `The model is given as ${JSON.stringify(id)}; the hub names models ORG/NAME, such as ByteDance/Ouro-1.4B.`,
+    `The model is given as ${JSON.stringify(id)}; the hub names models ORG/NAME, such as ${EXAMPLE_ID}.`,
   );
 }
 

@@ -1,7 +1,7 @@
 import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { ConfigError, DownloadError, FileError, LoopLMError } from '../../../errors.js';
+import { DownloadError, FileError, LoopLMError } from '../../../errors.js';
 import { setUpHub } from '../../../../test/hub/hub-client.js';
 import { COMMIT, dropAfter, MODEL, refuse } from '../../../../test/hub/hub-server.js';
 import { CachedRepo } from './cache.js';
@@ -49,13 +49,34 @@ describe('a local path', () => {
   );
 
   it.each(['tiny', 'my model', 'org/tiny.git', 'org/ti--ny'])(
-    '%j is told as a name that is malformed',
+    '%j is told as no folder, and with the form of a name on the hub',
     async (name) => {
       const error = await errorOf(resolve(name));
-      expect(error).toBeInstanceOf(ConfigError);
-      expect(error.message).toMatch(/ORG\/NAME/);
+      expect(error).toBeInstanceOf(FileError);
+      expect(error.message).toMatch(/does not exist.*ORG\/NAME/);
+      expect(test.hub.seen).toEqual([]);
     },
   );
+
+  it('in a folder that exists is found in the cache all the same', async () => {
+    const pulled = await pull();
+    const before = process.cwd();
+    process.chdir(test.folder);
+    fs.mkdirSync('org');
+    try {
+      expect(await resolve(MODEL)).toEqual({ path: pulled.path, revision: COMMIT });
+    } finally {
+      process.chdir(before);
+    }
+  });
+
+  it('in a folder that exists is told as a path, and the hub is not asked', async () => {
+    expect(fs.existsSync('models')).toBe(true);
+    const error = await errorOf(resolve('models/nope'));
+    expect(error).toBeInstanceOf(FileError);
+    expect(error.message).toMatch(/"models\/nope" does not exist.*"models" is a folder here/);
+    expect(test.hub.seen).toEqual([]);
+  });
 });
 
 describe('a model of the hub', () => {
@@ -136,6 +157,7 @@ describe('offline', () => {
     const error = await errorOf(resolve(MODEL, { offline: true }));
     expect(error).toBeInstanceOf(DownloadError);
     expect(error.message).toMatch(/not wholly, in the cache .*HF_HUB_OFFLINE unset/);
+    expect(error.message).toMatch(/no folder "org\/tiny" here/);
     expect(test.hub.seen).toEqual([]);
   });
 

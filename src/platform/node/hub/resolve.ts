@@ -2,9 +2,10 @@
  * From what a user calls a model to the folder that holds it: a path, or a name on the hub.
  */
 import { stat } from 'node:fs/promises';
-import { FileError } from '../../../errors.js';
-import { checkModelId, isModelId } from './names.js';
-import type { HubPlatform, PullOptions } from './pull.js';
+import { dirname } from 'node:path';
+import { DownloadError, FileError } from '../../../errors.js';
+import { EXAMPLE_ID, isModelId } from './names.js';
+import type { HubPlatform, PulledModel, PullOptions } from './pull.js';
 import { ensureModel, NODE_PLATFORM } from './pull.js';
 
 /** A folder that holds a model. */
@@ -17,31 +18,67 @@ export interface ResolvedModel {
 /**
  * The folder of a model. A local folder is returned as it is; `ORG/NAME` is looked up in the cache
  * of the hub and pulled if it is not there, or offline only looked up. A commit hash whose snapshot
- * is whole needs no network; for a branch the hub is asked where it stands.
+ * is whole needs no network; for a branch the hub is asked where it stands. `FOLDER/NAME`, where there
+ * is such a folder and no such name in it, is a mistyped path unless the cache has that model: the hub
+ * is not asked for it.
  *
- * @throws FileError if it is the path of a file or of nothing; ConfigError if it is neither a path
- *   nor `ORG/NAME`; else as `pullModel` does.
+ * @throws FileError if it is the path of a file or of nothing; else as `pullModel` does.
  */
 export async function resolveModel(
   idOrPath: string,
   options: PullOptions = {},
   platform: HubPlatform = NODE_PLATFORM,
 ): Promise<ResolvedModel> {
-  const info = await stat(idOrPath).catch(() => undefined);
+  const info = await infoOf(idOrPath);
   if (info?.isDirectory()) return { path: idOrPath };
   if (info !== undefined) {
     throw new FileError(idOrPath, `${idOrPath} is not a folder. Give the folder of the model.`);
   }
-  if (!isModelId(idOrPath)) failName(idOrPath);
-  const { path, revision } = await ensureModel(idOrPath, options, platform);
+  if (!isModelId(idOrPath)) {
+    fail(
+      idOrPath,
+      `Check the path, or name a model of the hub as ORG/NAME, such as ${EXAMPLE_ID}.`,
+    );
+  }
+  const { path, revision } = await findOnHub(idOrPath, options, platform);
   return { path, revision };
 }
 
-function failName(text: string): never {
-  const looksLikePath = /^[./~]|\\|\/.*\/|\/$|^$/.test(text);
-  if (!looksLikePath) checkModelId(text);
-  throw new FileError(
-    text,
-    `The folder ${JSON.stringify(text)} does not exist. Check the path, or name a model of the hub as ORG/NAME.`,
-  );
+async function findOnHub(
+  id: string,
+  options: PullOptions,
+  platform: HubPlatform,
+): Promise<PulledModel> {
+  const parent = dirname(id);
+  const isLikelyPath = (await infoOf(parent))?.isDirectory() === true;
+  if (isLikelyPath && !(await isCached(id, options, platform))) {
+    fail(
+      id,
+      `${quoted(parent)} is a folder here, so the hub was not asked. Check the path; a model of the hub is had with looplm pull ${id}.`,
+    );
+  }
+  try {
+    return await ensureModel(id, options, platform);
+  } catch (cause) {
+    if (!(cause instanceof DownloadError)) throw cause;
+    const message = `${cause.message} There is no folder ${quoted(id)} here, either.`;
+    throw new DownloadError(message, { cause });
+  }
+}
+
+async function isCached(id: string, options: PullOptions, platform: HubPlatform): Promise<boolean> {
+  try {
+    await ensureModel(id, { ...options, offline: true }, platform);
+    return true;
+  } catch (error) {
+    if (error instanceof DownloadError) return false;
+    throw error;
+  }
+}
+
+const infoOf = (path: string) => stat(path).catch(() => undefined);
+const quoted = (text: string) => JSON.stringify(text);
+
+function fail(path: string, remedy: string): never {
+  throw new FileError(path, `The folder ${quoted(path)} does not exist. ${remedy}`);
 }
