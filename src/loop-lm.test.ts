@@ -19,6 +19,7 @@ import { CHATML_TEMPLATES, ChatTemplate, Tokenizer } from './tokenizer/index.js'
 const tokenizer = Tokenizer.fromJson(bundledTokenizerJson());
 const EOS = 0;
 const config: LoopLMConfig = {
+  architecture: 'ouro',
   hiddenSize: 16,
   intermediateSize: 24,
   numHiddenLayers: 1,
@@ -131,8 +132,8 @@ test('prompts of a batch end as they end alone, stop strings included', async ()
     const { tokenIds, text, finishReason, exitDepths, lastPiece } = alone;
     expect(together).toMatchObject({ tokenIds, text, finishReason, exitDepths, lastPiece });
     expect(batched!.tokenIds).toEqual(rollout!.tokenIds);
-    expect(batched!.gateLogits.map(({ length }) => length)).toEqual(
-      rollout!.gateLogits.map(({ length }) => length),
+    expect(batched!.gateLogits!.map(({ length }) => length)).toEqual(
+      rollout!.gateLogits!.map(({ length }) => length),
     );
   }
 });
@@ -236,7 +237,7 @@ test('generation_config.json adds stop ids and says how to draw, and a call goes
     'generation_config.json': JSON.stringify(file),
   });
   expect(sampled.stopTokens.map(({ id, sources }) => [id, sources.length])).toEqual([
-    [EOS, 3],
+    [EOS, 4],
     [7, 1],
   ]);
   const drawn = await sampled.complete('cup 3;', { record: true });

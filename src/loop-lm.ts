@@ -20,7 +20,7 @@ import {
   Engine,
   KV_POLICIES,
   PREFILL_MODES,
-  cdfThreshold,
+  defaultExitPolicy,
   parseExitPolicy,
   parseSamplingOptions,
   parseStopOptions,
@@ -34,7 +34,7 @@ import type { PretrainedOptions } from './platform/node/pretrained-options.js';
 import type { TextEvent, TextFinishEvent } from './sequence-text.js';
 import { SequenceText } from './sequence-text.js';
 import type { TextFiles } from './text-files.js';
-import { loadTextFiles, stopTokensOf } from './text-files.js';
+import { loadTextFiles, stopTokenNotesOf, stopTokensOf } from './text-files.js';
 import type {
   ChatMessage,
   ChatTemplate,
@@ -62,7 +62,10 @@ export type Prompt = string | readonly number[];
 export interface GenerateOptions {
   /** Tokens to generate at most, from 1. Default 128; the context ends a sequence in any case. */
   readonly maxNewTokens?: number | undefined;
-  /** When a token stops looping: a policy or its spec. Default `cdf:Q`, Q from the model's config. */
+  /**
+   * When a token stops looping: a policy or its spec. Default `cdf:Q`, Q from the model's config, or
+   * `fixed:N` if the config names a depth; `full` for a model without an exit gate.
+   */
   readonly exitPolicy?: ExitPolicy | string | undefined;
   /** Bounds on the exit depth, whatever the policy says; counted from 1. */
   readonly minDepth?: number | undefined;
@@ -151,18 +154,21 @@ export class LoopLM {
   readonly thinksByDefault: boolean;
   /** Keys of config.json that looplm does not know and did not use. */
   readonly ignoredKeys: readonly string[];
+  /** What one should know of the model's files though nothing is wrong with them, in sentences. */
+  readonly notes: readonly string[];
   readonly #engine: Engine;
   readonly #ownedDevice: Device | undefined;
 
   private constructor(
     texts: TextFiles,
-    model: Pick<LoopLM, 'config' | 'ignoredKeys'>,
+    model: Pick<LoopLM, 'config' | 'ignoredKeys' | 'notes'>,
     name: string,
     engine: Engine,
     ownedDevice: Device | undefined,
   ) {
     this.config = model.config;
     this.ignoredKeys = model.ignoredKeys;
+    this.notes = [...model.notes, ...stopTokenNotesOf(texts, model.config)];
     this.tokenizer = texts.tokenizer;
     this.chatTemplate = texts.chatTemplate;
     this.tokenizerConfig = texts.tokenizerConfig;
@@ -363,8 +369,8 @@ export class LoopLM {
     return this.tokenizer !== undefined && opensThinking(this.tokenizer.decode(known));
   }
 
-  #exitPolicy({ exitPolicy, minDepth, maxDepth }: GenerateOptions): ExitPolicy {
-    const policy = exitPolicy ?? cdfThreshold(this.config.exitThreshold);
+  #exitPolicy({ exitPolicy, minDepth, maxDepth, numLoops }: GenerateOptions): ExitPolicy {
+    const policy = exitPolicy ?? defaultExitPolicy(this.config, numLoops);
     return withDepthBounds(typeof policy === 'string' ? parseExitPolicy(policy) : policy, {
       ...(minDepth !== undefined && { minDepth }),
       ...(maxDepth !== undefined && { maxDepth }),

@@ -210,7 +210,7 @@ export class SequenceText {
       exitDepths: rollout.exitDepths.slice(0, length),
       logprobs: rollout.logprobs.slice(0, length),
       loopLogprobs: rollout.loopLogprobs.slice(0, length),
-      gateLogits: rollout.gateLogits.slice(0, length),
+      ...(rollout.gateLogits && { gateLogits: rollout.gateLogits.slice(0, length) }),
       meanDepth: meanOf(this.#exitDepths),
       finishReason,
     };

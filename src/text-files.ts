@@ -4,12 +4,18 @@
  */
 import { CheckpointError } from './errors.js';
 import type { Folder, LoopLMConfig } from './model/index.js';
-import type { GenerationConfig, StopToken, TokenizerConfig } from './tokenizer/index.js';
+import type {
+  GenerationConfig,
+  StopToken,
+  StopTokenFiles,
+  TokenizerConfig,
+} from './tokenizer/index.js';
 import {
   ChatTemplate,
   Tokenizer,
   parseGenerationConfig,
   parseTokenizerConfig,
+  stopTokenNotes,
   stopTokens,
 } from './tokenizer/index.js';
 
@@ -51,18 +57,26 @@ export async function loadTextFiles(folder: Folder): Promise<TextFiles> {
 }
 
 /** Tokens that end a text of a model with these files. */
-export function stopTokensOf(
-  files: TextFiles,
-  config: Pick<LoopLMConfig, 'vocabSize' | 'eosTokenIds'>,
-): StopToken[] {
-  return stopTokens({
+export function stopTokensOf(files: TextFiles, config: StopTokenConfig): StopToken[] {
+  return stopTokens(stopTokenFiles(files, config));
+}
+
+/** What one should know of the files that name such tokens, in sentences. */
+export function stopTokenNotesOf(files: TextFiles, config: StopTokenConfig): string[] {
+  return stopTokenNotes(stopTokenFiles(files, config));
+}
+
+type StopTokenConfig = Pick<LoopLMConfig, 'vocabSize' | 'eosTokenIds'>;
+
+function stopTokenFiles(files: TextFiles, config: StopTokenConfig): StopTokenFiles {
+  return {
     vocabSize: config.vocabSize,
     configIds: config.eosTokenIds,
     generationIds: files.generationConfig.eosTokenIds,
     eosToken: files.tokenizerConfig.eosToken,
     chatTemplate: files.chatTemplate,
     tokenizer: files.tokenizer,
-  });
+  };
 }
 
 async function readText(folder: Folder, name: string): Promise<string | undefined> {

@@ -11,6 +11,7 @@ type Sizes = Pick<
 
 export function benchmarkConfig(sizes: Sizes): LoopLMConfig {
   return {
+    architecture: 'ouro',
     ...sizes,
     numKeyValueHeads: sizes.numAttentionHeads,
     headDim: sizes.hiddenSize / sizes.numAttentionHeads,

@@ -20,6 +20,7 @@ const NUM_LOOPS = 4;
 
 export function bundledModelConfig(vocabSize: number, variant: Variant): LoopLMConfig {
   return {
+    architecture: 'ouro',
     hiddenSize: 128,
     intermediateSize: 384,
     numHiddenLayers: variant === 'iso-flop' ? NUM_LAYERS * NUM_LOOPS : NUM_LAYERS,

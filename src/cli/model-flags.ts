@@ -4,7 +4,7 @@
  */
 import { type Command, Option } from 'commander';
 import type { LoopLM } from '../loop-lm.js';
-import type { MemoryPlan } from '../model/index.js';
+import type { MemoryPlan, ParsedModelConfig } from '../model/index.js';
 import { describePlan, showBytes } from '../model/index.js';
 import type { HubPlatform, LoadProgress, PretrainedOptions } from '../platform/node/index.js';
 import {
@@ -86,7 +86,7 @@ export async function withModel<T>(
 ): Promise<T> {
   const model = await interruptible(io, (signal) => loadModelOf(flags, io, signal));
   try {
-    noteIgnoredKeys(model.ignoredKeys, io);
+    noteModelFiles(model, io);
     return await task(model);
   } finally {
     await model.dispose();
@@ -166,10 +166,13 @@ async function withProgress<T>(
   }
 }
 
-/** Says on stderr which keys of config.json looplm did not use. */
-export function noteIgnoredKeys(ignoredKeys: readonly string[], io: CliIo): void {
-  if (ignoredKeys.length === 0) return;
-  io.stderr.write(
-    `note: config.json has keys that looplm does not use: ${ignoredKeys.join(', ')}\n`,
-  );
+/** Says on stderr what one should know of a model's files, and which keys looplm did not use. */
+export function noteModelFiles(
+  { ignoredKeys, notes }: Pick<ParsedModelConfig, 'ignoredKeys' | 'notes'>,
+  io: CliIo,
+): void {
+  const unused = `config.json has keys that looplm does not use: ${ignoredKeys.join(', ')}`;
+  for (const note of [...notes, ...(ignoredKeys.length > 0 ? [unused] : [])]) {
+    io.stderr.write(`note: ${note}\n`);
+  }
 }

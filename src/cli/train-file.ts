@@ -173,7 +173,7 @@ async function startOf(
   at: (name: string) => string,
 ): Promise<Start> {
   if (file.from !== undefined) return loadCheckpoint(nodeFolder(at(file.from)));
-  const { config, ignoredKeys } = parseModelConfig(file.model);
+  const { config, ignoredKeys } = parseModelConfig(file.model, `${path}, model`);
   if (ignoredKeys.length > 0) {
     throw new ConfigError(
       `model.${ignoredKeys[0]}`,

@@ -16,6 +16,7 @@ import {
   CONVERTED_WEIGHTS,
   convertedParameters,
   elementCount,
+  hasExitGate,
   openCheckpoint,
   openConverted,
   parameterSpecs,
@@ -40,6 +41,7 @@ export interface TensorSummary {
 export interface WeightSummary {
   readonly config: LoopLMConfig;
   readonly ignoredKeys: readonly string[];
+  readonly notes: readonly string[];
   /** Storage type of a checkpoint, formats of a converted model. */
   readonly stored:
     | { readonly dtype: WeightDtype | 'mixed' }
@@ -52,7 +54,7 @@ export interface WeightSummary {
   readonly sizeBytes: number;
   readonly tensors: readonly TensorSummary[];
   /** What of the values was looked at. */
-  readonly checked: 'all values' | 'norms and exit gate';
+  readonly checked: 'all values' | 'norms and exit gate' | 'norms';
 }
 
 /** Progress of smaller checkpoints is not worth showing. */
@@ -71,7 +73,7 @@ export async function summarizeWeights(folder: Folder, io: CliIo): Promise<Weigh
 }
 
 async function summarizeCheckpoint(
-  { config, ignoredKeys, dtype, locations, readTensor }: OpenCheckpoint,
+  { config, ignoredKeys, notes, dtype, locations, readTensor }: OpenCheckpoint,
   io: CliIo,
 ): Promise<WeightSummary> {
   const specs = parameterSpecs(config).map(({ hfName: name, shape }) => {
@@ -88,12 +90,13 @@ async function summarizeCheckpoint(
     progress?.show((done += bytes), sizeBytes);
   }
   progress?.stop();
-  return { config, ignoredKeys, stored: { dtype }, sizeBytes, tensors, checked: 'all values' };
+  const stored = { dtype };
+  return { config, ignoredKeys, notes, stored, sizeBytes, tensors, checked: 'all values' };
 }
 
 async function summarizeConverted(
   folder: Folder,
-  { config, ignoredKeys, format, tensors: stored }: ConvertedModel,
+  { config, ignoredKeys, notes, format, tensors: stored }: ConvertedModel,
 ): Promise<WeightSummary> {
   const vectors = convertedParameters(config)
     .filter(({ kind }) => ['norm', 'gateWeight', 'gateBias'].includes(kind))
@@ -115,6 +118,7 @@ async function summarizeConverted(
     return {
       config,
       ignoredKeys,
+      notes,
       stored: { format, errors: report ? errorsByPart(report.tensors) : null },
       sizeBytes: [...stored.values()].reduce((sum, { range }) => sum + range.byteLength, 0),
       tensors: [...stored].map(([name, { dtype, shape }]) => ({
@@ -123,7 +127,7 @@ async function summarizeConverted(
         shape,
         ...spreads.get(name),
       })),
-      checked: 'norms and exit gate',
+      checked: hasExitGate(config) ? 'norms and exit gate' : 'norms',
     };
   } finally {
     await source.close();

@@ -1,11 +1,11 @@
 /**
- * The two ends of a model, whatever lies between: token ids to the input of the first loop, hidden
- * states to logits.
+ * The ends of a model and of its loops, whatever lies between: token ids to the input of the first
+ * loop, what a loop leaves, hidden states to logits.
  */
 import type { Graph, Tensor } from '../graph/index.js';
 import { buildGraph, input, logSoftmax, reshape, slice, sub } from '../graph/index.js';
-import type { GraphWeights, LoopLMConfig } from '../model/index.js';
-import { embed, headParam, readout } from '../model/index.js';
+import type { GraphWeights, LoopLMConfig, LoopParams } from '../model/index.js';
+import { embed, gateLogit, headParam, hiddenOf, readout } from '../model/index.js';
 import type {
   Command,
   CommandResult,
@@ -28,6 +28,30 @@ function readoutGraph(config: LoopLMConfig, weights: GraphWeights): Graph {
   const first = (rows: Tensor) => slice(rows, 1, 0, 1);
   const logSumExp = sub(first(logits), first(logSoftmax(logits)));
   return buildGraph({ logits, logSumExp: reshape(logSumExp, ['N']) });
+}
+
+/**
+ * What a loop leaves, from the state `[N, D]` that the next one takes: `h [N, D]`, where it is not the
+ * same the `state`, and where the model has an exit gate `gateLogit [N]`.
+ */
+export function loopEnd(
+  state: Tensor,
+  params: LoopParams,
+  config: LoopLMConfig,
+): Readonly<Record<string, Tensor>> {
+  const h = hiddenOf(state, params, config);
+  return {
+    h,
+    ...(state !== h && { state }),
+    ...(params.exitGate && { gateLogit: gateLogit(h, params.exitGate) }),
+  };
+}
+
+const LOOP_END = ['h', 'state', 'gateLogit'];
+
+/** What is fetched of a program that ends a loop. */
+export function fetchedOf({ outputNames }: Program): readonly string[] {
+  return outputNames.filter((name) => LOOP_END.includes(name));
 }
 
 export class ModelEnds {
@@ -76,7 +100,7 @@ export class ModelEnds {
    */
   inputCommand(entries: readonly BatchEntry[]): Command {
     if (entries[0]!.token.depth > 0) {
-      const x = this.#stack(entries.map(({ token }) => token.hidden!));
+      const x = this.#stack(entries.map(({ token }) => token.state!));
       return { kind: 'keep', values: { x } };
     }
     const data = new Int32Array(this.paddedRows(entries.length));
@@ -85,15 +109,21 @@ export class ModelEnds {
     return { kind: 'run', program: this.#embedding, feeds: { ids }, keep: { x: 'x' } };
   }
 
-  /** Takes over the fetched `h` and `gateLogit` of a loop; returns the gate logits. */
+  /** Takes over what a loop left (`loopEnd`); returns the gate logits. */
   advance(entries: readonly BatchEntry[], result: CommandResult): readonly number[] {
     const { hiddenSize } = this.#config;
-    const h = result['h']!.data as Float32Array;
+    const rowOf = (name: string, row: number) =>
+      (result[name]?.data as Float32Array | undefined)?.slice(
+        row * hiddenSize,
+        (row + 1) * hiddenSize,
+      );
     entries.forEach(({ token }, row) => {
-      token.hidden = h.slice(row * hiddenSize, (row + 1) * hiddenSize);
+      token.hidden = rowOf('h', row);
+      token.state = rowOf('state', row) ?? token.hidden;
       token.depth++;
     });
-    return Array.from(result['gateLogit']!.data.subarray(0, entries.length), Number);
+    const gateLogits = result['gateLogit']?.data.subarray(0, entries.length);
+    return gateLogits ? Array.from(gateLogits, Number) : entries.map(() => SHUT_GATE);
   }
 
   /** What each hidden state `[D]` says of the next token. */
@@ -126,6 +156,9 @@ export class ModelEnds {
     return { dtype: 'f32', dims, data };
   }
 }
+
+/** Gate logit of a model without an exit gate: lambda is 0. */
+const SHUT_GATE = -Infinity;
 
 /** Compiles a graph of these weights. */
 export function compileWith(

@@ -247,12 +247,24 @@ describe('combinations', () => {
   });
 
   test('a combination needs what any of its parts needs', () => {
-    expect(anyOf(cdfThreshold(0.5), fullDepth()).needs).toEqual({ logits: false, hidden: false });
+    const nothing = { gate: false, logits: false, hidden: false };
+    expect(anyOf(cdfThreshold(0.5), fullDepth()).needs).toEqual({ ...nothing, gate: true });
     expect(allOf(cdfThreshold(0.5), confidence(0.5)).needs).toEqual({
+      ...nothing,
+      gate: true,
       logits: true,
-      hidden: false,
     });
-    expect(anyOf(stateDelta(0.5), logitKl(0.5)).needs).toEqual({ logits: true, hidden: true });
+    expect(anyOf(stateDelta(0.5), logitKl(0.5)).needs).toEqual({
+      ...nothing,
+      logits: true,
+      hidden: true,
+    });
+  });
+
+  test('a threshold of 1 is full depth by definition and reads no gate', () => {
+    expect(cdfThreshold(1).needs.gate).toBe(false);
+    expect(sampledExit().needs.gate).toBe(true);
+    expect(replay([1]).needs.gate).toBe(false);
   });
 
   test('bounds that do not bind leave the policy as it is', () => {

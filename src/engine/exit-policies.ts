@@ -8,19 +8,31 @@
  * Source: Ouro (arXiv 2510.25741) for the exit CDF rule (Q-exit).
  */
 import { assert, ConfigError } from '../errors.js';
+import type { LoopLMConfig } from '../model/index.js';
+import { hasExitGate } from '../model/index.js';
 import type { ExitDecider, ExitPolicy, LoopObservation } from './exit-policy.js';
 import { argmax, logSumExp } from './logits.js';
 import { drawUniform } from './random.js';
 
-const GATE_ONLY = { logits: false, hidden: false } as const;
-const NEEDS_LOGITS = { logits: true, hidden: false } as const;
-const NEEDS_HIDDEN = { logits: false, hidden: true } as const;
+const NEEDS_NOTHING = { gate: false, logits: false, hidden: false } as const;
+const NEEDS_GATE = { ...NEEDS_NOTHING, gate: true } as const;
+const NEEDS_LOGITS = { ...NEEDS_NOTHING, logits: true } as const;
+const NEEDS_HIDDEN = { ...NEEDS_NOTHING, hidden: true } as const;
 
 const never: ExitDecider = () => false;
 
+/** The policy of a model, where nothing else is asked for, in a run of `numLoops` loops. */
+export function defaultExitPolicy(
+  config: LoopLMConfig,
+  numLoops: number = config.numLoops,
+): ExitPolicy {
+  if (config.exitDepth !== undefined) return fixedDepth(Math.min(config.exitDepth, numLoops));
+  return hasExitGate(config) ? cdfThreshold(config.exitThreshold) : fullDepth();
+}
+
 /** Every token runs all loops. */
 export function fullDepth(): ExitPolicy {
-  return { name: 'full', needs: GATE_ONLY, deepestDepth: 1, start: () => never };
+  return { name: 'full', needs: NEEDS_NOTHING, deepestDepth: 1, start: () => never };
 }
 
 /**
@@ -32,7 +44,7 @@ export function fixedDepth(exitDepth: number): ExitPolicy {
   checkDepth(exitDepth, 'The depth of exit policy fixed', 'Use fixed:1 for a single loop.');
   return {
     name: `fixed:${exitDepth}`,
-    needs: GATE_ONLY,
+    needs: NEEDS_NOTHING,
     deepestDepth: exitDepth,
     start: () => (observation) => observation.depth >= exitDepth,
   };
@@ -49,7 +61,7 @@ export function cdfThreshold(exitThreshold: number): ExitPolicy {
   checkProbability(exitThreshold, 'cdf');
   return {
     name: `cdf:${exitThreshold}`,
-    needs: GATE_ONLY,
+    needs: exitThreshold >= 1 ? NEEDS_NOTHING : NEEDS_GATE,
     deepestDepth: 1,
     start: () => (exitThreshold >= 1 ? never : ({ exitCdf }) => exitCdf >= exitThreshold),
   };
@@ -114,7 +126,7 @@ export function confidence(topProb: number): ExitPolicy {
 export function sampledExit(): ExitPolicy {
   return {
     name: 'sampled',
-    needs: GATE_ONLY,
+    needs: NEEDS_GATE,
     deepestDepth: 1,
     start({ seed, tokenIndex }) {
       const u = drawUniform(seed, tokenIndex, 'exit');
@@ -141,7 +153,7 @@ export function replay(exitDepths: readonly number[]): ExitPolicy {
   for (const depth of depths) checkDepth(depth, 'A depth of exit policy replay', remedy);
   return {
     name: `replay:${depths.join(',')}`,
-    needs: GATE_ONLY,
+    needs: NEEDS_NOTHING,
     deepestDepth: depths.reduce((deepest, depth) => Math.max(deepest, depth)),
     start({ tokenIndex }) {
       const exitDepth = depths[tokenIndex];
@@ -242,6 +254,7 @@ function combined(word: 'any' | 'all', policies: readonly ExitPolicy[]): Omit<Ex
   return {
     name: `${word}(${policies.map((policy) => policy.name).join(',')})`,
     needs: {
+      gate: policies.some((policy) => policy.needs.gate),
       logits: policies.some((policy) => policy.needs.logits),
       hidden: policies.some((policy) => policy.needs.hidden),
     },

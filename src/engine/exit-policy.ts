@@ -14,13 +14,13 @@ import { sigmoid } from './exit-distribution.js';
 export interface LoopObservation {
   /** Loops run so far by this token, 1 to `numLoops`. */
   readonly depth: number;
-  /** The exit gate's logit after this loop, before the sigmoid. */
+  /** The exit gate's logit after this loop, before the sigmoid; minus infinity without a gate. */
   readonly gateLogit: number;
   /** Probability, by the gate, of having exited by now: 1 - prod(1 - lambda), in float64. */
   readonly exitCdf: number;
   /** Readout of this loop `[V]`; present if the policy needs logits. */
   readonly logits?: Float32Array;
-  /** Normed hidden state after this loop `[D]`; present if the policy needs it. */
+  /** h after this loop `[D]`, which readout and gate take; present if the policy needs it. */
   readonly hidden?: Float32Array;
 }
 
@@ -41,12 +41,25 @@ export interface ExitContext {
 export interface ExitPolicy {
   /** Canonical spec, such as `cdf:0.5`; `parseExitPolicy(name)` gives the same policy back. */
   readonly name: string;
-  /** What must be computed after every loop besides the gate logit. */
-  readonly needs: { readonly logits: boolean; readonly hidden: boolean };
+  /**
+   * What it reads after every loop. A model without an exit gate cannot be run under a policy that
+   * needs the gate, by itself or through `exitCdf`.
+   */
+  readonly needs: { readonly gate: boolean; readonly logits: boolean; readonly hidden: boolean };
   /** The deepest depth that the policy names, 1 if it names none; a run needs that many loops. */
   readonly deepestDepth: number;
   /** Starts the decider of one token. */
   start(context: ExitContext): ExitDecider;
+}
+
+/** Refuses a policy that reads an exit gate, for a model that has none. @throws ConfigError */
+export function checkGateless(policy: ExitPolicy, architecture: string): void {
+  if (!policy.needs.gate) return;
+  throw new ConfigError(
+    'exitPolicy',
+    `Exit policy ${policy.name} reads the exit gate, and models of the architecture ${architecture} ` +
+      'have none; use full, fixed:N, delta:EPS, kl:EPS, confidence:P or replay:N,N,...',
+  );
 }
 
 /**

@@ -6,6 +6,7 @@
  * not run. Under `per-loop` the tokens that stopped earlier in a sequence come along when a later
  * one goes deeper than they did.
  */
+import { hasExitGate, resolveNumLoops } from '../model/index.js';
 import { ExitTracker } from './exit-policy.js';
 import type { KvPolicyRules } from './kv-policy.js';
 import { KV_POLICY_RULES } from './kv-policy.js';
@@ -16,7 +17,6 @@ import type {
   RunOptions,
   TokenEvent,
 } from './request.js';
-import { resolveNumLoops } from './request.js';
 import type { FinishReason, RolloutRecord } from './rollout.js';
 import { meanDepthOf } from './rollout.js';
 import type { BatchEntry, CachedRun, Readout, Runner } from './runner.js';
@@ -29,7 +29,7 @@ import { finishToken, Sequence } from './sequence.js';
 interface Decision {
   readonly tracker: ExitTracker;
   hasExited: boolean;
-  /** Of every executed loop. */
+  /** Of every executed loop; minus infinity where the model has no exit gate. */
   readonly gateLogits: number[];
   /** Of the loops that were read out, by loop index. */
   readonly readouts: (Readout | undefined)[];
@@ -291,7 +291,7 @@ export class Generation {
       exitDepths,
       logprobs,
       loopLogprobs,
-      gateLogits,
+      ...(hasExitGate(this.#runner.config) && { gateLogits }),
       exitPolicy: request.exitPolicy.name,
       kvPolicy: this.#options.kvPolicy ?? 'per-loop',
       prefill: this.#options.prefill ?? 'full',

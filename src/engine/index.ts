@@ -11,6 +11,7 @@ export {
   anyOf,
   cdfThreshold,
   confidence,
+  defaultExitPolicy,
   fixedDepth,
   fullDepth,
   logitKl,

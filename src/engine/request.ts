@@ -3,8 +3,9 @@
  */
 import { CapacityError, ConfigError, RequestError } from '../errors.js';
 import type { LoopLMConfig } from '../model/index.js';
+import { hasExitGate, resolveNumLoops } from '../model/index.js';
 import type { ExitPolicy } from './exit-policy.js';
-import { checkExitPolicy } from './exit-policy.js';
+import { checkExitPolicy, checkGateless } from './exit-policy.js';
 import type { FinishReason, KvPolicy, PrefillMode, RolloutRecord } from './rollout.js';
 import type { SamplingOptions } from './sampler.js';
 
@@ -68,20 +69,6 @@ export interface FinishEvent {
 
 export type EngineEvent = TokenEvent | FinishEvent;
 
-/** Far beyond any use; keeps a typing mistake from allocating planes without end. */
-const MAX_NUM_LOOPS = 64;
-
-export function resolveNumLoops(config: LoopLMConfig, numLoops: number | undefined): number {
-  const resolved = numLoops ?? config.numLoops;
-  if (!Number.isInteger(resolved) || resolved < 1 || resolved > MAX_NUM_LOOPS) {
-    throw new ConfigError(
-      'numLoops',
-      `numLoops is ${resolved}; it must be a whole number from 1 to ${MAX_NUM_LOOPS}. The model was trained with ${config.numLoops}.`,
-    );
-  }
-  return resolved;
-}
-
 /** @throws LoopLMError if a request or the combination of options cannot be served */
 export function checkRun(
   config: LoopLMConfig,
@@ -122,6 +109,7 @@ function checkRequest(
     );
   }
   checkExitPolicy(exitPolicy, numLoops);
+  if (!hasExitGate(config)) checkGateless(exitPolicy, config.architecture);
 }
 
 function checkIds(config: LoopLMConfig, ids: readonly number[], what: string): void {

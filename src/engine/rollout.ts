@@ -56,8 +56,11 @@ export interface RolloutRecord {
   readonly logprobs: readonly number[];
   /** The same for the same token at every executed loop. */
   readonly loopLogprobs: readonly (readonly number[])[];
-  /** The exit gate's logit, before the sigmoid, after every executed loop. */
-  readonly gateLogits: readonly (readonly number[])[];
+  /**
+   * The exit gate's logit, before the sigmoid, after every executed loop. Absent if the model has no
+   * exit gate.
+   */
+  readonly gateLogits?: readonly (readonly number[])[];
   /** Name of the exit policy, as `parseExitPolicy` reads it. */
   readonly exitPolicy: string;
   readonly kvPolicy: KvPolicy;
@@ -92,7 +95,7 @@ const rolloutSchema = z
       exitDepths: z.array(count, listRule),
       logprobs: z.array(logprob, listRule),
       loopLogprobs: z.array(z.array(logprob, listRule), listRule),
-      gateLogits: z.array(z.array(gateLogit, listRule), listRule),
+      gateLogits: z.array(z.array(gateLogit, listRule), listRule).exactOptional(),
       exitPolicy: z.string('it must be the name of an exit policy, such as cdf:0.5.'),
       kvPolicy: oneOf(KV_POLICIES),
       prefill: oneOf(PREFILL_MODES),
@@ -142,7 +145,7 @@ interface Fault {
 function disagreement(record: RolloutRecord): Fault | undefined {
   const { tokenIds: ids, exitDepths, numLoops } = record;
   for (const field of ['exitDepths', 'logprobs', 'loopLogprobs', 'gateLogits'] as const) {
-    if (record[field].length === ids.length) continue;
+    if ((record[field]?.length ?? ids.length) === ids.length) continue;
     return {
       path: [field],
       message: `it must have one entry for each of the ${ids.length} tokens.`,
@@ -164,7 +167,7 @@ function tokenFault(record: RolloutRecord, n: number, numLoops: number): Fault |
     const message = `it must have one entry for every executed loop, ${exitDepth} to ${numLoops}.`;
     return { path: ['loopLogprobs', n], message };
   }
-  if (record.gateLogits[n]!.length !== numExecuted) {
+  if (record.gateLogits && record.gateLogits[n]!.length !== numExecuted) {
     const message = `it must have ${numExecuted} entries, as loopLogprobs has.`;
     return { path: ['gateLogits', n], message };
   }

@@ -1,7 +1,7 @@
 /**
  * One sequence while it is generated: its tokens and how deep each of them has gone.
  *
- * Tokens that have not run all loops and may still be asked to keep their last hidden state: they
+ * Tokens that have not run all loops and may still be asked to keep their last state: they
  * are the sequence's *frontier*. Under the `per-loop` KV policy a later token that goes deeper takes
  * them along (deferred loops), which makes early exit exact.
  */
@@ -15,7 +15,11 @@ export interface SequenceToken {
   readonly isPrompt: boolean;
   /** Loops run so far. */
   depth: number;
-  /** h after the last loop `[D]`; undefined before the first, and once no further loop can be asked. */
+  /**
+   * What the next loop takes, `[D]`; undefined before the first, and once no further loop can be asked.
+   */
+  state: Float32Array | undefined;
+  /** h of the last loop `[D]`, undefined where `state` is: the same array where the two are one. */
   hidden: Float32Array | undefined;
   /** Whether no further loop can be asked. */
   isDone: boolean;
@@ -32,6 +36,7 @@ export class Sequence {
       position: this.tokens.length,
       isPrompt,
       depth: 0,
+      state: undefined,
       hidden: undefined,
       isDone: false,
     };
@@ -57,5 +62,6 @@ export class Sequence {
 /** Lets go of a token's state: no later loop can ask for it. */
 export function finishToken(token: SequenceToken): void {
   token.isDone = true;
+  token.state = undefined;
   token.hidden = undefined;
 }

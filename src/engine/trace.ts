@@ -1,9 +1,10 @@
 /**
  * A full-depth pass over a prompt that keeps what every loop computed, for looking inside.
  */
+import { hasExitGate, resolveNumLoops } from '../model/index.js';
 import { exitDistribution } from './exit-distribution.js';
 import { fullDepth } from './exit-policies.js';
-import { checkRun, resolveNumLoops } from './request.js';
+import { checkRun } from './request.js';
 import type { Runner } from './runner.js';
 import { parseSamplingOptions } from './sampler.js';
 import { Sequence } from './sequence.js';
@@ -17,11 +18,11 @@ export interface TraceOptions {
 export interface Trace {
   readonly numLoops: number;
   readonly length: number;
-  /** h after every loop, `[R, T, D]`. */
+  /** h after every loop, which readout and gate take, `[R, T, D]`. */
   readonly hidden: Float32Array;
-  /** `[R, T]`, before the sigmoid. */
-  readonly gateLogits: Float32Array;
-  /** Probability of exiting after exactly this loop, `[R, T]`. */
+  /** `[R, T]`, before the sigmoid; absent if the model has no exit gate. */
+  readonly gateLogits?: Float32Array;
+  /** Probability of exiting after exactly this loop, `[R, T]`; without a gate that is the last one. */
   readonly exitPdf: Float32Array;
   /** Probability of having exited by this loop, `[R, T]`. */
   readonly exitCdf: Float32Array;
@@ -45,11 +46,11 @@ export async function traceLoops(
     numLoops,
     length: ids.length,
     hidden: new Float32Array(numLoops * ids.length * config.hiddenSize),
-    gateLogits: new Float32Array(numLoops * ids.length),
     exitPdf: new Float32Array(numLoops * ids.length),
     exitCdf: new Float32Array(numLoops * ids.length),
     logits: new Float32Array(numLoops * ids.length * config.vocabSize),
   };
+  const gateLogits = new Float32Array(numLoops * ids.length);
   const cache = runner.openRun(numLoops);
   try {
     const sequence = new Sequence();
@@ -57,16 +58,15 @@ export async function traceLoops(
     await cache.reserve(sequence);
     const entries = sequence.tokens.map((token) => ({ sequence, token }));
     for (let loopIndex = 0; loopIndex < numLoops; loopIndex++) {
-      const gateLogits = await cache.runLoop({ entries, plane: loopIndex });
-      trace.gateLogits.set(gateLogits, loopIndex * ids.length);
+      gateLogits.set(await cache.runLoop({ entries, plane: loopIndex }), loopIndex * ids.length);
       const states = sequence.tokens.map(({ hidden }) => hidden!);
       await keepLoop(trace, runner, states, loopIndex);
     }
   } finally {
     await cache.dispose();
   }
-  fillExits(trace);
-  return trace;
+  fillExits(trace, gateLogits);
+  return hasExitGate(config) ? { ...trace, gateLogits } : trace;
 }
 
 async function keepLoop(
@@ -87,7 +87,7 @@ async function keepLoop(
   }
 }
 
-function fillExits({ numLoops, length, gateLogits, exitPdf, exitCdf }: Trace): void {
+function fillExits({ numLoops, length, exitPdf, exitCdf }: Trace, gateLogits: Float32Array): void {
   for (let position = 0; position < length; position++) {
     const at = (loopIndex: number) => loopIndex * length + position;
     const gates = Array.from({ length: numLoops }, (_, loopIndex) => gateLogits[at(loopIndex)]!);

@@ -22,6 +22,8 @@ import {
   batchForwardFeeds,
   embed,
   graphWeights,
+  HEAD_NAME,
+  hiddenOf,
   loop,
   loopParams,
 } from '../model/index.js';
@@ -110,11 +112,8 @@ export function calibrationChunks(
   });
 }
 
-/** Name of the head in the file of a model, where it is tied to the embedding too. */
-const HEAD = 'lm_head.weight';
-
 interface LoopGraph {
-  /** Inputs `x [T, D]`, those of `batchContext` and `counted [1, T]`; outputs `h` and `sums`. */
+  /** Inputs `x [T, D]`, those of `batchContext` and `counted [1, T]`; outputs the next `x`, as `state`, and `sums`. */
   readonly graph: Graph;
   /** By output, the matrices that read the same input. */
   readonly readers: ReadonlyMap<string, readonly string[]>;
@@ -137,7 +136,8 @@ function loopGraph(config: LoopLMConfig, weights: GraphWeights, length: number):
     readers.set(output, matrices);
     outputs[output] = matmul(counted, mul(rows, rows));
   };
-  const h = loop(x, loopParams(config, leaf), {
+  const params = loopParams(config, leaf);
+  const state = loop(x, params, {
     ...batchContext(config, { rows: 1, length }),
     observe: (rows, matrices) =>
       keep(
@@ -145,8 +145,8 @@ function loopGraph(config: LoopLMConfig, weights: GraphWeights, length: number):
         matrices.map((matrix) => names.get(matrix)!),
       ),
   });
-  keep(h, [HEAD]);
-  return { graph: buildGraph({ h, ...outputs }), readers };
+  keep(hiddenOf(state, params, config), [HEAD_NAME]);
+  return { graph: buildGraph({ state, ...outputs }), readers };
 }
 
 /** Token ids i32 `[1, T]` to `x [T, D]`. */
@@ -207,7 +207,7 @@ class SquareReader {
           x: this.#x,
           counted: { dtype: 'f32', dims: [1, row.length], data: counted },
         },
-        store: { h: this.#x },
+        store: { state: this.#x },
         fetch: [...this.#readers.keys()],
       },
     ];

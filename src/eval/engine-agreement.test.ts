@@ -18,6 +18,7 @@ import { streamAccuracy } from './stream-accuracy.js';
 import { lossByDepth } from './text-loss.js';
 
 const CONFIG: LoopLMConfig = {
+  architecture: 'ouro',
   hiddenSize: 16,
   intermediateSize: 24,
   numHiddenLayers: 2,
@@ -107,7 +108,7 @@ describe('readings of a model with four loops', () => {
         expect(loops).toHaveLength(numLoops);
         loops.forEach((loop, loopIndex) => {
           const probs = softmax(row(trace.logits, loopIndex, CONFIG.vocabSize));
-          expect(loop.gateLogit).toBeCloseTo(row(trace.gateLogits, loopIndex, 1)[0]!, 4);
+          expect(loop.gateLogit).toBeCloseTo(row(trace.gateLogits!, loopIndex, 1)[0]!, 4);
           expect(loop.topProb).toBeCloseTo(Math.max(...probs), 5);
           expect(loop.tokenId).toBe(probs.indexOf(Math.max(...probs)));
           expect(loop.isCorrect).toBe(loop.tokenId === targetId);

@@ -32,7 +32,7 @@ export const LOOP_OUTPUTS = [
   'tokenIds', // most likely token
   'topProbs', // its probability
   'losses', // -log p(target), in nats
-  'gateLogits',
+  'gateLogits', // of a model that has an exit gate
   'stateDeltas', // |h_t - h_{t-1}| / |h_{t-1}|, from the second loop on
   'kls', // KL(p_t || p_{t-1}) in nats, from the second loop on
 ] as const;
@@ -40,7 +40,7 @@ export const LOOP_OUTPUTS = [
 /**
  * Builds the graph. Its inputs are those of the batch forward pass, and `chosen` and `targets`, i32
  * `[M]`: flat positions of the batch and the token that each should predict. With a single loop the
- * outputs that compare loops are absent.
+ * outputs that compare loops are absent, and without an exit gate `gateLogits` is.
  */
 export function loopGraph(
   config: LoopLMConfig,
@@ -48,7 +48,7 @@ export function loopGraph(
   options: BatchForwardOptions,
 ): Graph {
   const { leaf } = weights;
-  const params = loopParams(config, leaf);
+  const { exitGate } = loopParams(config, leaf);
   const head = headParam(config, leaf);
   const chosen = input('chosen', 'i32', ['M']);
   const targets = input('targets', 'i32', ['M']);
@@ -61,7 +61,7 @@ export function loopGraph(
     tokenIds: stackLoops(best),
     topProbs: stackLoops(logProbs.map((row, loopIndex) => exp(pick(row, best[loopIndex]!)))),
     losses: stackLoops(logits.map((row) => crossEntropy(row, targets))),
-    gateLogits: stackLoops(states.map((h) => gateLogit(h, params))),
+    ...(exitGate && { gateLogits: stackLoops(states.map((h) => gateLogit(h, exitGate))) }),
     ...(states.length > 1 && {
       stateDeltas: stackLoops(pairs(states).map(relativeChange)),
       kls: stackLoops(pairs(logProbs).map(divergence)),

@@ -11,8 +11,7 @@ import { IGNORED_TARGET, packDocuments } from '../data/index.js';
 import { compileWith } from '../engine/index.js';
 import { assert, ConfigError } from '../errors.js';
 import type { GraphWeights, LoopLMConfig, ModelWeights } from '../model/index.js';
-import { graphWeights } from '../model/index.js';
-import { batchForwardFeeds } from '../model/index.js';
+import { batchForwardFeeds, graphWeights, resolveNumLoops } from '../model/index.js';
 import type { CommandResult, Device, HostTensor } from '../runtime/index.js';
 import { LOOP_OUTPUTS, loopGraph } from './loop-graph.js';
 
@@ -26,7 +25,7 @@ export interface LoopReading {
   readonly topProb: number;
   /** -log p(target), in nats. */
   readonly loss: number;
-  /** Exit gate before the sigmoid. */
+  /** Exit gate before the sigmoid; minus infinity, a gate that is always shut, in a model without. */
   readonly gateLogit: number;
   /** Relative change of the state since the loop before; Infinity at the first. */
   readonly stateDelta: number;
@@ -64,7 +63,8 @@ export interface ReadLoopsOptions {
  * Reads every labelled position of the documents at every loop.
  *
  * @returns in the order of documents and positions
- * @throws ConfigError if a document is longer than a row and `split` is not set
+ * @throws ConfigError if a document is longer than a row and `split` is not set, or the number of
+ * loops is out of range
  * @throws ShapeError if a document is empty or has another number of targets than ids
  */
 export async function readLoops(
@@ -82,7 +82,7 @@ export async function* readLoopsByBatch(
   documents: readonly TrainingDocument[],
 ): AsyncGenerator<readonly LoopReadings[]> {
   const { device, config, weights, rows = 16, length = 128, split = false } = options;
-  const numLoops = options.numLoops ?? config.numLoops;
+  const numLoops = resolveNumLoops(config, options.numLoops);
   if (!split) checkLengths(documents, length);
   const source = graphWeights(weights);
   const graph = loopGraph(config, source, { rows, length, numLoops });
@@ -163,10 +163,10 @@ function toReadings(
   column: number,
   numLoops: number,
 ): LoopReadings {
-  const at = (name: (typeof LOOP_OUTPUTS)[number], row: number): number => {
+  const at = (name: (typeof LOOP_OUTPUTS)[number], row: number, absent = Infinity): number => {
     const tensor = result[name];
     // The outputs that compare loops begin at the second.
-    if (row < 0 || tensor === undefined) return Infinity;
+    if (row < 0 || tensor === undefined) return absent;
     const value = tensor.data[row * tensor.dims[1]! + column];
     assert(value !== undefined, `output ${name} has no column ${column}`);
     return Number(value);
@@ -178,7 +178,7 @@ function toReadings(
       isCorrect: tokenId === targetId,
       topProb: at('topProbs', loopIndex),
       loss: at('losses', loopIndex),
-      gateLogit: at('gateLogits', loopIndex),
+      gateLogit: at('gateLogits', loopIndex, -Infinity),
       stateDelta: at('stateDeltas', loopIndex - 1),
       kl: at('kls', loopIndex - 1),
     };

@@ -19,8 +19,9 @@ import {
   where,
 } from '../graph/index.js';
 import type { LoopLMConfig } from './config.js';
+import { resolveNumLoops } from './config.js';
 import type { LoopContext } from './loop-lm.js';
-import { loop, loopParams, selfAttention } from './loop-lm.js';
+import { hiddenOf, loop, loopParams, selfAttention } from './loop-lm.js';
 import { parameterSpecs } from './params.js';
 import type { GraphWeights } from './weights.js';
 import { ropeFeeds } from './rope-angles.js';
@@ -41,24 +42,26 @@ export interface BatchForwardOptions {
  * `cos` and `sin`, `[B*T, 1, Dh/2]`; `batchForwardFeeds` makes them.
  *
  * @param weights - gives each weight, the same one each time it is asked
+ * @throws ConfigError if the number of loops is out of range
  */
 export function batchLoopStates(
   config: LoopLMConfig,
   weights: GraphWeights,
   options: BatchForwardOptions,
 ): readonly Tensor[] {
-  const { rows, length, numLoops = config.numLoops } = options;
+  const { rows, length } = options;
+  const numLoops = resolveNumLoops(config, options.numLoops);
   const ids = reshape(input('ids', 'i32', [rows, length]), [rows * length]);
   const params = loopParams(config, weights.leaf);
   const context = batchContext(config, options);
   const pass = ([x]: readonly Tensor[]) => loop(x!, params, context);
-  const states: Tensor[] = [];
-  let h = embed(config, weights, ids);
+  const hidden: Tensor[] = [];
+  let state = embed(config, weights, ids);
   for (let loopIndex = 0; loopIndex < numLoops; loopIndex++) {
-    h = options.recomputesLoops ? recompute(pass, [h]) : pass([h]);
-    states.push(h);
+    state = options.recomputesLoops ? recompute(pass, [state]) : pass([state]);
+    hidden.push(hiddenOf(state, params, config));
   }
-  return states;
+  return hidden;
 }
 
 /**

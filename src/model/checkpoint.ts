@@ -1,11 +1,11 @@
 /**
- * Checkpoints in the Hugging Face layout of the Ouro release: config.json beside model.safetensors,
- * or beside several shards and their index.
+ * Checkpoints in the Hugging Face layout: config.json beside model.safetensors, or beside several
+ * shards and their index.
  *
  * A checkpoint is checked as a whole before any weight is read: each tensor of the config must be
  * there once, in its shape, and nothing else. Values are checked as they are read. It knows tensor
  * names through params.ts only, and files through `Folder` only.
- * Source: layout of the Ouro release; index format of Hugging Face transformers.
+ * Source: index format of Hugging Face transformers.
  */
 import { z } from 'zod';
 import { CheckpointError, UnsupportedError, assert } from '../errors.js';
@@ -13,10 +13,11 @@ import type { ByteSource, Folder } from '../util/folder.js';
 import { quote } from '../util/quote.js';
 import type { SafetensorsEntry, SafetensorsReader } from '../util/safetensors.js';
 import { openSafetensors, safetensorsChunks } from '../util/safetensors.js';
-import type { LoopLMConfig, ParsedModelConfig } from './config.js';
-import { modelConfigToJson, parseModelConfig } from './config.js';
+import type { LoopLMConfig } from './config.js';
+import type { ParsedModelConfig } from './config-json.js';
+import { modelConfigToJson, parseModelConfig } from './config-json.js';
 import type { ModelWeights, ParameterSpec } from './params.js';
-import { elementCount, parameterSpecs } from './params.js';
+import { elementCount, EMBEDDING_NAME, HEAD_NAME, parameterSpecs } from './params.js';
 import type { ModelFormat } from './weight-format.js';
 import { describeFormat } from './weight-format.js';
 
@@ -32,8 +33,6 @@ const STORED = {
 const CONFIG_FILE = 'config.json';
 const SINGLE_FILE = 'model.safetensors';
 const INDEX_FILE = 'model.safetensors.index.json';
-const EMBEDDING = 'model.embed_tokens.weight';
-const HEAD = 'lm_head.weight';
 
 /** A whole checkpoint in memory. */
 export interface LoadedCheckpoint extends ParsedModelConfig {
@@ -89,9 +88,10 @@ export async function openCheckpoint(folder: Folder): Promise<OpenCheckpoint> {
     for (const spec of specs) checkTensor(spec, tensors.get(spec.hfName)!);
     const dtypes = new Set(specs.map(({ hfName }) => tensors.get(hfName)!.entry.dtype));
     const readTensor = (hfName: string) => readFinite(tensors, hfName);
-    if (parsed.config.tieWordEmbeddings && tensors.has(HEAD)) await checkTiedHead(readTensor);
+    const hasSpareHead = parsed.config.tieWordEmbeddings && tensors.has(HEAD_NAME);
+    const notes = [...parsed.notes, ...(hasSpareHead ? await spareHeadNotes(readTensor) : [])];
     const locations = new Map(specs.map(({ hfName }) => [hfName, locate(tensors.get(hfName)!)]));
-    return { ...parsed, dtype: weightDtype(dtypes), locations, readTensor, close };
+    return { ...parsed, notes, dtype: weightDtype(dtypes), locations, readTensor, close };
   } catch (error) {
     await close();
     throw error;
@@ -100,11 +100,11 @@ export async function openCheckpoint(folder: Folder): Promise<OpenCheckpoint> {
 
 /** Reads a whole checkpoint into memory. Throws as `openCheckpoint` and its `readTensor` do. */
 export async function loadCheckpoint(folder: Folder): Promise<LoadedCheckpoint> {
-  const { config, ignoredKeys, dtype, readTensor, close } = await openCheckpoint(folder);
+  const { config, ignoredKeys, notes, dtype, readTensor, close } = await openCheckpoint(folder);
   try {
     const weights = new Map<string, Float32Array>();
     for (const { hfName } of parameterSpecs(config)) weights.set(hfName, await readTensor(hfName));
-    return { config, ignoredKeys, dtype, weights };
+    return { config, ignoredKeys, notes, dtype, weights };
   } finally {
     await close();
   }
@@ -236,7 +236,7 @@ function checkNames(
   tensors: StoredTensors,
 ): void {
   const expected = new Set(specs.map(({ hfName }) => hfName));
-  if (config.tieWordEmbeddings) expected.add(HEAD);
+  if (config.tieWordEmbeddings) expected.add(HEAD_NAME);
   const missing = specs.filter(({ hfName }) => !tensors.has(hfName)).map(({ hfName }) => hfName);
   if (missing.length > 0) {
     throw new CheckpointError(
@@ -310,14 +310,19 @@ function checkFinite(what: string, values: Float32Array): void {
   }
 }
 
-/** Some writers store a tied head all the same: it may only repeat the embedding. */
-async function checkTiedHead(readTensor: OpenCheckpoint['readTensor']): Promise<void> {
-  const embedding = await readTensor(EMBEDDING);
-  const head = await readTensor(HEAD);
-  if (head.length === embedding.length && head.every((value, i) => value === embedding[i])) return;
-  throw new CheckpointError(
-    `config.json ties the head to the embedding, but ${HEAD} differs from ${EMBEDDING}. Set tie_word_embeddings to false, or remove the tensor.`,
-  );
+/**
+ * Some writers store a tied head all the same. It is not used, as by the version of transformers that
+ * the released Ouro code needs; one that differs is worth a word.
+ */
+async function spareHeadNotes(readTensor: OpenCheckpoint['readTensor']): Promise<string[]> {
+  const embedding = await readTensor(EMBEDDING_NAME);
+  const head = await readTensor(HEAD_NAME);
+  if (head.length === embedding.length && head.every((value, i) => value === embedding[i])) {
+    return [];
+  }
+  return [
+    `config.json ties the head to the embedding, and the weights hold another ${HEAD_NAME}: the embedding is used, as by transformers 4 (5 would use ${HEAD_NAME}). Set tie_word_embeddings to false to use ${HEAD_NAME}.`,
+  ];
 }
 
 function checkWeights(specs: readonly ParameterSpec[], weights: ModelWeights): void {

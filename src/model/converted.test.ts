@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { CheckpointError } from '../errors.js';
 import { memoryFolder } from '../util/folder.js';
 import type { LoopLMConfig } from './config.js';
-import { parseModelConfig } from './config.js';
+import { parseModelConfig } from './config-json.js';
 import { openCheckpoint } from './checkpoint.js';
 import { TENSOR_ALIGNMENT, convertedLayout, openConverted } from './converted.js';
 import type { ModelFormat } from './weight-format.js';

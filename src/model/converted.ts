@@ -13,9 +13,10 @@ import { quote } from '../util/quote.js';
 import type { PlannedTensor, SafetensorsEntry, SafetensorsLayout } from '../util/safetensors.js';
 import { elementBytes, layOutSafetensors, openSafetensors } from '../util/safetensors.js';
 import { readModelConfig } from './checkpoint.js';
-import type { LoopLMConfig, ParsedModelConfig } from './config.js';
+import type { LoopLMConfig } from './config.js';
+import type { ParsedModelConfig } from './config-json.js';
 import type { ParameterSpec } from './params.js';
-import { elementCount, parameterSpecs } from './params.js';
+import { elementCount, headSpec, parameterSpecs } from './params.js';
 import { blockBytes, numBlocksOf } from './quantize.js';
 import type { ModelFormat } from './weight-format.js';
 import { scalesName } from './weight-format.js';
@@ -72,9 +73,7 @@ export async function openConverted(folder: Folder): Promise<ConvertedModel> {
 /** Every parameter of a converted model: those of the model, and the head if it is tied. */
 export function convertedParameters(config: LoopLMConfig): readonly ParameterSpec[] {
   const specs = parameterSpecs(config);
-  if (!config.tieWordEmbeddings) return specs;
-  const shape = [config.vocabSize, config.hiddenSize];
-  return [...specs, { name: 'lmHead', hfName: 'lm_head.weight', shape, kind: 'head' }];
+  return config.tieWordEmbeddings ? [...specs, headSpec(config)] : specs;
 }
 
 /** Where a tensor should begin in the file, for programs that map it into memory. */

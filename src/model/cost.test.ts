@@ -4,6 +4,7 @@ import type { LoopLMConfig } from './config.js';
 import { modelCost } from './cost.js';
 
 const released: LoopLMConfig = {
+  architecture: 'ouro',
   hiddenSize: 2048,
   intermediateSize: 5632,
   numHiddenLayers: 24,

@@ -16,8 +16,11 @@ export type { LoadedWeights } from './load.js';
 export { loadWeights } from './load.js';
 export type { MemoryNeeds, MemoryPlan, PlannedKvPolicy } from './memory-plan.js';
 export { describePlan, planMemory, showBytes } from './memory-plan.js';
-export type { LoopLMConfig, ParsedModelConfig } from './config.js';
-export { modelConfigToJson, parseModelConfig } from './config.js';
+export { hasExitGate } from './architectures/index.js';
+export type { ArchitectureName, LoopLMConfig } from './config.js';
+export { resolveNumLoops } from './config.js';
+export type { ParsedModelConfig } from './config-json.js';
+export { modelConfigToJson, parseModelConfig } from './config-json.js';
 export type { ConvertedModel, ConvertedTensor } from './converted.js';
 export {
   CONVERTED_WEIGHTS,
@@ -29,13 +32,14 @@ export {
 export type { CostOptions, DepthCost, ModelCost, ParameterCounts } from './cost.js';
 export { modelCost } from './cost.js';
 export type { InitializeOptions, ModelWeights, ParameterKind, ParameterSpec } from './params.js';
-export { elementCount, initializeWeights, parameterSpecs } from './params.js';
+export { elementCount, HEAD_NAME, initializeWeights, parameterSpecs } from './params.js';
 export type { Attend, LayerParams, LoopContext, LoopParams } from './loop-lm.js';
 export {
   attentionProjections,
-  block,
+  carriedState,
   gateLogit,
   headParam,
+  hiddenOf,
   layerOutput,
   loop,
   loopParams,
@@ -53,6 +57,7 @@ export {
 } from './weight-format.js';
 export type { BlockFormat, QuantizedBlocks, QuantizeOptions, SquaredError } from './quantize.js';
 export { dequantizeBlocks, quantizeBlocks, relativeError, squaredError } from './quantize.js';
+export { RELEASED_SHAPES } from './released-shapes.js';
 export { ropeFeeds } from './rope-angles.js';
 export type { ByteSource, Folder } from '../util/folder.js';
 export { memoryFolder, memorySource } from '../util/folder.js';

@@ -3,7 +3,7 @@
  */
 import type { Folder } from '../util/folder.js';
 import { loadCheckpoint, readModelConfig } from './checkpoint.js';
-import type { ParsedModelConfig } from './config.js';
+import type { ParsedModelConfig } from './config-json.js';
 import { openConverted } from './converted.js';
 import type { ModelWeights } from './params.js';
 import type { GraphWeights } from './weights.js';

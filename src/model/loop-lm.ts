@@ -1,13 +1,14 @@
 /**
  * The looped language model, as functions that add to a graph.
  *
- * One stack of layers is applied R times with the same weights. After each pass the final norm gives
- * h, which is three things at once: the input of the next pass, of the readout, and of the exit gate.
+ * One stack of layers is applied R times with the same weights. A loop takes the state that the loop
+ * before it left; of every state there is an h, which the readout and the exit gate take. How a block
+ * is joined and whether state and h differ is said by the architecture (architectures/).
  * Training and inference call the same functions; they differ only in what a query attends to, which
  * they pass in as `attend`. Nothing here knows devices, caches, schedules or losses.
  *
  * Shapes: N packed tokens, D hidden, H query heads, K key-value heads, Dh head dim, V vocabulary.
- * Source: Ouro (arXiv 2510.25741) and its released code; docs/math.md (block, gate).
+ * Source: docs/math.md (block, loop, gate).
  */
 import type { Tensor } from '../graph/index.js';
 import {
@@ -22,30 +23,29 @@ import {
   softmax,
   transpose,
 } from '../graph/index.js';
+import type { MatrixName, NormName } from './architectures/index.js';
+import { architectureOf } from './architectures/index.js';
 import type { LoopLMConfig } from './config.js';
 import type { ParameterSpec } from './params.js';
-import { parameterSpecs } from './params.js';
+import { isMatrix, parameterSpecs } from './params.js';
 import type { Weight } from './weights.js';
 import { floatWeight, project, projectJoined } from './weights.js';
 
-export interface LayerParams {
-  readonly inputLayernorm: Tensor; // [D]
-  readonly inputLayernorm2: Tensor; // [D]
-  readonly qProj: Weight; // [H*Dh, D]
-  readonly kProj: Weight; // [K*Dh, D]
-  readonly vProj: Weight; // [K*Dh, D]
-  readonly oProj: Weight; // [D, H*Dh]
-  readonly postAttentionLayernorm: Tensor; // [D]
-  readonly postAttentionLayernorm2: Tensor; // [D]
-  readonly gateProj: Weight; // [F, D]
-  readonly upProj: Weight; // [F, D]
-  readonly downProj: Weight; // [D, F]
+export interface LayerParams extends Readonly<Record<MatrixName, Weight>> {
+  /** `[D]` each; which there are is the architecture's business. */
+  readonly norms: Readonly<Partial<Record<NormName, Tensor>>>;
+}
+
+export interface ExitGateParams {
+  readonly weight: Tensor; // [1, D]
+  readonly bias: Tensor; // [1]
 }
 
 export interface LoopParams {
   readonly layers: readonly LayerParams[];
   readonly norm: Tensor; // [D]
-  readonly exitGate: { readonly weight: Tensor; readonly bias: Tensor }; // [1, D], [1]
+  /** Absent in an architecture without one. */
+  readonly exitGate?: ExitGateParams;
 }
 
 /**
@@ -58,26 +58,26 @@ export function loopParams(
   leaf: (spec: ParameterSpec) => Weight,
 ): LoopParams {
   const byName = new Map(parameterSpecs(config).map((spec) => [spec.name, spec]));
-  const get = (name: string) => floatWeight(leaf(byName.get(name)!));
+  const get = (name: string) => leaf(byName.get(name)!);
+  const { layerTensors, hasExitGate } = architectureOf(config);
   const layers = Array.from({ length: config.numHiddenLayers }, (_, layerIndex): LayerParams => {
-    const norm = (name: string) => get(`layers.${layerIndex}.${name}`);
-    const matrix = (name: string) => leaf(byName.get(`layers.${layerIndex}.${name}`)!);
-    return {
-      inputLayernorm: norm('inputLayernorm'),
-      inputLayernorm2: norm('inputLayernorm2'),
-      qProj: matrix('qProj'),
-      kProj: matrix('kProj'),
-      vProj: matrix('vProj'),
-      oProj: matrix('oProj'),
-      postAttentionLayernorm: norm('postAttentionLayernorm'),
-      postAttentionLayernorm2: norm('postAttentionLayernorm2'),
-      gateProj: matrix('gateProj'),
-      upProj: matrix('upProj'),
-      downProj: matrix('downProj'),
-    };
+    const norms: Partial<Record<NormName, Tensor>> = {};
+    const matrices: Partial<Record<MatrixName, Weight>> = {};
+    for (const [name] of layerTensors) {
+      const weight = get(`layers.${layerIndex}.${name}`);
+      if (isMatrix(name)) matrices[name] = weight;
+      else norms[name] = floatWeight(weight);
+    }
+    return { norms, ...(matrices as Record<MatrixName, Weight>) };
   });
-  const exitGate = { weight: get('exitGate.weight'), bias: get('exitGate.bias') };
-  return { layers, norm: get('norm'), exitGate };
+  const float = (name: string) => floatWeight(get(name));
+  return {
+    layers,
+    norm: float('norm'),
+    ...(hasExitGate && {
+      exitGate: { weight: float('exitGate.weight'), bias: float('exitGate.bias') },
+    }),
+  };
 }
 
 /** What a layer's queries read: gets `q [N, H, Dh]`, `k` and `v [N, K, Dh]`, returns `[N, H, Dh]`. */
@@ -93,13 +93,19 @@ export interface LoopContext {
 }
 
 /** The first half of a layer without rotary positions: `[N, (H + 2K) * Dh]`, queries, keys, values. */
-export function attentionProjections(
-  x: Tensor,
-  layer: LayerParams,
-  { rmsNormEps }: Pick<LoopLMConfig, 'rmsNormEps'>,
-): Tensor {
-  const normed = rmsNorm(x, layer.inputLayernorm, rmsNormEps);
-  return projectJoined(normed, [layer.qProj, layer.kProj, layer.vProj]);
+export function attentionProjections(x: Tensor, layer: LayerParams, config: LoopLMConfig): Tensor {
+  const read = attentionInput(x, layer, config);
+  return projectJoined(read, [layer.qProj, layer.kProj, layer.vProj]);
+}
+
+/** What the attention of a layer reads of the stream, `[N, D]`. */
+function attentionInput(x: Tensor, layer: LayerParams, config: LoopLMConfig): Tensor {
+  return architectureOf(config).block.attentionInput(x, { norm: layerNorm(layer, config) });
+}
+
+/** The norms of a layer as a function. */
+function layerNorm({ norms }: LayerParams, { rmsNormEps }: LoopLMConfig) {
+  return (name: NormName, x: Tensor) => rmsNorm(x, norms[name]!, rmsNormEps);
 }
 
 /** What a layer's attention takes: `q [N, H, Dh]`, `k` and `v [N, K, Dh]`, q and k rotated. */
@@ -115,10 +121,10 @@ function attentionInputs(
   layer: LayerParams,
   { config, cos, sin, observe }: Omit<LoopContext, 'attend'>,
 ): AttentionInputs {
-  const { rmsNormEps, numAttentionHeads: H, numKeyValueHeads: K, headDim } = config;
+  const { numAttentionHeads: H, numKeyValueHeads: K, headDim } = config;
   const N = x.shape[0]!;
-  const normed = rmsNorm(x, layer.inputLayernorm, rmsNormEps);
-  const [q, k, v] = times(normed, [layer.qProj, layer.kProj, layer.vProj], observe);
+  const read = attentionInput(x, layer, config);
+  const [q, k, v] = times(read, [layer.qProj, layer.kProj, layer.vProj], observe);
   return {
     q: rope(reshape(q!, [N, H, headDim]), cos, sin),
     k: rope(reshape(k!, [N, K, headDim]), cos, sin),
@@ -131,15 +137,14 @@ export function layerOutput(
   x: Tensor,
   heads: Tensor,
   layer: LayerParams,
-  { config: { rmsNormEps }, observe }: Pick<LoopContext, 'config' | 'observe'>,
+  { config, observe }: Pick<LoopContext, 'config' | 'observe'>,
 ): Tensor {
   const [attended] = times(heads, [layer.oProj], observe);
-  const middle = add(x, rmsNorm(attended!, layer.inputLayernorm2, rmsNormEps));
-
-  const y = rmsNorm(middle, layer.postAttentionLayernorm, rmsNormEps);
-  const [gate, up] = times(y, [layer.gateProj, layer.upProj], observe);
-  const [mlp] = times(mul(silu(gate!), up!), [layer.downProj], observe); // inner is [N, F]
-  return add(middle, rmsNorm(mlp!, layer.postAttentionLayernorm2, rmsNormEps));
+  const mlp = (y: Tensor): Tensor => {
+    const [gate, up] = times(y, [layer.gateProj, layer.upProj], observe);
+    return times(mul(silu(gate!), up!), [layer.downProj], observe)[0]!; // inner is [N, F]
+  };
+  return architectureOf(config).block.output(x, attended!, { norm: layerNorm(layer, config), mlp });
 }
 
 function times(
@@ -151,31 +156,43 @@ function times(
   return project(input, matrices);
 }
 
-/** One layer: attention and MLP, each between two norms (sandwich). `x` and result `[N, D]`. */
-export function block(
-  x: Tensor,
-  layer: LayerParams,
-  layerIndex: number,
-  context: LoopContext,
-): Tensor {
+/** One layer: attention and MLP, joined as its architecture says. `x` and result `[N, D]`. */
+function block(x: Tensor, layer: LayerParams, layerIndex: number, context: LoopContext): Tensor {
   const { numAttentionHeads: H, headDim } = context.config;
   const { q, k, v } = attentionInputs(x, layer, context);
   const heads = reshape(context.attend(layerIndex, q, k, v), [x.shape[0]!, H * headDim]);
   return layerOutput(x, heads, layer, context);
 }
 
-/** One pass through the whole stack and the final norm: h of this loop from h of the last. */
+/** One pass through the whole stack: from the state `[N, D]` that a loop takes to that of the next. */
 export function loop(x: Tensor, params: LoopParams, context: LoopContext): Tensor {
   let stream = x;
   params.layers.forEach((layer, layerIndex) => {
     stream = block(stream, layer, layerIndex, context);
   });
-  return rmsNorm(stream, params.norm, context.config.rmsNormEps);
+  return carriedState(stream, params, context.config);
+}
+
+/** The state that the next loop takes, from the output of the last layer; both `[N, D]`. */
+export function carriedState(stream: Tensor, params: LoopParams, config: LoopLMConfig): Tensor {
+  return architectureOf(config).boundary(config).carried(stream, finalNorm(params, config));
+}
+
+/**
+ * h of a state, `[N, D]` both: what exit gate and readout take. The state itself, the same tensor,
+ * where the final norm stands between loops.
+ */
+export function hiddenOf(state: Tensor, params: LoopParams, config: LoopLMConfig): Tensor {
+  return architectureOf(config).boundary(config).read(state, finalNorm(params, config));
+}
+
+function finalNorm({ norm }: LoopParams, { rmsNormEps }: LoopLMConfig) {
+  return (x: Tensor) => rmsNorm(x, norm, rmsNormEps);
 }
 
 /** Exit gate before the sigmoid: `h [N, D]` to `[N]`. */
-export function gateLogit(h: Tensor, { exitGate }: LoopParams): Tensor {
-  return reshape(add(linear(h, exitGate.weight), exitGate.bias), [h.shape[0]!]);
+export function gateLogit(h: Tensor, { weight, bias }: ExitGateParams): Tensor {
+  return reshape(add(linear(h, weight), bias), [h.shape[0]!]);
 }
 
 /** Logits of the next token: `h [N, D]`, head `[V, D]` to `[N, V]`. */

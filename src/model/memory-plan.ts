@@ -10,6 +10,7 @@ import { ConfigError } from '../errors.js';
 import type { KvDtype } from '../util/kv-dtype.js';
 import { kvRowBytes } from '../util/kv-dtype.js';
 import type { LoopLMConfig } from './config.js';
+import { resolveNumLoops } from './config.js';
 import type { ParameterSpec } from './params.js';
 import { elementCount, parameterSpecs } from './params.js';
 import type { ModelFormat, WeightFormat } from './weight-format.js';
@@ -60,7 +61,7 @@ const GARBAGE_BYTES = 50e6;
 /** Tokens that go through a program together (engine/runner.ts). */
 const PREFILL_TOKENS = 256;
 
-/** @throws ConfigError if the context is out of range */
+/** @throws ConfigError if the context or the number of loops is out of range */
 export function planMemory(config: LoopLMConfig, needs: MemoryNeeds): MemoryPlan {
   const { context, numSequences, kvDtype, kvPolicy, format } = needs;
   if (!Number.isInteger(context) || context < 1 || context > config.maxPositionEmbeddings) {
@@ -69,7 +70,7 @@ export function planMemory(config: LoopLMConfig, needs: MemoryNeeds): MemoryPlan
       `The context is ${context}; it must be an integer from 1 to ${config.maxPositionEmbeddings}.`,
     );
   }
-  const numLoops = needs.numLoops ?? config.numLoops;
+  const numLoops = resolveNumLoops(config, needs.numLoops);
   const plane =
     2 * config.numHiddenLayers * config.numKeyValueHeads * kvRowBytes(config.headDim, kvDtype);
   // A prompt runs all loops in planes of their own; shared keeps one of them afterwards.

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { ConfigError } from '../errors.js';
 import type { LoopLMConfig } from './config.js';
-import { parseModelConfig } from './config.js';
+import { parseModelConfig } from './config-json.js';
 import { elementCount, initializeWeights, parameterSpecs } from './params.js';
 
 /** The released configs, written out from the published values. */

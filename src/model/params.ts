@@ -3,11 +3,13 @@
  * values for training. The layers are listed once however many loops run them.
  *
  * Weights are a map from the tensor name of the release to a row-major float32 array; matrices are
- * [out, in]. It does not know files, graphs or devices.
- * Source: tensor names and order of the Ouro release (arXiv 2510.25741).
+ * [out, in]. Which tensors a layer has is its architecture's business (architectures/); the names
+ * around the layers are those of all checkpoints of the kind. It does not know files or devices.
  */
 import { ConfigError } from '../errors.js';
 import { normalSampler } from '../util/normal.js';
+import type { MatrixName, NormName } from './architectures/index.js';
+import { architectureOf } from './architectures/index.js';
 import type { LoopLMConfig } from './config.js';
 
 /** What a parameter is for; it decides initial value and weight decay. */
@@ -26,22 +28,34 @@ export interface ParameterSpec {
 /** Values of all parameters by `hfName`, row-major. A tied head has no entry of its own. */
 export type ModelWeights = ReadonlyMap<string, Float32Array>;
 
+/** Name of the embedding in a checkpoint. */
+export const EMBEDDING_NAME = 'model.embed_tokens.weight';
+/** Name of the head in a checkpoint. */
+export const HEAD_NAME = 'lm_head.weight';
+
 /** Every parameter of a model in the order of the release; a tied head is not listed. */
 export function parameterSpecs(config: LoopLMConfig): readonly ParameterSpec[] {
-  const { hiddenSize: D, vocabSize: V } = config;
+  const { hiddenSize: D } = config;
   const specs: ParameterSpec[] = [
-    spec('embedTokens', 'model.embed_tokens.weight', [V, D], 'embedding'),
+    spec('embedTokens', EMBEDDING_NAME, [config.vocabSize, D], 'embedding'),
   ];
   for (let layer = 0; layer < config.numHiddenLayers; layer++) {
     specs.push(...layerSpecs(config, layer));
   }
-  specs.push(
-    spec('norm', 'model.norm.weight', [D], 'norm'),
-    spec('exitGate.weight', 'model.early_exit_gate.weight', [1, D], 'gateWeight'),
-    spec('exitGate.bias', 'model.early_exit_gate.bias', [1], 'gateBias'),
-  );
-  if (!config.tieWordEmbeddings) specs.push(spec('lmHead', 'lm_head.weight', [V, D], 'head'));
+  specs.push(spec('norm', 'model.norm.weight', [D], 'norm'));
+  if (architectureOf(config).hasExitGate) {
+    specs.push(
+      spec('exitGate.weight', 'model.early_exit_gate.weight', [1, D], 'gateWeight'),
+      spec('exitGate.bias', 'model.early_exit_gate.bias', [1], 'gateBias'),
+    );
+  }
+  if (!config.tieWordEmbeddings) specs.push(headSpec(config));
   return specs;
+}
+
+/** The head as a tensor of its own, which a tied one is in a converted model. */
+export function headSpec({ vocabSize, hiddenSize }: LoopLMConfig): ParameterSpec {
+  return spec('lmHead', HEAD_NAME, [vocabSize, hiddenSize], 'head');
 }
 
 /** Number of elements of a tensor. */
@@ -111,29 +125,33 @@ function initialStd(
 }
 
 function layerSpecs(config: LoopLMConfig, layer: number): ParameterSpec[] {
+  const matrices = matrixShapes(config);
+  return architectureOf(config).layerTensors.map(([name, hfName]) => {
+    const at = `model.layers.${layer}.${hfName}.weight`;
+    return isMatrix(name)
+      ? spec(`layers.${layer}.${name}`, at, matrices[name], 'matrix')
+      : spec(`layers.${layer}.${name}`, at, [config.hiddenSize], 'norm');
+  });
+}
+
+function matrixShapes(config: LoopLMConfig): Readonly<Record<MatrixName, readonly number[]>> {
   const { hiddenSize: D, intermediateSize: F, headDim } = config;
   const queryWidth = config.numAttentionHeads * headDim;
   const keyWidth = config.numKeyValueHeads * headDim;
-  const entry = (name: string, hfName: string, shape: readonly number[]) =>
-    spec(
-      `layers.${layer}.${name}`,
-      `model.layers.${layer}.${hfName}.weight`,
-      shape,
-      shape.length === 1 ? 'norm' : 'matrix',
-    );
-  return [
-    entry('inputLayernorm', 'input_layernorm', [D]),
-    entry('inputLayernorm2', 'input_layernorm_2', [D]),
-    entry('qProj', 'self_attn.q_proj', [queryWidth, D]),
-    entry('kProj', 'self_attn.k_proj', [keyWidth, D]),
-    entry('vProj', 'self_attn.v_proj', [keyWidth, D]),
-    entry('oProj', 'self_attn.o_proj', [D, queryWidth]),
-    entry('postAttentionLayernorm', 'post_attention_layernorm', [D]),
-    entry('postAttentionLayernorm2', 'post_attention_layernorm_2', [D]),
-    entry('gateProj', 'mlp.gate_proj', [F, D]),
-    entry('upProj', 'mlp.up_proj', [F, D]),
-    entry('downProj', 'mlp.down_proj', [D, F]),
-  ];
+  return {
+    qProj: [queryWidth, D],
+    kProj: [keyWidth, D],
+    vProj: [keyWidth, D],
+    oProj: [D, queryWidth],
+    gateProj: [F, D],
+    upProj: [F, D],
+    downProj: [D, F],
+  };
+}
+
+/** Tells the matrices of a layer from its norms. */
+export function isMatrix(name: MatrixName | NormName): name is MatrixName {
+  return name.endsWith('Proj');
 }
 
 function spec(

@@ -18,6 +18,7 @@ import {
   slice,
 } from '../graph/index.js';
 import type { ModelWeights, ParameterSpec } from './params.js';
+import { HEAD_NAME } from './params.js';
 import type { ModelFormat, WeightFormat } from './weight-format.js';
 import { scalesName } from './weight-format.js';
 
@@ -145,7 +146,7 @@ export function fileWeights({ folder, format, tensors }: WeightFile): GraphWeigh
   };
   const leaf = once((spec): Weight => {
     // Multiplied with, an embedding is a tied head: that has a copy of its own in its own format.
-    const hfName = spec.kind === 'embedding' ? HEAD : spec.hfName;
+    const hfName = spec.kind === 'embedding' ? HEAD_NAME : spec.hfName;
     const chosen = spec.kind === 'embedding' ? format.head : formatOf(spec, format);
     if (chosen.kind === 'blocks') {
       const { bits, blockSize } = chosen;
@@ -161,7 +162,6 @@ export function fileWeights({ folder, format, tensors }: WeightFile): GraphWeigh
   return { leaf, table: ({ hfName }) => stored(hfName), folder, rowMultiple };
 }
 
-const HEAD = 'lm_head.weight';
 const DTYPES = { F32: 'f32', F16: 'f16', U8: 'u8' } as const;
 
 /** The format that a converted model stores a parameter in. */

@@ -15,7 +15,7 @@ export { parseGenerationConfig, withSamplingDefaults } from './generation-config
 export type { GenerationConfig, SamplingDefaults } from './generation-config.js';
 export { ReasoningSplitter, THINK_TAGS, isThinkingName, opensThinking } from './reasoning.js';
 export type { SplitText, TextChannel } from './reasoning.js';
-export { stopTokens, turnEndId } from './stop-tokens.js';
+export { stopTokenNotes, stopTokens, turnEndId } from './stop-tokens.js';
 export type { StopToken, StopTokenFiles, StopTokenSource } from './stop-tokens.js';
 export { MIN_SYNTHETIC_VOCAB, syntheticTokenizerFiles } from './synthetic.js';
 export { Tokenizer } from './tokenizer.js';

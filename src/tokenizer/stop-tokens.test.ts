@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { CHATML_TEMPLATES, ChatTemplate } from './chat-template.js';
-import { stopTokens, turnEndId } from './stop-tokens.js';
+import { stopTokenNotes, stopTokens, turnEndId } from './stop-tokens.js';
 import { Tokenizer } from './tokenizer.js';
 
 const path = new URL('../../test/fixtures/tokenizer/tokenizer.json', import.meta.url);
@@ -18,7 +18,11 @@ const released = {
 
 test('a model as released ends its texts with end-of-text and end-of-turn', () => {
   expect(stopTokens(released)).toEqual([
-    { id: 0, token: '<|endoftext|>', sources: ['config.json', 'tokenizer_config.json'] },
+    {
+      id: 0,
+      token: '<|endoftext|>',
+      sources: ['config.json', 'tokenizer_config.json', 'tokenizer.json'],
+    },
     { id: 2, token: '<|im_end|>', sources: ['chat template'] },
   ]);
 });
@@ -47,6 +51,25 @@ test('a template that is not ChatML, or none, adds nothing', () => {
   for (const template of [plain, undefined]) {
     expect(stopTokens({ ...released, chatTemplate: template }).map(({ id }) => id)).toEqual([0]);
   }
+});
+
+test('a text ends at end-of-text if the vocabulary has it, whatever the files name', () => {
+  const silent = { ...released, configIds: [2], eosToken: '<|im_end|>', chatTemplate: undefined };
+  expect(stopTokens(silent)).toEqual([
+    { id: 0, token: '<|endoftext|>', sources: ['tokenizer.json'] },
+    { id: 2, token: '<|im_end|>', sources: ['config.json', 'tokenizer_config.json'] },
+  ]);
+});
+
+test('what can end nothing is told, with the file that names it', () => {
+  expect(stopTokenNotes(released)).toEqual([]);
+  const wrong = { ...released, generationIds: [2, 49_152, 1e9], eosToken: '</s>' };
+  expect(stopTokenNotes(wrong)).toEqual([
+    expect.stringMatching(/^generation_config\.json names 49152 .* 0 to 49151.*Correct/),
+    expect.stringMatching(/^generation_config\.json names 1000000000 /),
+    expect.stringMatching(/^tokenizer_config\.json names "<\/s>" as eos_token/),
+  ]);
+  expect(stopTokenNotes({ ...wrong, generationIds: [], tokenizer: undefined })).toEqual([]);
 });
 
 test('without a tokenizer the ids of the files count; ids without a logit do not', () => {

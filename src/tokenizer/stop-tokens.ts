@@ -2,9 +2,10 @@
  * The tokens that end a text, gathered from every file of a model that names some.
  *
  * One file alone is not to be trusted: the released Ouro models name `<|endoftext|>` in config.json
- * and end their turns with `<|im_end|>`, which only the chat template shows. Ids come from names and
- * files, never from here.
+ * and end their turns with `<|im_end|>`, which only the chat template shows; Nanbeige names the second
+ * and may end a text with the first. Ids come from names and files, never from here.
  */
+import { quote } from '../util/quote.js';
 import type { ChatTemplate } from './chat-template.js';
 import type { Tokenizer } from './tokenizer.js';
 
@@ -12,6 +13,7 @@ import type { Tokenizer } from './tokenizer.js';
 export type StopTokenSource =
   | 'config.json'
   | 'generation_config.json'
+  | 'tokenizer.json'
   | 'tokenizer_config.json'
   | 'chat template';
 
@@ -40,6 +42,8 @@ export interface StopTokenFiles {
 
 /** What ends a turn in ChatML. */
 const CHATML_END = '<|im_end|>';
+/** What ends a text in most vocabularies, whatever the other files say. */
+const END_OF_TEXT = '<|endoftext|>';
 
 /**
  * Id of the token that ends a turn in the conversations of a template: `<|im_end|>` if the template
@@ -59,6 +63,7 @@ export function stopTokens(files: StopTokenFiles): StopToken[] {
       'tokenizer_config.json',
       [eosToken === undefined ? undefined : tokenizer?.tokenToId(eosToken)],
     ],
+    ['tokenizer.json', [tokenizer?.specialTokens.get(END_OF_TEXT)]],
     ['chat template', [chatTemplate && tokenizer && turnEndId(chatTemplate, tokenizer)]],
   ];
   const ids = new Set(named.flatMap(([, some]) => some.filter((id) => id !== undefined)));
@@ -70,4 +75,21 @@ export function stopTokens(files: StopTokenFiles): StopToken[] {
       const sources = named.filter(([, some]) => some.includes(id)).map(([source]) => source);
       return { id, ...(token !== undefined && { token }), sources };
     });
+}
+
+/** What cannot be a stop token though a file names it, in sentences. */
+export function stopTokenNotes(files: StopTokenFiles): string[] {
+  const { vocabSize, generationIds, eosToken, tokenizer } = files;
+  const notes = generationIds
+    .filter((id) => id >= vocabSize)
+    .map(
+      (id) =>
+        `generation_config.json names ${id} as eos_token_id; ids go from 0 to ${vocabSize - 1}, so no text ends there. Correct the file.`,
+    );
+  if (eosToken !== undefined && tokenizer && tokenizer.tokenToId(eosToken) === undefined) {
+    notes.push(
+      `tokenizer_config.json names ${quote(eosToken)} as eos_token; tokenizer.json has no such token, so no text ends there. Name one of its tokens.`,
+    );
+  }
+  return notes;
 }

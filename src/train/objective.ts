@@ -39,6 +39,7 @@ import type { LoopLMConfig, ParameterSpec } from '../model/index.js';
 import {
   batchLoopStates,
   gateLogit,
+  hasExitGate,
   headParam,
   loopParams,
   parameterSpecs,
@@ -91,11 +92,11 @@ export type MetricName = 'loss' | 'lossPerLoop' | 'accuracyPerLoop' | 'meanExitP
  * The graph of an objective over a batch of fixed size. Every parameter is an input by `hfName`; the
  * others are those of `batchFeeds`.
  *
- * @throws ConfigError for stage II on a model of one loop
+ * @throws ConfigError for an objective that the model has no gate or too few loops for
  */
 export function objectiveGraph(config: LoopLMConfig, options: ObjectiveOptions): ObjectiveGraph {
   const { rows, length, objective } = options;
-  if (objective.kind === 'stage-2' && config.numLoops < 2) throw oneLoop();
+  checkObjective(config, objective);
   const tensors = new Map<string, Tensor>();
   const leaf = (spec: ParameterSpec) => {
     const known = tensors.get(spec.name);
@@ -113,7 +114,7 @@ export function objectiveGraph(config: LoopLMConfig, options: ObjectiveOptions):
   const recomputesLoops = options.recompute === 'loop';
   const states = batchLoopStates(config, { leaf, table: leaf }, { rows, length, recomputesLoops });
   const head = headParam(config, leaf);
-  const params = loopParams(config, leaf);
+  const { exitGate } = loopParams(config, leaf);
   const correct = states.map((h) => cast(equal(argmax(readout(h, head)), labels), 'f32'));
   const tokenLosses = states.map((h, loopIndex) => {
     const loss = ([x]: readonly Tensor[]) => crossEntropy(readout(x!, head), labels);
@@ -121,7 +122,8 @@ export function objectiveGraph(config: LoopLMConfig, options: ObjectiveOptions):
     // The barrier has the metric computed now, so that its logits need not live to the end.
     return barrier(keepsLogits ? loss([h]) : recompute(loss, [h]), correct[loopIndex]!);
   });
-  const gates = states.map((h) => gateLogit(h, params));
+  const shut = sub(mul(weight, 0), SHUT_GATE);
+  const gates = states.map((h) => (exitGate ? gateLogit(h, exitGate) : shut));
   const logPdf = logExitPdf(gates);
   const entropy = neg(sum(logPdf.map((logP) => mul(exp(logP), logP)))); // [N]
 
@@ -149,11 +151,23 @@ export function objectiveGraph(config: LoopLMConfig, options: ObjectiveOptions):
   };
 }
 
-function oneLoop(): ConfigError {
-  return new ConfigError(
-    'objective',
-    'objective is stage-2 and the model has 1 loop; its gate has nothing to decide. Use last-loop, or a model with more loops.',
-  );
+/** Less this is the logit of a gate that is not there: lambda is 0, and 0 times its logarithm too. */
+const SHUT_GATE = 1e30;
+
+function checkObjective(config: LoopLMConfig, { kind }: Objective): void {
+  if (kind === 'last-loop') return;
+  if (!hasExitGate(config)) {
+    throw new ConfigError(
+      'objective',
+      `objective is ${kind}, which trains an exit gate, and models of the architecture ${config.architecture} have none; use last-loop.`,
+    );
+  }
+  if (kind === 'stage-2' && config.numLoops < 2) {
+    throw new ConfigError(
+      'objective',
+      'objective is stage-2 and the model has 1 loop; its gate has nothing to decide. Use last-loop, or a model with more loops.',
+    );
+  }
 }
 
 /** Outputs of the program that one micro-batch runs: metrics, and `grad:NAME` of what is trained. */

@@ -40,7 +40,7 @@ test.each(['full', 'exact', 'last-exited', 'shared'] as const)(
     expect(printed.tokenIds).toEqual(expected.tokens);
     expect(printed.exitDepths).toEqual(expected.exit_steps);
     expectClose(printed.logprobs, expected.token_logprob, TOLERANCE.rollout, 'logprobs');
-    printed.gateLogits.forEach((gates, n) => {
+    printed.gateLogits!.forEach((gates, n) => {
       const same = expected.gate_logits[n]!.slice(0, gates.length);
       expectClose(gates, same, TOLERANCE.rollout, `gateLogits of token ${n}`);
       expect(printed.loopLogprobs[n]).toHaveLength(gates.length);

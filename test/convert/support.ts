@@ -41,6 +41,7 @@ export const weightsOf = (folder: string): string =>
 
 /** About 190 MB in bf16; the largest tensor is 17 MB. */
 export const MIDDLE: LoopLMConfig = {
+  architecture: 'ouro',
   hiddenSize: 1024,
   intermediateSize: 2816,
   numHiddenLayers: 6,

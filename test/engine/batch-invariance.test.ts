@@ -81,7 +81,7 @@ function computed({ tokens, finish }: SequenceRun) {
   return {
     tokens: tokens.map(({ requestIndex: __, ...token }) => token),
     ...record,
-    gateLogits: upToExit(gateLogits),
+    gateLogits: upToExit(gateLogits!),
     loopLogprobs: upToExit(loopLogprobs),
   };
 }

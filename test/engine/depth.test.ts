@@ -10,10 +10,8 @@ import {
   confidence,
   fixedDepth,
   fullDepth,
-  logitKl,
   replay,
   sampledExit,
-  stateDelta,
   withDepthBounds,
 } from '../../src/engine/index.js';
 import type { Device } from '../../src/runtime/index.js';
@@ -21,9 +19,7 @@ import { createInlineDevice } from '../../src/runtime/index.js';
 import { TOLERANCE } from '../parity/fixtures.js';
 import type { RandomModel } from './random-model.js';
 import { SMALL_MODEL, makeModel, promptArbitrary } from './random-model.js';
-import type { ReferenceToken } from './reference-model.js';
-import { softmax } from './reference-model.js';
-import { driftFrom, referenceOf, requestOf, runAll } from './runs.js';
+import { EXIT_MEASURES, driftFrom, expectExits, referenceOf, requestOf, runAll } from './runs.js';
 
 const RUNS = { numRuns: 20, seed: 10 };
 const { numLoops } = SMALL_MODEL.config;
@@ -108,39 +104,10 @@ describe('exit depths', () => {
   });
 });
 
-/** How far each policy is from exiting at a depth, from the definition; an exit where negative. */
-const MEASURES = {
-  delta: {
-    policy: stateDelta,
-    limits: { min: 0.05, max: 1.5 },
-    excess: ({ hidden }: ReferenceToken, loop: number, eps: number) => {
-      if (loop === 0) return Infinity;
-      const [now, before] = [hidden[loop]!, hidden[loop - 1]!];
-      const difference = now.map((value, i) => value - before[i]!);
-      return Math.hypot(...difference) - eps * Math.hypot(...before);
-    },
-  },
-  kl: {
-    policy: logitKl,
-    limits: { min: 0.01, max: 1 },
-    excess: ({ logits }: ReferenceToken, loop: number, eps: number) => {
-      if (loop === 0) return Infinity;
-      const [now, before] = [softmax(logits[loop]!), softmax(logits[loop - 1]!)];
-      return now.reduce((total, p, i) => total + p * Math.log(p / before[i]!), 0) - eps;
-    },
-  },
-  confidence: {
-    policy: confidence,
-    limits: { min: 0.15, max: 0.8 },
-    excess: ({ logits }: ReferenceToken, loop: number, topProb: number) =>
-      topProb - Math.max(...softmax(logits[loop]!)),
-  },
-} as const;
-
 it.each(['delta', 'kl', 'confidence'] as const)(
   'policy %s exits at the first depth where its definition does',
   async (name) => {
-    const { policy, limits, excess } = MEASURES[name];
+    const { policy, limits } = EXIT_MEASURES[name];
     await fc.assert(
       fc.asyncProperty(
         promptArbitrary(6),
@@ -150,14 +117,7 @@ it.each(['delta', 'kl', 'confidence'] as const)(
           const requests = [requestOf(prompt, policy(limit))];
           const [run] = await runAll(engine, requests, { kvPolicy, record: true });
           const reference = referenceOf(model.config, model.expectedWeights, run!);
-          run!.tokens.forEach(({ exitDepth }, n) => {
-            const token = reference[prompt.length - 1 + n]!;
-            for (let loop = 0; loop < exitDepth - 1; loop++) {
-              expect(excess(token, loop, limit)).toBeGreaterThan(-TOLERANCE.forward);
-            }
-            if (exitDepth === numLoops) return;
-            expect(excess(token, exitDepth - 1, limit)).toBeLessThan(TOLERANCE.forward);
-          });
+          expectExits(reference, run!, { name, limit }, TOLERANCE.forward);
         },
       ),
       RUNS,

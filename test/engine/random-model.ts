@@ -50,6 +50,7 @@ export const modelDraw: fc.Arbitrary<ModelDraw> = fc
   .map(({ heads, hiddenSize, namesHeadDim, dtype, seed, ...sizes }) => {
     const [numAttentionHeads, numKeyValueHeads] = heads as [number, number];
     const config: LoopLMConfig = {
+      architecture: 'ouro',
       ...sizes,
       hiddenSize: namesHeadDim ? hiddenSize : numAttentionHeads * sizes.headDim,
       numAttentionHeads,
@@ -63,6 +64,18 @@ export const modelDraw: fc.Arbitrary<ModelDraw> = fc
     return { config, dtype, namesHeadDim, seed };
   });
 
+/** As `modelDraw`, of the architecture without gate, with and without norms between loops. */
+export const nanbeigeDraw: fc.Arbitrary<ModelDraw> = fc
+  .tuple(modelDraw, fc.boolean())
+  .map(([draw, skipLoopFinalNorm]) => ({
+    ...draw,
+    config: {
+      ...draw.config,
+      architecture: 'nanbeige',
+      ...(skipLoopFinalNorm && { skipLoopFinalNorm }),
+    },
+  }));
+
 /** Writes a model to files, edits config.json where asked, and loads it. */
 export async function makeModel(draw: ModelDraw): Promise<RandomModel> {
   const files = new Map<string, Uint8Array>();
@@ -72,6 +85,7 @@ export async function makeModel(draw: ModelDraw): Promise<RandomModel> {
   if (!draw.namesHeadDim) {
     const json = JSON.parse(await folder.readText('config.json')) as Record<string, unknown>;
     delete json['head_dim'];
+    delete json['kv_channels'];
     await folder.write('config.json', JSON.stringify(json));
   }
   const { config, weights } = await loadCheckpoint(folder);
@@ -120,6 +134,7 @@ function nearestBfloat16(value: number): number {
 /** A fixed model with grouped heads, two layers and four loops. */
 export const SMALL_MODEL: ModelDraw = {
   config: {
+    architecture: 'ouro',
     hiddenSize: 12,
     intermediateSize: 16,
     numHiddenLayers: 2,

@@ -1,8 +1,8 @@
 /**
  * The looped model written down a second time: float64, plain arrays, one token after the other.
  *
- * It follows the definition in test/fixtures/README.md and nothing of src/: no planes, no slots, no
- * batch. Every token keeps the keys and values of every loop it ran, and a KV policy is a function
+ * It follows the definition in test/fixtures/README.md and, for Nanbeige, docs/math.md, and nothing of
+ * src/: no planes, no slots, no batch. Every token keeps the keys and values of every loop it ran, and a KV policy is a function
  * that says which of an earlier token's versions a query reads.
  */
 import type { LoopLMConfig, ModelWeights } from '../../src/model/index.js';
@@ -12,7 +12,7 @@ type Row = readonly number[];
 /** What the loops of one token gave; entry `depth - 1` belongs to `depth`. */
 export interface ReferenceToken {
   readonly hidden: readonly Row[]; // [depth][D]
-  readonly gateLogits: readonly number[];
+  readonly gateLogits: readonly number[]; // none without a gate
   readonly logits: readonly Row[]; // [depth][V]
 }
 
@@ -59,8 +59,8 @@ export function referenceRun(
     config.hiddenSize,
   );
   const embedding = matrix('model.embed_tokens.weight', config.hiddenSize);
-  const gateWeight = [...weights.get('model.early_exit_gate.weight')!];
-  const gateBias = weights.get('model.early_exit_gate.bias')![0]!;
+  const gateWeight = weights.get('model.early_exit_gate.weight');
+  const gateBias = weights.get('model.early_exit_gate.bias');
   const finalNorm = [...weights.get('model.norm.weight')!];
   const cached: Cached[] = [];
   return inputs.map(({ id, depth: ran }, position) => {
@@ -77,10 +77,11 @@ export function referenceRun(
         );
         x = runLayer(config, weights, matrix, layer, x, { cached, versions, depth, hooks });
       }
-      x = rmsNorm(x, finalNorm, config.rmsNormEps);
-      token.hidden.push(x);
-      token.gateLogits.push(dot(gateWeight, x) + gateBias);
-      token.logits.push(times(head, read('lm_head.weight', x)));
+      const h = rmsNorm(x, finalNorm, config.rmsNormEps);
+      token.hidden.push(h);
+      if (gateWeight) token.gateLogits.push(dot([...gateWeight], h) + gateBias![0]!);
+      token.logits.push(times(head, read('lm_head.weight', h)));
+      if (!config.skipLoopFinalNorm) x = h;
     }
     return token;
   });
@@ -147,13 +148,14 @@ function runLayer(
     }
   }
   const attended = project('self_attn.o_proj', mixed, numAttentionHeads * headDim);
-  const middle = plus(x, norm(attended, 'input_layernorm_2'));
+  const isSandwich = config.architecture === 'ouro';
+  const middle = plus(x, isSandwich ? norm(attended, 'input_layernorm_2') : attended);
 
   const y = norm(middle, 'post_attention_layernorm');
   const up = project('mlp.up_proj', y);
   const inner = project('mlp.gate_proj', y).map((g, i) => (g / (1 + Math.exp(-g))) * up[i]!);
   const mlp = project('mlp.down_proj', inner, intermediateSize);
-  return plus(middle, norm(mlp, 'post_attention_layernorm_2'));
+  return plus(middle, isSandwich ? norm(mlp, 'post_attention_layernorm_2') : mlp);
 }
 
 /** Rotate-half positions: pairs are elements j and j + headDim/2 of each head. */

@@ -12,7 +12,7 @@ import type {
   RunOptions,
   TokenEvent,
 } from '../../src/engine/index.js';
-import { parseSamplingOptions } from '../../src/engine/index.js';
+import { confidence, logitKl, parseSamplingOptions, stateDelta } from '../../src/engine/index.js';
 import type { LoopLMConfig, ModelWeights } from '../../src/model/index.js';
 import type { ReadVersion, ReferenceInput, ReferenceToken } from './reference-model.js';
 import { referenceRun, softmax } from './reference-model.js';
@@ -92,10 +92,12 @@ export function driftFrom(reference: readonly ReferenceToken[], { tokens, finish
     const expected = reference[promptIds.length - 1 + n]!;
     const numExecuted = n === 0 && prefill === 'full' ? numLoops : exitDepths[n]!;
     expect(record.loopLogprobs[n]).toHaveLength(numExecuted);
-    expect(record.gateLogits[n]).toHaveLength(numExecuted);
+    expect(record.gateLogits?.[n]?.length).toBe(
+      expected.gateLogits.length === 0 ? undefined : numExecuted,
+    );
     const logprobs = expected.logits.map((row) => Math.log(softmax(row)[id]!));
     record.loopLogprobs[n]!.forEach((logprob, loop) => compare(logprob, logprobs[loop]!));
-    record.gateLogits[n]!.forEach((gate, loop) => compare(gate, expected.gateLogits[loop]!));
+    record.gateLogits?.[n]!.forEach((gate, loop) => compare(gate, expected.gateLogits[loop]!));
     compare(record.logprobs[n]!, logprobs[exitDepths[n]! - 1]!);
     // greedy: the chosen token is the best, within the same drift
     const row = expected.logits[exitDepths[n]! - 1]!;
@@ -124,5 +126,56 @@ export function expectQExit(
       if (depth < exitDepth) expect(exitCdf).toBeLessThan(exitThreshold + margin);
       else expect(exitCdf).toBeGreaterThan(exitThreshold - margin);
     }
+  });
+}
+
+/** How far each policy is from exiting at a depth, from the definition; an exit where negative. */
+export const EXIT_MEASURES = {
+  delta: {
+    policy: stateDelta,
+    limits: { min: 0.05, max: 1.5 },
+    excess: ({ hidden }: ReferenceToken, loop: number, eps: number) => {
+      if (loop === 0) return Infinity;
+      const [now, before] = [hidden[loop]!, hidden[loop - 1]!];
+      const difference = now.map((value, i) => value - before[i]!);
+      return Math.hypot(...difference) - eps * Math.hypot(...before);
+    },
+  },
+  kl: {
+    policy: logitKl,
+    limits: { min: 0.01, max: 1 },
+    excess: ({ logits }: ReferenceToken, loop: number, eps: number) => {
+      if (loop === 0) return Infinity;
+      const [now, before] = [softmax(logits[loop]!), softmax(logits[loop - 1]!)];
+      return now.reduce((total, p, i) => total + p * Math.log(p / before[i]!), 0) - eps;
+    },
+  },
+  confidence: {
+    policy: confidence,
+    limits: { min: 0.15, max: 0.8 },
+    excess: ({ logits }: ReferenceToken, loop: number, topProb: number) =>
+      topProb - Math.max(...softmax(logits[loop]!)),
+  },
+} as const;
+
+/**
+ * Fails unless each token of a run exited at the first depth where the definition of its policy does.
+ * What is closer to the limit than `margin` may count either way.
+ */
+export function expectExits(
+  reference: readonly ReferenceToken[],
+  { tokens, finish }: SequenceRun,
+  { name, limit }: { readonly name: keyof typeof EXIT_MEASURES; readonly limit: number },
+  margin: number,
+): void {
+  const { promptIds, numLoops } = finish.rollout!;
+  const { excess } = EXIT_MEASURES[name];
+  tokens.forEach(({ exitDepth }, n) => {
+    const token = reference[promptIds.length - 1 + n]!;
+    for (let loop = 0; loop < exitDepth - 1; loop++) {
+      expect(excess(token, loop, limit)).toBeGreaterThan(-margin);
+    }
+    if (exitDepth === numLoops) return;
+    expect(excess(token, exitDepth - 1, limit)).toBeLessThan(margin);
   });
 }

@@ -39,7 +39,7 @@ function expectRollout(rollout: RolloutRecord, golden: GenerationGolden): void {
     const expected = golden.loop_logprobs[n]!.slice(0, numExecuted);
     const gates = golden.gate_logits[n]!.slice(0, numExecuted);
     expectClose(logprobs, expected, TOLERANCE.rollout, `loopLogprobs of token ${n}`);
-    expectClose(rollout.gateLogits[n]!, gates, TOLERANCE.rollout, `gateLogits of token ${n}`);
+    expectClose(rollout.gateLogits![n]!, gates, TOLERANCE.rollout, `gateLogits of token ${n}`);
   });
 }
 

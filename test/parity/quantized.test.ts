@@ -52,8 +52,8 @@ async function traces(engine: Engine, fixture: Fixture): Promise<LoopArrays> {
   const flat = (key: 'hidden' | 'logits' | 'gateLogits') =>
     loops.map((loopIndex) =>
       parts.flatMap((trace) => {
-        const size = trace[key].length / trace.numLoops;
-        return [...trace[key].subarray(loopIndex * size, (loopIndex + 1) * size)];
+        const size = trace[key]!.length / trace.numLoops;
+        return [...trace[key]!.subarray(loopIndex * size, (loopIndex + 1) * size)];
       }),
     );
   return { hidden: flat('hidden'), logits: flat('logits'), gateLogits: flat('gateLogits') };

@@ -124,7 +124,7 @@ describe('random models', () => {
           );
           expectClose(trace.hidden, flat('hidden'), DRIFT, 'hidden');
           expectClose(trace.logits, flat('logits'), DRIFT, 'logits');
-          expectClose(trace.gateLogits, gates, DRIFT, 'gate logits');
+          expectClose(trace.gateLogits!, gates, DRIFT, 'gate logits');
         },
       ),
       RUNS,

@@ -15,6 +15,7 @@ import { train } from '../../src/train/index.js';
 
 export const RUN_CONFIG: TrainConfig = {
   model: {
+    architecture: 'ouro',
     hiddenSize: 8,
     intermediateSize: 10,
     numHiddenLayers: 1,

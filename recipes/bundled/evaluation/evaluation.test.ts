@@ -29,6 +29,7 @@ const tokenizer = Tokenizer.fromJson(bundledTokenizerJson());
 const encode = (text: string) => tokenizer.encode(text);
 
 const CONFIG: LoopLMConfig = {
+  architecture: 'ouro',
   hiddenSize: 8,
   intermediateSize: 8,
   numHiddenLayers: 1,

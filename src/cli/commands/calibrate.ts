@@ -19,7 +19,7 @@ import { openProgress } from '../byte-progress.js';
 import { LINE_FORMS, readDocuments } from '../documents.js';
 import type { CliIo } from '../io.js';
 import { InterruptedError, interruptible } from '../io.js';
-import { noteIgnoredKeys } from '../model-flags.js';
+import { noteModelFiles } from '../model-flags.js';
 import { parseCount } from '../parse-flags.js';
 import { resolveShown } from '../resolve.js';
 
@@ -68,8 +68,9 @@ async function calibrateModel(model: string, flags: Flags, io: CliIo): Promise<v
   const start = io.now();
   const { path } = await resolveShown(model, {}, io);
   const folder = nodeFolder(path);
-  const { config, weights, ignoredKeys } = await loadWeights(folder);
-  noteIgnoredKeys(ignoredKeys, io);
+  const loaded = await loadWeights(folder);
+  const { config, weights } = loaded;
+  noteModelFiles(loaded, io);
   const source = await readSource(flags);
   const documents = documentsOf(source, config, await loadTokenizer(folder));
   const { calibrate, calibrationChunks } = await import('../../eval/index.js');

@@ -18,7 +18,7 @@ import type { Tokenizer } from '../../tokenizer/index.js';
 import { LINE_FORMS, readDocuments } from '../documents.js';
 import type { CliIo } from '../io.js';
 import type { ModelFlags } from '../model-flags.js';
-import { addModelFlags, noteIgnoredKeys, prepareModelOf } from '../model-flags.js';
+import { addModelFlags, noteModelFiles, prepareModelOf } from '../model-flags.js';
 import { parseCount, parseNumber } from '../parse-flags.js';
 import { table } from '../table.js';
 
@@ -79,7 +79,7 @@ interface Figures {
 async function evaluate(flags: Flags, io: CliIo): Promise<void> {
   const folder = nodeFolder(await realpath(await prepareModelOf(flags, io)));
   const checkpoint = await loadWeights(folder);
-  noteIgnoredKeys(checkpoint.ignoredKeys, io);
+  noteModelFiles(checkpoint, io);
   const tokenizer = await loadTokenizer(folder);
   const groups = await groupsOf(flags, checkpoint, tokenizer);
   const threshold = flags.threshold ?? checkpoint.config.exitThreshold;

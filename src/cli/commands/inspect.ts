@@ -12,9 +12,15 @@ import type {
   ModelFormat,
   PlannedKvPolicy,
 } from '../../model/index.js';
-import { describeFormat, describePlan, modelCost, showBytes } from '../../model/index.js';
+import {
+  describeFormat,
+  describePlan,
+  hasExitGate,
+  modelCost,
+  showBytes,
+} from '../../model/index.js';
 import { defaultFormat, nodeFolder, planLoading } from '../../platform/node/index.js';
-import { loadTextFiles, stopTokensOf } from '../../text-files.js';
+import { loadTextFiles, stopTokenNotesOf, stopTokensOf } from '../../text-files.js';
 import { errorTable } from '../conversion-errors.js';
 import type { CliIo } from '../io.js';
 import type { ModelFlags } from '../model-flags.js';
@@ -68,6 +74,7 @@ async function inspect({ json, context, ...flags }: Flags, io: CliIo): Promise<v
   const { config, ignoredKeys, stored, sizeBytes, tensors, checked } = weights;
   const texts = await loadTextFiles(folder);
   const text = textSummary(texts, stopTokensOf(texts, config), name);
+  const notes = [...weights.notes, ...stopTokenNotesOf(texts, config)];
   const format = defaultFormat({ config, ...stored });
   const memory = plansOf(config, format, context);
   const { 'per-loop': plan } = memory;
@@ -77,7 +84,7 @@ async function inspect({ json, context, ...flags }: Flags, io: CliIo): Promise<v
     cacheDtype: plan.kvDtype,
   });
   if (json) {
-    const found = { path, ...stored, sizeBytes, config, ignoredKeys, text };
+    const found = { path, ...stored, sizeBytes, config, ignoredKeys, notes, text };
     io.stdout.write(`${JSON.stringify({ ...found, tensors, checked, cost, memory })}\n`);
     return;
   }
@@ -88,6 +95,7 @@ async function inspect({ json, context, ...flags }: Flags, io: CliIo): Promise<v
     `${bold('model')}  ${path}, ${short(sizeBytes)}B of weights${'dtype' in stored ? ` stored as ${stored.dtype}` : ''}`,
     ...configLines(config).map((line) => `  ${line}`),
     `  ignored keys: ${ignoredKeys.length === 0 ? 'none' : ignoredKeys.join(', ')}`,
+    ...notes.map((note) => `  note: ${note}`),
     '',
     ...formatLines(stored, bold),
     bold('text'),
@@ -153,11 +161,18 @@ function formatLines(stored: WeightSummary['stored'], bold: (text: string) => st
 function configLines(config: LoopLMConfig): string[] {
   const ids = (id: number | undefined) => (id === undefined ? 'none' : String(id));
   return [
-    `${config.numHiddenLayers} layers, up to ${config.numLoops} loops, exit threshold ${config.exitThreshold}`,
+    `${config.architecture}, ${config.numHiddenLayers} layers, up to ${config.numLoops} loops, ${exitLine(config)}`,
     `width ${config.hiddenSize}, MLP ${config.intermediateSize}, ${config.numAttentionHeads} heads of ${config.headDim}, ${config.numKeyValueHeads} key-value heads`,
     `vocabulary ${config.vocabSize}, context ${config.maxPositionEmbeddings}, rope theta ${config.ropeTheta}, norm epsilon ${config.rmsNormEps}`,
+    ...(config.skipLoopFinalNorm ? ['final norm before the readout only, not between loops'] : []),
     `head ${config.tieWordEmbeddings ? 'tied to the embedding' : 'of its own'}; begin ${ids(config.bosTokenId)}, end ${config.eosTokenIds.join(', ') || 'none'}, padding ${ids(config.padTokenId)}`,
   ];
+}
+
+/** When tokens exit by default. */
+function exitLine(config: LoopLMConfig): string {
+  if (config.exitDepth !== undefined) return `exit at depth ${config.exitDepth}`;
+  return hasExitGate(config) ? `exit threshold ${config.exitThreshold}` : 'no exit gate';
 }
 
 function parameterLines({ numHiddenLayers }: LoopLMConfig, { parameters }: ModelCost): string[] {
@@ -166,7 +181,7 @@ function parameterLines({ numHiddenLayers }: LoopLMConfig, { parameters }: Model
     ['embedding', short(parameters.embedding)],
     [`${numHiddenLayers} layers`, short(parameters.layers)],
     ['final norm', short(parameters.finalNorm)],
-    ['exit gate', short(parameters.exitGate)],
+    ...(parameters.exitGate > 0 ? [['exit gate', short(parameters.exitGate)]] : []),
     ['head', short(parameters.head)],
   ]);
 }

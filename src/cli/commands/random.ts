@@ -4,7 +4,7 @@
 import { type Command, Option } from 'commander';
 import { CheckpointError, ConfigError } from '../../errors.js';
 import type { LoopLMConfig } from '../../model/index.js';
-import { parseModelConfig } from '../../model/index.js';
+import { parseModelConfig, RELEASED_SHAPES } from '../../model/index.js';
 import { fileExists, readTextFile, writeRandomCheckpoint } from '../../platform/node/index.js';
 import { MIN_SYNTHETIC_VOCAB, syntheticTokenizerFiles } from '../../tokenizer/index.js';
 import { openByteProgress } from '../byte-progress.js';
@@ -23,36 +23,12 @@ interface Flags {
 
 const EXAMPLES = `
 The weights are normal numbers: the model says nothing, but costs what a trained one costs. The
-tokenizer is synthetic, with the special tokens and the chat template of the released models.
+tokenizer is synthetic, with the special tokens and the chat template of the released Ouro models.
 
 Examples:
   looplm random ./ouro-random --shape ouro-1.4b
   looplm random ./mine --shape ./config.json --dtype f32 --seed 7
 `;
-
-/** Values that the released models share. Source: config.json of ByteDance/Ouro-1.4B. */
-const OURO = {
-  hiddenSize: 2048,
-  intermediateSize: 5632,
-  numAttentionHeads: 16,
-  numKeyValueHeads: 16,
-  headDim: 128,
-  vocabSize: 49_152,
-  ropeTheta: 1_000_000,
-  rmsNormEps: 1e-6,
-  maxPositionEmbeddings: 65_536,
-  tieWordEmbeddings: false,
-  numLoops: 4,
-  exitThreshold: 1,
-  initializerRange: 0.02,
-  bosTokenId: 0,
-  eosTokenIds: [0],
-} as const;
-
-const SHAPES: Readonly<Record<string, LoopLMConfig>> = {
-  'ouro-1.4b': { ...OURO, numHiddenLayers: 24 },
-  'ouro-2.6b': { ...OURO, numHiddenLayers: 48 },
-};
 
 export function registerRandom(program: Command, io: CliIo): void {
   program
@@ -61,7 +37,7 @@ export function registerRandom(program: Command, io: CliIo): void {
     .argument('<folder>', 'new folder to write to')
     .requiredOption(
       '--shape <name>',
-      `${Object.keys(SHAPES).join(', ')}, or a config.json of your own`,
+      `${[...RELEASED_SHAPES.keys()].join(', ')}, or a config.json of your own`,
     )
     .addOption(
       new Option('--dtype <type>', 'storage type').choices(['bf16', 'f16', 'f32']).default('bf16'),
@@ -75,7 +51,7 @@ export function registerRandom(program: Command, io: CliIo): void {
 
 async function random(folder: string, flags: Flags, io: CliIo): Promise<void> {
   const { dtype, seed, workers } = flags;
-  const config = SHAPES[flags.shape] ?? (await readShape(flags.shape));
+  const config = RELEASED_SHAPES.get(flags.shape) ?? (await readShape(flags.shape));
   const hasTokenizer = config.vocabSize >= MIN_SYNTHETIC_VOCAB;
   const extraFiles = hasTokenizer ? syntheticTokenizerFiles(config.vocabSize) : {};
   const start = io.now();
@@ -104,7 +80,7 @@ async function random(folder: string, flags: Flags, io: CliIo): Promise<void> {
 }
 
 async function readShape(path: string): Promise<LoopLMConfig> {
-  const names = Object.keys(SHAPES).join(', ');
+  const names = [...RELEASED_SHAPES.keys()].join(', ');
   if (!(await fileExists(path))) {
     throw new ConfigError(
       'shape',
@@ -121,5 +97,5 @@ async function readShape(path: string): Promise<LoopLMConfig> {
       { cause },
     );
   }
-  return parseModelConfig(json).config;
+  return parseModelConfig(json, path).config;
 }

@@ -19,7 +19,8 @@ type Flags = ModelFlags &
 
 const EXAMPLES = `
 The file holds float32 tensors: hidden [R, T, D], logits [R, T, V], and gate_logits, exit_pdf,
-exit_cdf [R, T], for R loops and T tokens; gate_logits are before the sigmoid.
+exit_cdf [R, T], for R loops and T tokens; gate_logits are before the sigmoid. A model without an exit
+gate has no gate_logits, and exit_pdf is 1 at the last loop.
 
 Examples:
   looplm trace --prompt 'cup 3; swap 2 3;' --out trace.safetensors
@@ -59,7 +60,7 @@ function traceFile(trace: Trace, ids: readonly number[], { config }: LoopLM): It
   });
   const tensors = [
     tensor('hidden', trace.hidden, config.hiddenSize),
-    tensor('gate_logits', trace.gateLogits),
+    ...(trace.gateLogits ? [tensor('gate_logits', trace.gateLogits)] : []),
     tensor('exit_pdf', trace.exitPdf),
     tensor('exit_cdf', trace.exitCdf),
     tensor('logits', trace.logits, config.vocabSize),
@@ -74,20 +75,35 @@ function byToken(values: Float32Array, { numLoops, length }: Trace): number[][] 
   );
 }
 
+/** Probability of the most likely next token, `[R, T]`. */
+function topProbs({ logits, numLoops, length }: Trace): Float32Array {
+  const vocabSize = logits.length / (numLoops * length);
+  return Float32Array.from({ length: numLoops * length }, (_, row) => {
+    const ofRow = logits.subarray(row * vocabSize, (row + 1) * vocabSize);
+    const largest = ofRow.reduce((a, b) => Math.max(a, b));
+    return 1 / ofRow.reduce((sum, logit) => sum + Math.exp(logit - largest), 0);
+  });
+}
+
 function jsonOf(trace: Trace, ids: readonly number[], out: string): string {
   const { numLoops } = trace;
   return JSON.stringify({ out, numLoops, ids, exitPdf: byToken(trace.exitPdf, trace) });
 }
 
+/** When each token would exit; of a model without an exit gate, how sure it is after each loop. */
 function tableOf(trace: Trace, ids: readonly number[], { tokenizer }: LoopLM): string {
   const depths = Array.from({ length: trace.numLoops }, (_, loopIndex) => `${loopIndex + 1}`);
-  const rows = byToken(trace.exitPdf, trace).map((exitPdf, position) => {
+  const hasGate = trace.gateLogits !== undefined;
+  const values = byToken(hasGate ? trace.exitPdf : topProbs(trace), trace);
+  const rows = values.map((row, position) => {
     const id = ids[position]!;
     const shown = tokenizer ? JSON.stringify(tokenizer.decode([id])) : String(id);
-    const meanDepth = exitPdf.reduce((sum, p, loopIndex) => sum + p * (loopIndex + 1), 0);
-    return [shown, ...exitPdf.map((p) => p.toFixed(3)), meanDepth.toFixed(2)];
+    const meanDepth = row.reduce((sum, p, loopIndex) => sum + p * (loopIndex + 1), 0);
+    return [shown, ...row.map((p) => p.toFixed(3)), ...(hasGate ? [meanDepth.toFixed(2)] : [])];
   });
-  return ['Probability of exiting after each loop:']
-    .concat(table([['token', ...depths, 'mean depth'], ...rows]))
-    .join('\n');
+  const heading = hasGate
+    ? 'Probability of exiting after each loop:'
+    : 'Probability of the most likely next token after each loop (the model has no exit gate):';
+  const columns = ['token', ...depths, ...(hasGate ? ['mean depth'] : [])];
+  return [heading, ...table([columns, ...rows])].join('\n');
 }

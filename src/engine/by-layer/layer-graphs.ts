@@ -2,18 +2,19 @@
  * The inference graphs of the by-layer partition: what lies between one attention and the next.
  *
  * A model of L layers becomes L + 1 programs: the first makes the attention inputs of layer 0, the
- * last ends with the final norm and the gate, and each one between joins the second half of a layer
- * to the first half of the next. The tokens of a run may have any mixture of sequences and depths.
+ * last ends the loop, and each one between joins the second half of a layer to the first half of the
+ * next. The tokens of a run may have any mixture of sequences and depths.
  */
 import type { Graph } from '../../graph/index.js';
-import { buildGraph, input, rmsNorm } from '../../graph/index.js';
+import { buildGraph, input } from '../../graph/index.js';
 import type { GraphWeights, LoopLMConfig } from '../../model/index.js';
-import { attentionProjections, gateLogit, layerOutput, loopParams } from '../../model/index.js';
+import { attentionProjections, carriedState, layerOutput, loopParams } from '../../model/index.js';
+import { loopEnd } from '../ends.js';
 
 /**
  * The programs in order. Inputs: `x [N, D]`; after the first `heads [N, H*Dh]` of the attention
  * before. Outputs: `qkv [N, (H + 2K) * Dh]`, not rotated; after the first also the `stream [N, D]`
- * that is the next `x`; of the last `h [N, D]` and `gateLogit [N]`.
+ * that is the next `x`; of the last those of `loopEnd`.
  */
 export function layerGraphs(config: LoopLMConfig, weights: GraphWeights): readonly Graph[] {
   const { hiddenSize: D, headDim, numAttentionHeads: H, numHiddenLayers: L } = config;
@@ -26,8 +27,7 @@ export function layerGraphs(config: LoopLMConfig, weights: GraphWeights): readon
       : x;
     const layer = params.layers[index];
     if (!layer) {
-      const h = rmsNorm(stream, params.norm, config.rmsNormEps);
-      return buildGraph({ h, gateLogit: gateLogit(h, params) });
+      return buildGraph(loopEnd(carriedState(stream, params, config), params, config));
     }
     const qkv = attentionProjections(stream, layer, config);
     return buildGraph({ ...(before && { stream }), qkv });

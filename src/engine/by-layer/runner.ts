@@ -11,7 +11,7 @@ import { ropeFeeds } from '../../model/index.js';
 import type { Command, Device, KvStore, PagedBatch, Program } from '../../runtime/index.js';
 import type { KvDtype } from '../../util/kv-dtype.js';
 import { kvRowBytes } from '../../util/kv-dtype.js';
-import { compileWith, ModelEnds } from '../ends.js';
+import { compileWith, fetchedOf, ModelEnds } from '../ends.js';
 import type { BatchEntry, CachedRun, LoopRun, Readout, Runner } from '../runner.js';
 import { inPieces } from '../runner.js';
 import type { Sequence } from '../sequence.js';
@@ -96,7 +96,7 @@ export class LayerRunner implements Runner {
     this.#grownTo = numPages;
   }
 
-  /** Commands of one loop of `entries`; the last one fetches `h` and `gateLogit`. */
+  /** Commands of one loop of `entries`; the last one fetches what the loop leaves. */
   loopCommands(entries: readonly BatchEntry[], batch: PagedBatch): readonly Command[] {
     const { store } = this;
     const commands: Command[] = [this.ends.inputCommand(entries)];
@@ -105,7 +105,7 @@ export class LayerRunner implements Runner {
       const attended = index === 0 ? {} : { heads: { kept: 'heads' } };
       const feeds = { x: { kept: 'x' }, ...attended };
       if (isLast) {
-        commands.push({ kind: 'run', program, feeds, fetch: ['h', 'gateLogit'] });
+        commands.push({ kind: 'run', program, feeds, fetch: fetchedOf(program) });
         return;
       }
       const keep = { qkv: 'qkv', ...(index > 0 && { stream: 'x' }) };

@@ -5,7 +5,7 @@
  * The tokens of a run may belong to any sequences, as long as they are at the same loop: which
  * cached slot and which other new token each of them sees is said by one bias matrix. Depths that
  * differ need no other program, since every loop has the same weights.
- * Source: docs/architecture.md (runner); block and gate are those of training (model/loop-lm.ts).
+ * Source: docs/architecture.md (runner); loop and gate are those of training (model/loop-lm.ts).
  */
 import type { Graph, Tensor } from '../../graph/index.js';
 import {
@@ -19,7 +19,8 @@ import {
   transpose,
 } from '../../graph/index.js';
 import type { GraphWeights, LoopLMConfig } from '../../model/index.js';
-import { gateLogit, loop, loopParams } from '../../model/index.js';
+import { loop, loopParams } from '../../model/index.js';
+import { loopEnd } from '../ends.js';
 
 /** Names of the cache inputs and of the new rows of a layer. */
 export const layerNames = (layerIndex: number) => ({
@@ -31,7 +32,7 @@ export const layerNames = (layerIndex: number) => ({
 
 /**
  * One loop. Inputs `x [N, D]`, `cos` and `sin [N, 1, Dh/2]`, `bias [N, S+N]` and the cache of
- * each layer; outputs `h [N, D]`, `gateLogit [N]` and the new rows of each layer.
+ * each layer; outputs those of `loopEnd` and the new rows of each layer.
  */
 export function loopGraph(config: LoopLMConfig, weights: GraphWeights): Graph {
   const { hiddenSize: D, headDim, numKeyValueHeads: K, numAttentionHeads: H } = config;
@@ -60,6 +61,6 @@ export function loopGraph(config: LoopLMConfig, weights: GraphWeights): Graph {
     sin: input('sin', 'f32', angles),
     attend,
   };
-  const h = loop(input('x', 'f32', ['N', D]), params, context);
-  return buildGraph({ h, gateLogit: gateLogit(h, params), ...outputs });
+  const state = loop(input('x', 'f32', ['N', D]), params, context);
+  return buildGraph({ ...loopEnd(state, params, config), ...outputs });
 }

@@ -8,7 +8,7 @@
 import type { GraphWeights, LoopLMConfig } from '../../model/index.js';
 import { ropeFeeds } from '../../model/index.js';
 import type { Command, Device, HostTensor, Program } from '../../runtime/index.js';
-import { compileWith, ModelEnds } from '../ends.js';
+import { compileWith, fetchedOf, ModelEnds } from '../ends.js';
 import type { BatchEntry, CachedRun, LoopRun, Readout, Runner } from '../runner.js';
 import { inPieces } from '../runner.js';
 import type { Sequence } from '../sequence.js';
@@ -54,7 +54,7 @@ export class LoopRunner implements Runner {
       kind: 'run',
       program: this.#loop,
       feeds: { x: { kept: 'x' }, ...feeds },
-      fetch: ['h', 'gateLogit'],
+      fetch: fetchedOf(this.#loop),
     };
   }
 

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ConfigError, LoopLMError, UnsupportedError } from '../errors.js';
 import type { LoopLMConfig } from './config.js';
-import { modelConfigToJson, parseModelConfig } from './config.js';
+import { modelConfigToJson, parseModelConfig } from './config-json.js';
 import { modelFormatToJson } from './weight-format.js';
 
 const tinyJson = JSON.parse(
@@ -11,6 +11,7 @@ const tinyJson = JSON.parse(
 ) as Record<string, unknown>;
 
 const tinyConfig: LoopLMConfig = {
+  architecture: 'ouro',
   hiddenSize: 48,
   intermediateSize: 128,
   numHiddenLayers: 3,
@@ -40,7 +41,7 @@ function errorOf(json: unknown): unknown {
 
 describe('parseModelConfig', () => {
   it('reads every field of a config of the release layout and ignores nothing', () => {
-    expect(parseModelConfig(tinyJson)).toEqual({ config: tinyConfig, ignoredKeys: [] });
+    expect(parseModelConfig(tinyJson)).toEqual({ config: tinyConfig, ignoredKeys: [], notes: [] });
   });
 
   it('derives an absent or null head_dim from hidden size and heads', () => {
@@ -50,8 +51,8 @@ describe('parseModelConfig', () => {
   });
 
   it('names unknown keys instead of dropping them silently', () => {
-    const json = { ...tinyJson, zebra: 1, early_exit_step: 2, torch_dtype: 'x', auto_map: {} };
-    expect(parseModelConfig(json).ignoredKeys).toEqual(['early_exit_step', 'zebra']);
+    const json = { ...tinyJson, zebra: 1, early_exit: 2, torch_dtype: 'x', auto_map: {} };
+    expect(parseModelConfig(json).ignoredKeys).toEqual(['early_exit', 'zebra']);
   });
 
   it('takes one end id, several or none', () => {
@@ -75,11 +76,13 @@ describe('parseModelConfig', () => {
     'tie_word_embeddings',
     'total_ut_steps',
     'initializer_range',
-    'early_exit_threshold',
   ])('a missing %s is an error that names the key', (key) => {
     const error = errorOf({ ...tinyJson, [key]: undefined });
     expect(error).toBeInstanceOf(ConfigError);
-    expect(error).toMatchObject({ field: key, message: expect.stringContaining(`has no ${key}`) });
+    expect(error).toMatchObject({
+      field: key,
+      message: expect.stringContaining(`${key} is missing`),
+    });
   });
 
   it.each<[string, unknown]>([
@@ -99,7 +102,16 @@ describe('parseModelConfig', () => {
     ['rope_theta', Number.POSITIVE_INFINITY],
     ['tie_word_embeddings', 1],
     ['hidden_act', 'gelu'],
-    ['attention_dropout', 0.1],
+    ['attention_dropout', 1],
+    ['attention_dropout', -0.1],
+    ['rms_norm_eps', 1e308],
+    ['rms_norm_eps', 0],
+    ['rms_norm_eps', -1e-6],
+    ['rope_theta', JSON.parse('1e400')],
+    ['rope_theta', 0.5],
+    ['initializer_range', 1e308],
+    ['total_ut_steps', 65],
+    ['head_dim', 2 ** 20],
     ['layer_types', ['full_attention']],
     ['eos_token_id', 256],
     ['eos_token_id', [1, 'two']],
@@ -184,12 +196,21 @@ describe('modelConfigToJson', () => {
         halfHead: fc.integer({ min: 1, max: 64 }),
         layers: fc.integer({ min: 1, max: 40 }),
         eosTokenIds: fc.uniqueArray(fc.nat(255), { maxLength: 3 }),
-        exitThreshold: fc.double({ min: 0.01, max: 1, noNaN: true }),
+        own: fc.oneof(
+          fc.record({ exitThreshold: fc.double({ min: 0.01, max: 1, noNaN: true }) }),
+          fc.record({ exitThreshold: fc.constant(1), exitDepth: fc.integer({ min: 1, max: 3 }) }),
+          fc.record({
+            architecture: fc.constant('nanbeige' as const),
+            numLoops: fc.integer({ min: 1, max: 64 }),
+          }),
+          fc.constant({ architecture: 'nanbeige' as const, skipLoopFinalNorm: true }),
+        ),
         ids: fc.boolean(),
       })
-      .map(({ kvHeads, groups, halfHead, layers, ids, ...rest }): LoopLMConfig => ({
+      .map(({ kvHeads, groups, halfHead, layers, ids, own, ...rest }): LoopLMConfig => ({
         ...(ids ? tinyConfig : withoutIds),
         ...rest,
+        ...own,
         numKeyValueHeads: kvHeads,
         numAttentionHeads: kvHeads * groups,
         headDim: 2 * halfHead,
@@ -198,7 +219,7 @@ describe('modelConfigToJson', () => {
     fc.assert(
       fc.property(configs, (config) => {
         const text = JSON.stringify(modelConfigToJson(config, 'float32'));
-        expect(parseModelConfig(JSON.parse(text))).toEqual({ config, ignoredKeys: [] });
+        expect(parseModelConfig(JSON.parse(text))).toEqual({ config, ignoredKeys: [], notes: [] });
       }),
       { seed: 2 },
     );
