@@ -154,9 +154,13 @@ async function withProgress<T>(
     shown.set(stage, display);
     display.show(doneBytes, totalBytes);
   };
+  const onWait = (message: string) => {
+    stop();
+    io.stderr.write(`${message}\n`);
+  };
   try {
     const platform = { ...NODE_PLATFORM, env: io.env };
-    return await work({ dtype, revision, offline, signal, progress }, platform, stop);
+    return await work({ dtype, revision, offline, signal, progress, onWait }, platform, stop);
   } catch (error) {
     if (!signal.aborted) throw error;
     io.stderr.write('Stopped. What is done is kept; the same command goes on from there.\n');

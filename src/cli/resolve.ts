@@ -23,6 +23,10 @@ export async function resolveShown(
           ...options,
           signal,
           progress: ({ receivedBytes, totalBytes }) => pulling.show(receivedBytes, totalBytes),
+          onWait(message) {
+            pulling.stop();
+            io.stderr.write(`${message}\n`);
+          },
         },
         { ...NODE_PLATFORM, env: io.env },
       );

@@ -90,6 +90,9 @@ export async function calibrate(
   return { meanSquares: reader.means(numTokens * numLoops), numTokens, numLoops };
 }
 
+/** What the metadata of a calibration file say that it is. */
+export const CALIBRATION_FORMAT = 'looplm-calibration';
+
 /**
  * A calibration as the safetensors file that `looplm convert` reads. Chunks borrow its memory.
  *
@@ -106,6 +109,7 @@ export function calibrationChunks(
     data,
   }));
   return safetensorsChunks(tensors, {
+    format: CALIBRATION_FORMAT,
     tokens: String(numTokens),
     loops: String(numLoops),
     ...about,

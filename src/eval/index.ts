@@ -2,7 +2,7 @@
  * Measuring a looped model: accuracy and loss by depth, exit policies.
  */
 export type { CalibrateOptions, Calibration } from './calibration.js';
-export { calibrate, calibrationChunks } from './calibration.js';
+export { CALIBRATION_FORMAT, calibrate, calibrationChunks } from './calibration.js';
 export type { FrontierPoint, PolicyFamily } from './frontier.js';
 export {
   accuracyByDepth,

@@ -5,6 +5,7 @@
  * `memoryFolder` from bytes. Nothing here knows what the files hold.
  */
 import { FileError } from '../errors.js';
+import { decodeUtf8 } from './utf8.js';
 
 /** A file that is read by ranges, so that one part of a large file costs only that part. */
 export interface ByteSource {
@@ -25,7 +26,7 @@ export interface Folder {
   /** What to call the folder in messages. */
   readonly path: string;
   exists(name: string): Promise<boolean>;
-  /** @throws FileError if the file is missing or unreadable. */
+  /** Without a byte-order mark. @throws FileError if the file is missing, unreadable or not UTF-8. */
   readText(name: string): Promise<string>;
   /**
    * The caller closes the source.
@@ -61,7 +62,7 @@ export function memoryFolder(path: string, files: Map<string, Uint8Array>): Fold
   return {
     path,
     exists: async (name) => files.has(name),
-    readText: async (name) => new TextDecoder().decode(bytesOf(name)),
+    readText: async (name) => decodeUtf8(bytesOf(name), name),
     open: async (name) => memorySource(name, bytesOf(name)),
     write: async (name, content) => {
       files.set(

@@ -4,7 +4,7 @@ import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { convertedParameters, loadCheckpoint } from '../../src/model/index.js';
-import { nodeFolder, openFile } from '../../src/platform/node/files.js';
+import { nodeFolder, openFile } from '../../src/platform/node/files/index.js';
 import { openSafetensors } from '../../src/runtime/index.js';
 import { TINY, cli, cliJson, repositoryPath, temporaryFolder } from './support.js';
 
@@ -39,6 +39,7 @@ test('every matrix gets a mean square for each of its inputs, and the text is na
   expect(await cliJson(argv)).toEqual({ out, ...counts, textSha256, seconds: 0 });
   const { entries, metadata, values } = await read(out);
   expect(Object.fromEntries(metadata)).toEqual({
+    format: 'looplm-calibration',
     tokens: '7',
     loops: '4',
     text_sha256: textSha256,

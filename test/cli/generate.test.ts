@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 import { expect, test } from 'vitest';
 import type { RolloutRecord } from '../../src/engine/index.js';
-import { openFile } from '../../src/platform/node/files.js';
+import { openFile } from '../../src/platform/node/files/index.js';
 import { openSafetensors } from '../../src/runtime/index.js';
 import type { Golden } from '../parity/fixtures.js';
 import { TOLERANCE, expectClose } from '../parity/fixtures.js';

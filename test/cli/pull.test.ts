@@ -140,6 +140,7 @@ describe('the process', () => {
     const children = [start(), start()];
     expect(await Promise.all(children.map(exitOf))).toEqual([0, 0]);
     expectWhole();
+    expect(hubTest.hub.downloads('model.safetensors')).toHaveLength(1);
     const hash = hashOf('model.safetensors', CONTENT);
     expect(readdirSync(repoPath('blobs'))).toContain(hash);
   });

@@ -159,7 +159,9 @@ describe('two processes at once', () => {
     });
     expect(second).toMatchObject({
       status: 2,
-      stderr: expect.stringMatching(/Another process is converting to .*refused\. Wait for it/),
+      stderr: expect.stringMatching(
+        /Process \d+ has been converting to .*refused since .*\. Wait for it/,
+      ),
     });
     expect(weightsOf(target)).toBe(expected);
   });

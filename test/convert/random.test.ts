@@ -66,7 +66,9 @@ describe('writeRandomCheckpoint', () => {
     expect(readdirSync(temporary).filter((name) => name.includes('partial'))).toEqual([]);
     mkdirSync(to('used'));
     writeFileSync(join(to('used'), 'notes.txt'), 'mine');
-    await expect(writeRandomCheckpoint(to('used'), config)).rejects.toThrow(/not an empty folder/);
+    await expect(writeRandomCheckpoint(to('used'), config)).rejects.toThrow(
+      /holds something already/,
+    );
     await expect(writeRandomCheckpoint(to('x'), config, { seed: -1 })).rejects.toThrow(
       /seed is -1/,
     );

@@ -17,7 +17,7 @@ import {
 } from '../../src/engine/index.js';
 import { loadWeights } from '../../src/model/index.js';
 import { bundledModelPath } from '../../src/platform/node/bundled-model.js';
-import { nodeFolder } from '../../src/platform/node/files.js';
+import { nodeFolder } from '../../src/platform/node/files/index.js';
 import type { Device } from '../../src/runtime/index.js';
 import { createInlineDevice } from '../../src/runtime/index.js';
 import { KV_DTYPES } from '../../src/util/kv-dtype.js';

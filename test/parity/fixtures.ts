@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { expect } from 'vitest';
 import { loadCheckpoint, memorySource } from '../../src/model/index.js';
 import type { LoopLMConfig, ModelWeights } from '../../src/model/index.js';
-import { nodeFolder } from '../../src/platform/node/files.js';
+import { nodeFolder } from '../../src/platform/node/files/index.js';
 import { openSafetensors } from '../../src/runtime/safetensors.js';
 
 export const FIXTURES = ['tiny-mha', 'tiny-gqa-tied'] as const;

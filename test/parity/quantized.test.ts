@@ -10,7 +10,7 @@ import { Engine, cdfThreshold, exitDistribution, fullDepth } from '../../src/eng
 import { mean } from '../../src/eval/index.js';
 import type { ModelWeights } from '../../src/model/index.js';
 import { loadWeights } from '../../src/model/index.js';
-import { nodeFolder } from '../../src/platform/node/files.js';
+import { nodeFolder } from '../../src/platform/node/files/index.js';
 import type { Device } from '../../src/runtime/index.js';
 import { createInlineDevice } from '../../src/runtime/index.js';
 import { cli, temporaryFolder } from '../cli/support.js';

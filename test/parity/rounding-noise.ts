@@ -16,7 +16,7 @@ import {
   openConverted,
   scalesName,
 } from '../../src/model/index.js';
-import { nodeFolder } from '../../src/platform/node/files.js';
+import { nodeFolder } from '../../src/platform/node/files/index.js';
 import { openSafetensors } from '../../src/runtime/index.js';
 import { generatorFor } from '../../src/util/random.js';
 import { uniformFloat64 } from 'pure-rand/distribution/uniformFloat64';

@@ -8,7 +8,7 @@ import { uniformInt } from 'pure-rand/distribution/uniformInt';
 import type { BatchSource } from '../../src/data/index.js';
 import { generatedSource } from '../../src/data/index.js';
 import { initializeWeights } from '../../src/model/index.js';
-import { nodeFolder } from '../../src/platform/node/files.js';
+import { nodeFolder } from '../../src/platform/node/files/index.js';
 import { createInlineDevice } from '../../src/runtime/index.js';
 import type { TrainConfig, TrainOptions, TrainResult } from '../../src/train/index.js';
 import { train } from '../../src/train/index.js';

@@ -8,18 +8,15 @@ import type { Calibration } from '../../eval/index.js';
 import { loadTokenizer } from '../../loop-lm.js';
 import type { LoopLMConfig } from '../../model/index.js';
 import { loadWeights } from '../../model/index.js';
-import {
-  createNodeDevice,
-  nodeFolder,
-  openFile,
-  writeFileAtomic,
-} from '../../platform/node/index.js';
+import { createNodeDevice, nodeFolder, openFile } from '../../platform/node/index.js';
 import type { Tokenizer } from '../../tokenizer/index.js';
+import { decodeUtf8 } from '../../util/utf8.js';
 import { openProgress } from '../byte-progress.js';
 import { LINE_FORMS, readDocuments } from '../documents.js';
 import type { CliIo } from '../io.js';
 import { InterruptedError, interruptible } from '../io.js';
 import { noteModelFiles } from '../model-flags.js';
+import { FORCE_HELP, openOutput, safetensorsKind } from '../output-file.js';
 import { parseCount } from '../parse-flags.js';
 import { resolveShown } from '../resolve.js';
 
@@ -28,6 +25,7 @@ interface Flags {
   readonly jsonl?: string;
   readonly ids?: string;
   readonly out: string;
+  readonly force?: true;
   readonly maxTokens: number;
   readonly threads?: number;
   readonly json?: true;
@@ -57,6 +55,7 @@ export function registerCalibrate(program: Command, io: CliIo): void {
     .option('--jsonl <file>', 'JSONL of documents')
     .option('--ids <file>', 'token ids between commas or spaces, a document a line')
     .requiredOption('--out <file>', 'safetensors file to write')
+    .option('--force', FORCE_HELP)
     .option('--max-tokens <n>', 'tokens to read at most', parseCount, DEFAULT_MAX_TOKENS)
     .option('--threads <n>', 'threads inside one operator (default: all cores)', parseCount)
     .option('--json', 'print one JSON object at the end')
@@ -66,6 +65,9 @@ export function registerCalibrate(program: Command, io: CliIo): void {
 
 async function calibrateModel(model: string, flags: Flags, io: CliIo): Promise<void> {
   const start = io.now();
+  const { CALIBRATION_FORMAT, calibrate, calibrationChunks } = await import('../../eval/index.js');
+  const kind = safetensorsKind('a calibration', CALIBRATION_FORMAT);
+  const output = await openOutput(flags.out, kind, flags);
   const { path } = await resolveShown(model, {}, io);
   const folder = nodeFolder(path);
   const loaded = await loadWeights(folder);
@@ -73,7 +75,6 @@ async function calibrateModel(model: string, flags: Flags, io: CliIo): Promise<v
   noteModelFiles(loaded, io);
   const source = await readSource(flags);
   const documents = documentsOf(source, config, await loadTokenizer(folder));
-  const { calibrate, calibrationChunks } = await import('../../eval/index.js');
   const progress = openProgress(io, 'calibrating', ' tokens');
   const calibration = await interruptible(io, async (signal) => {
     const { threads, maxTokens } = flags;
@@ -90,7 +91,7 @@ async function calibrateModel(model: string, flags: Flags, io: CliIo): Promise<v
     }
   });
   const about = { text_sha256: source.sha256 };
-  await writeFileAtomic(flags.out, calibrationChunks(calibration, about));
+  await output.write(calibrationChunks(calibration, about));
   const seconds = (io.now() - start) / 1000;
   io.stdout.write(`${resultText(calibration, source, flags, seconds)}\n`);
 }
@@ -126,7 +127,7 @@ async function readSource(flags: Flags): Promise<Source> {
   try {
     const bytes = await file.read(0, file.size);
     const sha256 = createHash('sha256').update(bytes).digest('hex');
-    return { form, path, text: new TextDecoder().decode(bytes), sha256 };
+    return { form, path, text: decodeUtf8(bytes, path), sha256 };
   } finally {
     await file.close();
   }

@@ -57,7 +57,11 @@ async function pullWithProgress(
   const shown = openProgress(io);
   try {
     const platform = { ...NODE_PLATFORM, env: io.env };
-    return await pullModel(id, { ...options, signal, progress: shown.show }, platform);
+    const onWait = (message: string) => {
+      shown.stop();
+      io.stderr.write(`${message}\n`);
+    };
+    return await pullModel(id, { ...options, signal, progress: shown.show, onWait }, platform);
   } catch (error) {
     if (!signal.aborted) throw error;
     shown.stop();

@@ -4,18 +4,26 @@
 import type { Command } from 'commander';
 import type { Trace } from '../../engine/index.js';
 import type { LoopLM } from '../../loop-lm.js';
-import { writeFileAtomic } from '../../platform/node/index.js';
 import { safetensorsChunks } from '../../runtime/index.js';
 import type { CliIo } from '../io.js';
 import type { ModelFlags } from '../model-flags.js';
 import { addEngineFlags, withModel } from '../model-flags.js';
+import { FORCE_HELP, openOutput, safetensorsKind } from '../output-file.js';
 import { parseCount } from '../parse-flags.js';
 import type { PromptFlags } from '../prompt-flags.js';
 import { addPromptFlags, promptOf } from '../prompt-flags.js';
 import { table } from '../table.js';
 
 type Flags = ModelFlags &
-  PromptFlags & { readonly out: string; readonly numLoops?: number; readonly json?: true };
+  PromptFlags & {
+    readonly out: string;
+    readonly force?: true;
+    readonly numLoops?: number;
+    readonly json?: true;
+  };
+
+const TRACE_FORMAT = 'looplm-trace';
+const TRACE = safetensorsKind('a trace', TRACE_FORMAT);
 
 const EXAMPLES = `
 The file holds float32 tensors: hidden [R, T, D], logits [R, T, V], and gate_logits, exit_pdf,
@@ -34,15 +42,17 @@ export function registerTrace(program: Command, io: CliIo): void {
     .addHelpText('after', EXAMPLES);
   addPromptFlags(addEngineFlags(command))
     .requiredOption('--out <file>', 'safetensors file to write')
+    .option('--force', FORCE_HELP)
     .option('--num-loops <n>', "loops to run (default: the model's)", parseCount)
     .option('--json', 'print one JSON object instead of the table')
     .action(async (flags: Flags) => {
       const prompt = await promptOf(flags, io);
+      const output = await openOutput(flags.out, TRACE, flags);
       await withModel(flags, io, async (model) => {
         const ids = model.encode(prompt);
         const { numLoops } = flags;
         const trace = await model.trace(ids, { ...(numLoops !== undefined && { numLoops }) });
-        await writeFileAtomic(flags.out, traceFile(trace, ids, model));
+        await output.write(traceFile(trace, ids, model));
         const text = flags.json ? jsonOf(trace, ids, flags.out) : tableOf(trace, ids, model);
         io.stdout.write(`${text}\n`);
         if (!flags.json) io.stderr.write(`written: ${flags.out}\n`);
@@ -65,7 +75,7 @@ function traceFile(trace: Trace, ids: readonly number[], { config }: LoopLM): It
     tensor('exit_cdf', trace.exitCdf),
     tensor('logits', trace.logits, config.vocabSize),
   ];
-  return safetensorsChunks(tensors, { ids: ids.join(',') });
+  return safetensorsChunks(tensors, { format: TRACE_FORMAT, ids: ids.join(',') });
 }
 
 /** The rows of an `[R, T]` array by token: T lists of R numbers. */

@@ -2,7 +2,16 @@
  * What looplm needs of Node.js: files on disk. The only folder of the library, beside the command
  * line, that imports `node:` modules.
  */
-export { fileExists, nodeFolder, openFile, readTextFile, writeFileAtomic } from './files.js';
+export type { Lock, LockOptions } from './files/index.js';
+export {
+  fileExists,
+  nodeFolder,
+  openFile,
+  prepareWriting,
+  readTextFile,
+  takeLock,
+  writeFileAtomic,
+} from './files/index.js';
 export { createNodeDevice } from './device.js';
 export { bundledModelPath } from './bundled-model.js';
 export type { LoadProgress, PretrainedOptions } from './pretrained-options.js';

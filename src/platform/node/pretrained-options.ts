@@ -38,6 +38,8 @@ export interface PretrainedOptions extends DeviceOptions {
   readonly numSequences?: number | undefined;
   readonly kvPolicy?: PlannedKvPolicy | undefined;
   readonly progress?: ((progress: LoadProgress) => void) | undefined;
+  /** Called with a sentence if another process does the same, which is waited for. */
+  readonly onWait?: ((message: string) => void) | undefined;
   /** Called with the plan before anything is loaded. */
   readonly onPlan?: ((plan: MemoryPlan) => void) | undefined;
   readonly signal?: AbortSignal | undefined;

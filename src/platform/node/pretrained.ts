@@ -27,7 +27,7 @@ import type { KvDtype } from '../../util/kv-dtype.js';
 import type { ConversionSettings } from './convert/index.js';
 import { convertedFolder, formatOfSettings } from './convert/index.js';
 import { createNodeDevice } from './device.js';
-import { nodeFolder } from './files.js';
+import { nodeFolder } from './files/index.js';
 import type { HubPlatform } from './hub/index.js';
 import { NODE_PLATFORM, resolveModel } from './hub/index.js';
 import type { PretrainedOptions } from './pretrained-options.js';
@@ -123,7 +123,7 @@ export async function prepareModel(
   options: PretrainedOptions = {},
   platform: HubPlatform = NODE_PLATFORM,
 ): Promise<{ readonly path: string; readonly parsed: ParsedModelConfig }> {
-  const { revision, cacheDir, offline, convertedDir, progress, signal } = options;
+  const { revision, cacheDir, offline, convertedDir, progress, onWait, signal } = options;
   const source = await resolveModel(
     idOrPath,
     {
@@ -131,6 +131,7 @@ export async function prepareModel(
       ...(cacheDir !== undefined && { cacheDir }),
       ...(offline !== undefined && { offline }),
       ...(signal && { signal }),
+      onWait,
       progress: ({ receivedBytes, totalBytes }) =>
         progress?.({ stage: 'download', doneBytes: receivedBytes, totalBytes }),
     },
@@ -146,6 +147,7 @@ export async function prepareModel(
       env: platform.env,
       ...(convertedDir !== undefined && { cacheDir: convertedDir }),
       ...(signal && { signal }),
+      onWait,
       progress: ({ doneBytes, totalBytes }) =>
         progress?.({ stage: 'convert', doneBytes, totalBytes }),
     },

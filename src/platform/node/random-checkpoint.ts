@@ -5,13 +5,13 @@
  * The file's layout is known before its values are, so worker threads fill it in place, in parts; the
  * folder gets its name when it is whole. It does not know what the numbers come to.
  */
-import { mkdir, open, rename, rm, rmdir } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
-import { ConfigError, FileError } from '../../errors.js';
+import { open } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { ConfigError } from '../../errors.js';
 import type { LoopLMConfig, ParameterSpec, WeightDtype } from '../../model/index.js';
 import { elementCount, modelConfigToJson, parameterSpecs } from '../../model/index.js';
 import { layOutSafetensors } from '../../util/safetensors.js';
-import { failWrite, fileExists, writeFileAtomic } from './files.js';
+import { beginFolder, failWrite, followLinks, makeWay, writeFileAtomic } from './files/index.js';
 import type { RandomPart } from './random-part.js';
 import type { TaskPoolOptions } from './task-pool.js';
 import { runTasks } from './task-pool.js';
@@ -44,8 +44,8 @@ const NORM_STD = 0.1;
  * Writes a checkpoint of normal values with the config's `initializerRange` as standard deviation;
  * norms lie around 1, and the exit gate has small weights, so that depths differ.
  *
- * The folder appears whole or not at all; its name with `.partial` is used until then. The file is the same
- * whatever `numWorkers` is.
+ * The folder appears whole or not at all; until then it is at its name with `.partial`. The file
+ * is the same whatever `numWorkers` is.
  *
  * @returns the size of the weight file in bytes.
  * @throws ConfigError if an option is out of range; FileError if the folder holds something already
@@ -58,22 +58,22 @@ export async function writeRandomCheckpoint(
 ): Promise<number> {
   const { dtype = 'bf16', seed = 0, extraFiles = {} } = options;
   checkSeed(seed);
-  const path = resolve(folder); // without a slash at its end
-  await checkFree(path);
-  const partial = `${path}.partial`;
-  await mkdir(partial, { recursive: true }).catch((cause: unknown) => failWrite(partial, cause));
+  const path = await followLinks(resolve(folder)); // without a slash at its end
+  await makeWay(path);
+  const { signal } = options;
+  const unfinished = await beginFolder(path, { doing: 'writing random weights', signal });
   try {
-    const size = await writeWeights(join(partial, 'model.safetensors'), config, options);
+    await makeWay(path); // once more: another process may have held the lock
+    const size = await writeWeights(join(unfinished.model, 'model.safetensors'), config, options);
     const json = modelConfigToJson(config, STORED[dtype][1]);
     const files = { ...extraFiles, 'config.json': `${JSON.stringify(json, null, 2)}\n` };
     for (const [name, text] of Object.entries(files)) {
-      await writeFileAtomic(join(partial, name), text);
+      await writeFileAtomic(join(unfinished.model, name), text);
     }
-    await rename(partial, path).catch((cause: unknown) => failWrite(path, cause));
+    await unfinished.finish();
     return size;
-  } catch (error) {
-    await rm(partial, { recursive: true, force: true });
-    throw error;
+  } finally {
+    await unfinished.remove();
   }
 }
 
@@ -127,14 +127,4 @@ function partsOf(
 function checkSeed(seed: number): void {
   if (Number.isInteger(seed) && seed >= 0 && seed < 2 ** 32) return;
   throw new ConfigError('seed', `The seed is ${seed}; it must be an integer from 0 to 4294967295.`);
-}
-
-/** Makes way: an empty folder goes, anything else stays. */
-async function checkFree(path: string): Promise<void> {
-  await mkdir(dirname(path), { recursive: true }).catch((cause: unknown) => failWrite(path, cause));
-  if (!(await fileExists(path))) return;
-  await rmdir(path).catch((cause: unknown) => {
-    const message = `${path} exists and is not an empty folder. Name a new one.`;
-    throw new FileError(path, message, { cause });
-  });
 }

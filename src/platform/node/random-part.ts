@@ -8,7 +8,7 @@ import { generatorFor } from '../../util/random.js';
 import { encodeBfloat16, encodeFloat16 } from '../../util/half-float.js';
 import { fillNormal } from '../../util/ziggurat.js';
 import type { WeightDtype } from '../../model/index.js';
-import { writeAt } from './file-parts.js';
+import { writeAt } from './files/index.js';
 
 /** What all parts share. */
 export interface RandomFile {

@@ -11,7 +11,7 @@ import { prepareConversion, runConversion } from './convert.js';
 
 export interface ConversionCacheOptions extends Pick<
   ConvertOptions,
-  'numWorkers' | 'progress' | 'signal'
+  'numWorkers' | 'progress' | 'onWait' | 'signal'
 > {
   /** Default: LOOPLM_CACHE, else XDG_CACHE_HOME/looplm, else ~/.cache/looplm. */
   readonly cacheDir?: string;

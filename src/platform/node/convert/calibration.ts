@@ -7,7 +7,7 @@ import { CheckpointError } from '../../../errors.js';
 import type { LoopLMConfig } from '../../../model/index.js';
 import { convertedParameters } from '../../../model/index.js';
 import { openSafetensors } from '../../../util/safetensors.js';
-import { openFile } from '../files.js';
+import { openFile } from '../files/index.js';
 
 /** Mean squares of the inputs, `[in]` each, by the name of the matrix. */
 export interface Calibration {

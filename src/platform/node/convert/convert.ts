@@ -6,9 +6,7 @@
  * ended at any moment is continued by the next. It knows formats through the plan only.
  */
 import { createHash } from 'node:crypto';
-import { mkdir, rename, rmdir } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
-import { FileError } from '../../../errors.js';
+import { join, resolve } from 'node:path';
 import type { ModelFormat, OpenCheckpoint } from '../../../model/index.js';
 import {
   elementCount,
@@ -17,15 +15,22 @@ import {
   parameterSpecs,
   relativeError,
 } from '../../../model/index.js';
-import { failWrite, fileExists, nodeFolder, readTextFile, writeFileAtomic } from '../files.js';
+import type { NewFolder, NewFolderOptions } from '../files/index.js';
+import {
+  beginFolder,
+  fileExists,
+  followLinks,
+  makeWay,
+  nodeFolder,
+  readTextFile,
+  writeFileAtomic,
+} from '../files/index.js';
 import type { TaskPoolOptions } from '../task-pool.js';
 import { checkNumWorkers } from '../task-pool.js';
 import { packageVersion } from '../version.js';
 import type { Calibration } from './calibration.js';
 import { readCalibration } from './calibration.js';
 import { TEXT_FILES, fingerprintOf } from './fingerprint.js';
-import type { PartialFolder } from './partial.js';
-import { takePartial } from './partial.js';
 import type { PieceResult } from './piece.js';
 import type { ConversionPlan } from './plan.js';
 import { planConversion } from './plan.js';
@@ -36,11 +41,14 @@ import { formatOfSettings } from './settings.js';
 import type { ConversionProgress } from './write-weights.js';
 import { writeWeights } from './write-weights.js';
 
-export interface ConvertOptions extends ConversionSettings, TaskPoolOptions {
+export interface ConvertOptions
+  extends
+    ConversionSettings,
+    TaskPoolOptions,
+    /** For where another process converts to the same target. */
+    Pick<NewFolderOptions, 'shouldWait' | 'onWait'> {
   /** Commit of the source on the hub, where it comes from there. */
   readonly revision?: string;
-  /** Where another process converts to the same target: waits for it. Default: refuses. */
-  readonly shouldWait?: boolean;
   readonly progress?: (progress: ConversionProgress) => void;
 }
 
@@ -106,25 +114,22 @@ export async function prepareConversion(
 export async function runConversion(
   prepared: PreparedConversion,
   target: string,
-  options: Pick<ConvertOptions, 'revision' | 'shouldWait' | keyof TaskPoolOptions | 'progress'>,
+  options: Omit<ConvertOptions, keyof ConversionSettings>,
 ): Promise<ConversionReport> {
-  const path = resolve(target);
+  const path = await followLinks(resolve(target));
   const start = performance.now();
   const finished = await findFinished(path, prepared.key);
   if (finished) return finished;
-  await mkdir(dirname(path), { recursive: true }).catch((cause: unknown) => failWrite(path, cause));
-  const { shouldWait = false, signal } = options;
-  const partial = await takePartial(path, { shouldWait, signal });
+  const { shouldWait, onWait, signal } = options;
+  const folder = await beginFolder(path, { doing: 'converting', shouldWait, onWait, signal });
   try {
     const others = await findFinished(path, prepared.key); // of the process that we waited for
-    const report = others ?? (await fill(prepared, partial, options, start));
-    if (report !== others) {
-      await rename(partial.model, path).catch((cause: unknown) => failWrite(path, cause));
-    }
-    await partial.remove();
+    const report = others ?? (await fill(prepared, folder, options, start));
+    if (report !== others) await folder.finish();
+    await folder.remove();
     return report;
   } catch (error) {
-    await partial.release();
+    await folder.release();
     throw error;
   }
 }
@@ -132,7 +137,7 @@ export async function runConversion(
 /** Writes the whole model into the unfinished folder. */
 async function fill(
   prepared: PreparedConversion,
-  partial: PartialFolder,
+  folder: NewFolder,
   options: Parameters<typeof runConversion>[2],
   start: number,
 ): Promise<ConversionReport> {
@@ -140,9 +145,9 @@ async function fill(
   const plan = planConversion(source, checkpoint, format);
   const { importance = new Map<string, Float32Array>() } = prepared.calibration ?? {};
   const work = { plan, key, method: format.method, importance };
-  const results = await writeWeights(work, partial, options);
+  const results = await writeWeights(work, folder, options);
   const report = makeReport(prepared, plan, results, options.revision, start);
-  await writeOtherFiles(prepared, partial.model, report);
+  await writeOtherFiles(prepared, folder.model, report);
   return report;
 }
 
@@ -151,12 +156,7 @@ async function findFinished(path: string, key: string): Promise<ConversionReport
   if (!(await fileExists(path))) return undefined;
   const report = await readConversionReport(path);
   if (report?.key === key) return report;
-  await rmdir(path).catch((cause: unknown) => {
-    const what = report ? 'a conversion of another source or with other settings' : 'something';
-    throw new FileError(path, `${path} holds ${what} already. Name a new folder, or remove it.`, {
-      cause,
-    });
-  });
+  await makeWay(path, report && 'a conversion of another source or with other settings');
   return undefined;
 }
 

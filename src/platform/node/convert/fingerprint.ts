@@ -8,8 +8,8 @@
 import { createHash } from 'node:crypto';
 import { realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { readAt } from '../file-parts.js';
-import { failRead, fileExists, readTextFile } from '../files.js';
+import { readAt } from '../files/index.js';
+import { failRead, fileExists, readTextFile } from '../files/index.js';
 
 /** Files about text that belong to a model; they are copied and count as they are. */
 export const TEXT_FILES = [

@@ -7,7 +7,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import { open, readFile } from 'node:fs/promises';
 import { z } from 'zod';
-import { failRead, failWrite } from '../files.js';
+import { failRead, failWrite } from '../files/index.js';
 import type { PieceResult } from './piece.js';
 
 const lineSchema = z.object({

@@ -14,7 +14,7 @@ import type {
 } from '../../../model/index.js';
 import { dequantizeBlocks, quantizeBlocks, squaredError } from '../../../model/index.js';
 import { decodeBfloat16, decodeFloat16, encodeFloat16 } from '../../../util/half-float.js';
-import { readAt, writeAt } from '../file-parts.js';
+import { readAt, writeAt } from '../files/index.js';
 
 /** What all pieces of a conversion share. */
 export interface PieceContext {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import type { ModelFormat, ParameterKind, SquaredError } from '../../../model/index.js';
 import { describeFormat, formatOf, relativeError, scalesName } from '../../../model/index.js';
-import { fileExists, readTextFile } from '../files.js';
+import { fileExists, readTextFile } from '../files/index.js';
 import type { ConversionPlan } from './plan.js';
 
 export const REPORT_FILE = 'conversion.json';

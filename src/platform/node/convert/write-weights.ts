@@ -10,11 +10,11 @@ import { dirname, join } from 'node:path';
 import { FileError } from '../../../errors.js';
 import type { QuantizationMethod } from '../../../model/index.js';
 import { CONVERTED_WEIGHTS } from '../../../model/index.js';
-import { failWrite } from '../files.js';
+import type { NewFolder } from '../files/index.js';
+import { failWrite } from '../files/index.js';
 import type { TaskPoolOptions } from '../task-pool.js';
 import { runTasks } from '../task-pool.js';
 import { Journal } from './journal.js';
-import type { PartialFolder } from './partial.js';
 import type { Piece, PieceContext, PieceResult } from './piece.js';
 import type { ConversionPlan } from './plan.js';
 
@@ -41,7 +41,7 @@ export interface WeightsToWrite {
  */
 export async function writeWeights(
   { plan, key, method, importance }: WeightsToWrite,
-  { model, journal: journalPath }: PartialFolder,
+  { model, journal: journalPath }: NewFolder,
   options: TaskPoolOptions & { readonly progress?: (progress: ConversionProgress) => void },
 ): Promise<PieceResult[]> {
   const path = join(model, CONVERTED_WEIGHTS);

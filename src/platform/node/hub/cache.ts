@@ -6,10 +6,17 @@
  * It knows no network. Source: huggingface_hub, "Understand caching" of its documentation.
  */
 import { randomBytes } from 'node:crypto';
-import { mkdir, readdir, rename, stat, symlink } from 'node:fs/promises';
+import { readdir, rename, stat, symlink } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { z } from 'zod';
-import { failRead, failWrite, fileExists, readTextFile, writeFileAtomic } from '../files.js';
+import {
+  failRead,
+  failWrite,
+  fileExists,
+  makeFolder,
+  readTextFile,
+  writeFileAtomic,
+} from '../files/index.js';
 import { isCommit } from './names.js';
 
 /** A file of a model on disk. */
@@ -88,7 +95,7 @@ export class CachedRepo {
   async link(commit: string, name: string, hash: string, makeLink = symlink): Promise<void> {
     const path = join(this.snapshotPath(commit), name);
     const onFailure = (cause: unknown) => failWrite(path, cause);
-    await mkdir(dirname(path), { recursive: true }).catch(onFailure);
+    await makeFolder(dirname(path));
     const temporary = join(this.path, `.${randomBytes(4).toString('hex')}.link`);
     const target = relative(dirname(path), this.blobPath(hash));
     const isLinked = await makeLink(target, temporary).then(

@@ -1,6 +1,5 @@
 import * as fs from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
-import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { DownloadError, FileError } from '../../../errors.js';
@@ -89,11 +88,6 @@ describe('a later pull', () => {
     await pullError();
     return join(blobs(), partials()[0]!);
   };
-  const partialName = (host: string, pid: number) =>
-    join(blobs(), `${HASH}.${host}.${pid}.00000000.incomplete`);
-  const thisHost = hostname().replaceAll(/[^\w-]/g, '_');
-  const NO_PROCESS = 2 ** 22 + 1; // above the largest process id of Linux
-
   it('goes on from what a failed one has left', async () => {
     const { size } = fs.statSync(await abandon());
     test.hub.seen.length = 0;
@@ -101,31 +95,14 @@ describe('a later pull', () => {
     expect(ranges()).toEqual([`bytes=${size}-`]);
   });
 
-  it('goes on from what a process that is gone has left, and tidies up', async () => {
-    const path = await abandon();
-    fs.copyFileSync(path, partialName(thisHost, NO_PROCESS));
-    fs.truncateSync(path, 10);
-    test.hub.seen.length = 0;
-    expectWhole((await pull()).path);
-    expect(ranges()[0]).toMatch(/^bytes=\d{3,}-$/);
-  });
-
-  it('leaves alone what a living process or another machine may be writing', async () => {
-    const path = await abandon();
-    const others = [partialName(thisHost, process.ppid), partialName('elsewhere', NO_PROCESS)];
-    for (const other of others) fs.copyFileSync(path, other);
-    fs.rmSync(path);
-    test.hub.seen.length = 0;
+  it('leaves alone what the Python client is writing', async () => {
+    await abandon();
+    const others = [`${HASH}.incomplete`, `${HASH}.12345678.incomplete`];
+    for (const other of others) fs.writeFileSync(join(blobs(), other), 'theirs');
     await pull();
-    expect(ranges()).toEqual([undefined]);
-    expect(others.every((other) => fs.existsSync(other))).toBe(true);
-  });
-
-  it('takes over what nobody has written to for long', async () => {
-    fs.renameSync(await abandon(), partialName('elsewhere', 1));
-    fs.utimesSync(partialName('elsewhere', 1), 1, 1);
-    expectWhole((await pull()).path);
-    expect(ranges().at(-1)).toMatch(/^bytes=\d+-$/);
+    for (const other of others) {
+      expect(fs.readFileSync(join(blobs(), other), 'utf8')).toBe('theirs');
+    }
   });
 
   it('that finds other bytes than these begins once more', async () => {
@@ -136,14 +113,15 @@ describe('a later pull', () => {
   });
 
   it('that finds all bytes fetches none, and too many begins anew', async () => {
-    fs.writeFileSync(await abandon(), CONTENT);
+    const partial = await abandon();
+    fs.writeFileSync(partial, CONTENT);
     test.hub.seen.length = 0;
     const { path } = await pull();
     expectWhole(path);
     expect(ranges()).toEqual([]);
 
     fs.rmSync(join(blobs(), HASH));
-    fs.writeFileSync(partialName(thisHost, NO_PROCESS), Buffer.alloc(SIZE + 1));
+    fs.writeFileSync(partial, Buffer.alloc(SIZE + 1));
     expectWhole((await pull()).path);
     expect(ranges()).toEqual([undefined]);
   });
@@ -300,9 +278,24 @@ describe('an abort', () => {
   });
 });
 
-it('pulls at the same time do not disturb each other', async () => {
-  test.hub.bytesPerSecond = 20_000_000;
-  const [first, second] = await Promise.all([pull(), pull()]);
+it('pulls at the same time share the download: the later one waits, and says for whom', async () => {
+  test.hub.bytesPerSecond = 2_000_000;
+  const messages: string[] = [];
+  const onWait = (message: string) => void messages.push(message);
+  const [first, second] = await Promise.all([pull({ onWait }), pull({ onWait })]);
   expect(second).toEqual(first);
   expectWhole(first.path);
+  expect(ranges()).toEqual([undefined]);
+  expect(messages).toContainEqual(
+    expect.stringMatching(
+      `^Waiting: Process ${process.pid} has been downloading model.safetensors since`,
+    ),
+  );
+  expect(fs.readdirSync(blobs()).filter((name) => name.includes('.'))).toEqual([]);
+});
+
+it('a blob of another size is fetched again', async () => {
+  await pull();
+  fs.writeFileSync(join(blobs(), HASH), 'damaged');
+  expectWhole((await pull()).path);
 });

@@ -2,16 +2,17 @@
  * One file from the hub into one blob: resumed where an earlier download stopped, hashed while it is
  * written, and renamed to its final name only if its hash is right. Nothing is held in memory.
  *
+ * One process at a time downloads a blob; others wait for it. What is not whole yet has a name of our
+ * own, since the Python client may be at work in the same cache.
  * It does not know snapshots or what the file is for.
  */
 import type { Hash } from 'node:crypto';
 import { createHash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
-import { mkdir, rename, rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { rename, rm, stat } from 'node:fs/promises';
 import { DownloadError } from '../../../errors.js';
-import { failWrite } from '../files.js';
-import { claimPartial, releasePartial } from './partial.js';
+import type { LockOptions } from '../files/index.js';
+import { failWrite, takeLock } from '../files/index.js';
 import type { HubBody, HubFile } from './protocol.js';
 import type { RetryOptions } from './retry.js';
 import { TransientError, withRetries } from './retry.js';
@@ -25,6 +26,7 @@ export interface DownloadOptions extends RetryOptions {
   readonly openWritable: OpenWritable;
   /** Called with the number of bytes of the file that are on disk. */
   onProgress(bytes: number): void;
+  readonly onWait?: LockOptions['onWait'];
 }
 
 /**
@@ -39,10 +41,17 @@ export async function downloadBlob(
   blobPath: string,
   options: DownloadOptions,
 ): Promise<void> {
-  const onFailure = (cause: unknown) => failWrite(blobPath, cause);
-  await mkdir(dirname(blobPath), { recursive: true }).catch(onFailure);
-  const path = await claimPartial(dirname(blobPath), file.hash).catch(onFailure);
+  const lock = await takeLock(`${blobPath}.lock`, {
+    task: `downloading ${file.name}`,
+    remedy: 'Wait for it.',
+    shouldWait: true,
+    onWait: options.onWait,
+    signal: options.signal,
+  });
   try {
+    const found = await stat(blobPath).catch(() => undefined);
+    if (found?.size === file.size) return; // of the process that we waited for
+    const path = `${blobPath}.looplm.incomplete`;
     const writer = await BlobWriter.open(path, file, options);
     try {
       await receiveWhole(writer, file, options);
@@ -54,9 +63,9 @@ export async function downloadBlob(
     } finally {
       await writer.close();
     }
-    await rename(path, blobPath).catch(onFailure);
+    await rename(path, blobPath).catch((cause: unknown) => failWrite(blobPath, cause));
   } finally {
-    releasePartial(path);
+    await lock.release();
   }
 }
 

@@ -5,7 +5,7 @@ import { ConfigError, DownloadError, LoopLMError } from '../../../errors.js';
 import { loadCheckpoint } from '../../../model/checkpoint.js';
 import { noise, PULLED, REPOSITORY, setUpHub } from '../../../../test/hub/hub-client.js';
 import { COMMIT, hashOf, MODEL, refuse, sendContent } from '../../../../test/hub/hub-server.js';
-import { nodeFolder } from '../files.js';
+import { nodeFolder } from '../files/index.js';
 import type { PullOptions, PullProgress } from './pull.js';
 import { pullModel } from './pull.js';
 

@@ -31,6 +31,8 @@ export interface PullProgress {
 
 export interface PullOptions extends HubOptions {
   readonly progress?: (progress: PullProgress) => void;
+  /** Called with a sentence if another process downloads the same file, which is waited for. */
+  readonly onWait?: ((message: string) => void) | undefined;
   /** Ends the pull; what has arrived is kept and resumed by the next one. */
   readonly signal?: AbortSignal;
 }
@@ -190,7 +192,7 @@ function selectFiles(listing: readonly HubFile[], id: string): HubFile[] {
 /** Brings the contents of all files into the cache. */
 async function downloadAll(call: Call, commit: string, files: readonly HubFile[]): Promise<void> {
   const { repo, hub, options, platform } = call;
-  const { signal, progress } = options;
+  const { signal, progress, onWait } = options;
   const totalBytes = files.reduce((total, { size }) => total + size, 0);
   let doneBytes = 0;
   for (const file of files) {
@@ -207,6 +209,7 @@ async function downloadAll(call: Call, commit: string, files: readonly HubFile[]
     if (!(await isHere(repo, commit, file))) {
       await downloadBlob(file, repo.blobPath(file.hash), {
         ...retrying,
+        onWait,
         openWritable: platform.openWritable,
         openBody: (offset) => hub.openFile(commit, file, offset, signal),
         onProgress(fileBytes) {

@@ -7,7 +7,7 @@
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { ConfigError } from '../../../errors.js';
-import { fileExists, readTextFile } from '../files.js';
+import { fileExists, readTextFile } from '../files/index.js';
 import { checkRevision } from './names.js';
 
 /** Variables by name, as in `process.env`. */

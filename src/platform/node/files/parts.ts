@@ -3,8 +3,8 @@
  * not wait for the disk asynchronously.
  */
 import { closeSync, openSync, readSync, writeSync } from 'node:fs';
-import { FileError } from '../../errors.js';
-import { failRead, failWrite } from './files.js';
+import { FileError } from '../../../errors.js';
+import { failRead, failWrite } from './errors.js';
 
 /** Bytes of a file in a new buffer. @throws FileError if they cannot be read. */
 export function readAt(path: string, byteOffset: number, length: number): Uint8Array<ArrayBuffer> {

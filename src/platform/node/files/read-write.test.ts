@@ -2,9 +2,9 @@ import * as fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { FileError } from '../../errors.js';
-import { loadCheckpoint, saveCheckpoint } from '../../model/checkpoint.js';
-import { nodeFolder, openFile, readTextFile, writeFileAtomic } from './files.js';
+import { FileError } from '../../../errors.js';
+import { loadCheckpoint, saveCheckpoint } from '../../../model/checkpoint.js';
+import { nodeFolder, openFile, readTextFile, writeFileAtomic } from './index.js';
 
 const NOBODY = 65534; // the user without rights on Linux
 
@@ -93,7 +93,7 @@ describe('writing', () => {
 });
 
 describe('nodeFolder', () => {
-  const fixture = new URL('../../../test/fixtures/', import.meta.url).pathname;
+  const fixture = new URL('../../../../test/fixtures/', import.meta.url).pathname;
 
   it('loads and saves checkpoints on disk, with equal bits', async () => {
     const original = await loadCheckpoint(nodeFolder(join(fixture, 'tiny-gqa-tied')));

@@ -1,0 +1,63 @@
+/**
+ * Files that are read: whole as text, or by ranges. Does not know what the files hold.
+ */
+import { access, open, readFile, stat } from 'node:fs/promises';
+import { FileError } from '../../../errors.js';
+import type { ByteSource } from '../../../util/folder.js';
+import { decodeUtf8 } from '../../../util/utf8.js';
+import { codeOf, failKind, failRead } from './errors.js';
+
+const MAX_READ_BYTES = 2 ** 30; // one read moves less than 2 GiB
+
+/** Codes that say that there is nothing at a path; all others say that it cannot be known. */
+const ABSENT = ['ENOENT', 'ENOTDIR'];
+
+/**
+ * Whether something is at this path; a link to nothing is nothing.
+ *
+ * @throws FileError if that cannot be known: a folder may not be entered, or the path is no path.
+ */
+export async function fileExists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    (error: unknown) => (ABSENT.includes(codeOf(error) ?? '') ? false : failRead(path, error)),
+  );
+}
+
+/**
+ * A file as text, without a byte-order mark.
+ *
+ * @throws FileError if the file is missing, unreadable or not UTF-8.
+ */
+export async function readTextFile(path: string): Promise<string> {
+  return decodeUtf8(await readFile(path).catch((cause: unknown) => failRead(path, cause)), path);
+}
+
+/**
+ * Opens a file for reading by range; the caller closes it.
+ *
+ * @throws FileError if it is missing, unreadable or not a regular file.
+ */
+export async function openFile(path: string): Promise<ByteSource> {
+  const onFailure = (cause: unknown) => failRead(path, cause);
+  // Before it is opened: that of a pipe would wait for somebody who writes.
+  const { size } = await stat(path).then(
+    (info) => (info.isFile() ? info : failKind(path, info)),
+    onFailure,
+  );
+  const file = await open(path, 'r').catch(onFailure);
+  const read = async (offset: number, length: number): Promise<Uint8Array> => {
+    const bytes = new Uint8Array(length);
+    let done = 0;
+    while (done < length) {
+      const part = bytes.subarray(done, done + MAX_READ_BYTES);
+      const { bytesRead } = await file.read(part, 0, part.length, offset + done).catch(onFailure);
+      if (bytesRead === 0) {
+        throw new FileError(path, `${path} became shorter while it was read. Try again.`);
+      }
+      done += bytesRead;
+    }
+    return bytes;
+  };
+  return { name: path, size, read, close: () => file.close() };
+}
