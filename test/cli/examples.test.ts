@@ -1,0 +1,107 @@
+/** The examples in the help of every command are commands that run. */
+import { cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { CHATML_TEMPLATES } from '../../src/tokenizer/index.js';
+import { cli, repositoryPath, temporaryFolder } from './support.js';
+
+const folder = temporaryFolder();
+const inputs = join(folder, 'inputs');
+const BUNDLED = repositoryPath('models/bundled');
+const MODEL_FILES = ['config.json', 'model.safetensors', 'tokenizer.json', 'tokenizer_config.json'];
+const PROBLEM = 'cup 3; swap 2 3; swap 1 5;';
+
+/** What the examples name, made small. */
+async function makeInputs(): Promise<void> {
+  const model = (name: string, files: Readonly<Record<string, string>> = {}) => {
+    mkdirSync(join(inputs, name), { recursive: true });
+    for (const file of MODEL_FILES) cpSync(join(BUNDLED, file), join(inputs, name, file));
+    for (const [file, text] of Object.entries(files)) writeFileSync(join(inputs, name, file), text);
+  };
+  const template = { 'chat_template.jinja': CHATML_TEMPLATES.corrected };
+  model('my-model');
+  model('my-base-model');
+  model('my-chat-model', template);
+  model('Ouro-1.4B-Thinking', template);
+  const write = (name: string, text: string) => writeFileSync(join(inputs, name), text);
+  write('problem.txt', `${PROBLEM}\n`);
+  write('notes.txt', `${PROBLEM} 5\n`.repeat(20));
+  write('problems.jsonl', `${JSON.stringify({ prompt: PROBLEM, answer: ' 5' })}\n`.repeat(4));
+  cpSync(repositoryPath('test/fixtures/tiny-mha/config.json'), join(inputs, 'config.json'));
+  write(
+    'train.json',
+    JSON.stringify({
+      from: 'my-model',
+      data: { path: 'problems.jsonl', rows: 2, length: 32 },
+      objective: { kind: 'last-loop' },
+      learningRate: 1e-4,
+      trainSteps: 2,
+    }),
+  );
+  const made = [
+    ['convert', join(inputs, 'my-model'), '--dtype', 'q8', '--out', join(inputs, 'my-model-q8')],
+    ['calibrate', join(inputs, 'my-model'), '--text', join(inputs, 'notes.txt')].concat(
+      '--out',
+      join(inputs, 'calibration.safetensors'),
+    ),
+  ];
+  for (const argv of made) expect(await cli(argv)).toMatchObject({ exitCode: 0 });
+}
+
+interface Example {
+  readonly line: string;
+  readonly argv: readonly string[];
+  readonly input: string;
+}
+
+/** Lines such as `  echo 'text' | looplm generate    what it does`. */
+function examplesOf(help: string): Example[] {
+  const [, list = ''] = help.split('\nExamples:\n');
+  return [...list.matchAll(/^ {2}(?:echo '([^']*)' \| )?looplm (.*?)(?: {3,}.*)?$/gm)].map(
+    ([line, input = '', words]) => ({
+      line: line.trim(),
+      argv: (words!.match(/'[^']*'|\S+/g) ?? []).map((word) => word.replaceAll("'", '')),
+      input: `${input}\n`,
+    }),
+  );
+}
+
+/** These take minutes: Ctrl-C ends them as soon as they listen to it. */
+const LONG = [/^train --recipe/, /^eval(?! --model)/, /^random \S+ --shape ouro/];
+/** These need the network, which tests do not use: that is what they must say. */
+const HUB_NAME = /\b[\w-]+\/Ouro/;
+
+const commands = (await cli(['--help'])).stdout
+  .split('\nCommands:\n')[1]!
+  .match(/^ {2}\w+/gm)!
+  .map((name) => name.trim())
+  .filter((name) => name !== 'help');
+
+const before = process.cwd();
+beforeAll(makeInputs);
+afterAll(() => process.chdir(before));
+
+describe.each(commands)('looplm %s', async (command) => {
+  const examples = examplesOf((await cli([command, '--help'])).stdout);
+
+  test('shows examples', () => {
+    expect(examples.length).toBeGreaterThan(0);
+  });
+
+  test.each(examples)('$line', async ({ argv, input }) => {
+    const place = join(folder, 'place');
+    rmSync(place, { recursive: true, force: true });
+    cpSync(inputs, place, { recursive: true });
+    process.chdir(place);
+    const out = argv.indexOf('--out');
+    if (out > 0) rmSync(argv[out + 1]!, { recursive: true, force: true });
+    const isLong = LONG.some((pattern) => pattern.test(argv.join(' ')));
+    const env = { HF_HOME: join(folder, 'hub'), HF_HUB_OFFLINE: '1', LOOPLM_CACHE: folder };
+    const result = await cli(argv, { input, env, ...(isLong && { interrupts: 'at once' }) });
+    const needsHub = argv.some((word) => HUB_NAME.test(word));
+    const expected = needsHub
+      ? { exitCode: 2, stderr: expect.stringMatching(/^error: .* in the cache .* offline mode/) }
+      : { exitCode: isLong ? expect.toBeOneOf([0, 130]) : 0 };
+    expect(result).toMatchObject(expected);
+  });
+});
