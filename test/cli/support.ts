@@ -37,13 +37,15 @@ export interface CliOptions {
   readonly isTerminal?: boolean;
   /** Presses Ctrl-C: at once, or when something is written to stderr. */
   readonly interrupts?: 'at once' | 'at progress';
+  /** Called when something is written to stdout. */
+  readonly onOutput?: () => void;
 }
 
 /** Runs one command line to its end. */
 export async function cli(argv: readonly string[], options: CliOptions = {}): Promise<CliResult> {
-  const { input = '', env = {}, isTerminal = false, interrupts } = options;
+  const { input = '', env = {}, isTerminal = false, interrupts, onOutput } = options;
   let interrupt = () => {};
-  const stdout = collector();
+  const stdout = collector(onOutput);
   const stderr = collector(() => interrupts === 'at progress' && interrupt());
   const exitCode = await run(argv, {
     stdin: Object.assign(Readable.from([input]), { isTTY: isTerminal }),

@@ -7,8 +7,8 @@
 import { createInterface } from 'node:readline';
 import type { Command } from 'commander';
 import { LoopLMError, RequestError } from '../../errors.js';
-import type { LoopLM, TextEvent, TextFinishEvent } from '../../loop-lm.js';
-import type { ChatMessage, ChatTemplate } from '../../tokenizer/index.js';
+import type { LoopLM, TextFinishEvent } from '../../loop-lm.js';
+import { ChatFile } from '../chat-history.js';
 import { CHAT_TEMPLATE_NAMES, chatTemplateOf } from '../chat-template.js';
 import type { GenerationFlags } from '../generation-flags.js';
 import { addGenerationFlags, generateOptions } from '../generation-flags.js';
@@ -18,24 +18,28 @@ import { addEngineFlags, withModel } from '../model-flags.js';
 import { finishOf, streamAnswer } from '../stream-answer.js';
 import { depthLegend, isRich, styleOf } from '../style.js';
 import { closingLine } from '../summary.js';
+import type { History, Talk } from '../talk.js';
+import { conversation, separateLines } from '../talk.js';
 
 type Flags = ModelFlags &
   GenerationFlags & {
     readonly chatTemplate?: string;
     readonly system?: string;
+    readonly history?: string;
     readonly think?: boolean;
     readonly hideReasoning?: true;
     readonly json?: true;
   };
 
 const EXAMPLES = `
-Lines: a message, or /exit. Ctrl-C ends an answer, at the prompt it ends the chat.
+Lines: a message, /new for another conversation, /save FILE, or /exit. Ctrl-C ends an answer, at the
+prompt it ends the chat. With --history a conversation goes on where it was left; the file is JSON.
 
 Examples:
   looplm chat                                    one problem a line, with the bundled model
   looplm chat --model ./my-chat-model --temperature 0.7
   looplm chat --model ./my-base-model --chat-template chatml-corrected --system 'Be brief.'
-  looplm chat --model ./Ouro-1.4B-Thinking --hide-reasoning
+  looplm chat --model ./Ouro-1.4B-Thinking --hide-reasoning --history talk.json
 `;
 
 export function registerChat(program: Command, io: CliIo): void {
@@ -49,16 +53,26 @@ export function registerChat(program: Command, io: CliIo): void {
       `instead of the model's own: ${CHAT_TEMPLATE_NAMES}, or a file with a Jinja template`,
     )
     .option('--system <text>', 'system message of the conversation')
+    .option('--history <file>', 'go on with the conversation in this file, and keep it there')
     .option('--think', 'open every answer with <think> (default if the model is named Thinking)')
     .option('--no-think', 'do not open answers with <think>')
     .option('--hide-reasoning', 'print answers without the reasoning before them');
   addGenerationFlags(command)
     .option('--json', 'print one JSON object a line for each answer, reasoning included')
-    .action((flags: Flags) => withModel(flags, io, (model) => chat(model, flags, io)));
+    .action(async (flags: Flags) => {
+      const { history: path } = flags;
+      const history = path === undefined ? undefined : await ChatFile.open(path);
+      await withModel(flags, io, (model) => chat(model, history, flags, io));
+    });
 }
 
-async function chat(model: LoopLM, flags: Flags, io: CliIo): Promise<void> {
-  const talk = await talkOf(model, flags);
+async function chat(
+  model: LoopLM,
+  history: History | undefined,
+  flags: Flags,
+  io: CliIo,
+): Promise<void> {
+  const talk = await talkOf(model, history, flags);
   if (!flags.json) io.stderr.write(`${talk.greeting.join('\n')}\n`);
   const lines = openLines(io);
   try {
@@ -66,7 +80,7 @@ async function chat(model: LoopLM, flags: Flags, io: CliIo): Promise<void> {
     for await (const line of lines) {
       const text = line.trim();
       if (text === '/exit') break;
-      if (text !== '') await answer(model, talk, text, flags, lines, io);
+      if (text !== '') await forgiving(io, () => reply(model, talk, text, flags, lines, io));
       lines.ask();
     }
   } finally {
@@ -74,32 +88,52 @@ async function chat(model: LoopLM, flags: Flags, io: CliIo): Promise<void> {
   }
 }
 
-/** What is sent to the model for a line, and what an answer changes. */
-interface Talk {
-  /** Lines that open the chat. */
-  readonly greeting: readonly string[];
-  start(line: string, signal: AbortSignal): AsyncIterable<TextEvent>;
-  keep(line: string, finish: TextFinishEvent): void;
+/** At a terminal the chat goes on after a mistake: the next line may do better. */
+async function forgiving(io: CliIo, task: () => Promise<void>): Promise<void> {
+  try {
+    await task();
+  } catch (error) {
+    if (!(error instanceof LoopLMError) || !io.stdin.isTTY) throw error;
+    io.stderr.write(`error: ${error.message}\n`);
+  }
 }
 
-async function talkOf(model: LoopLM, flags: Flags): Promise<Talk> {
+/** Does what a line says, or answers it. */
+async function reply(
+  model: LoopLM,
+  talk: Talk,
+  line: string,
+  flags: Flags,
+  lines: Lines,
+  io: CliIo,
+): Promise<void> {
+  const path = /^\/save\s+(.+)$/.exec(line)?.[1];
+  if (line !== '/new' && path === undefined) return answer(model, talk, line, flags, lines, io);
+  const note = path === undefined ? talk.begin() : await talk.saveTo(path);
+  io.stderr.write(`${note}\n`);
+}
+
+async function talkOf(model: LoopLM, history: History | undefined, flags: Flags): Promise<Talk> {
   if (!model.tokenizer) {
     throw new RequestError(
       'The model folder has no tokenizer.json, and chat needs text; add the file, or use generate --ids.',
     );
   }
+  const { system, think: enableThinking, hideReasoning } = flags;
+  const options = generateOptions(flags);
   const chatTemplate =
     flags.chatTemplate === undefined
       ? model.chatTemplate
       : await chatTemplateOf(flags.chatTemplate, model);
-  return chatTemplate ? conversation(model, chatTemplate, flags) : separateLines(model, flags);
-}
-
-function separateLines(model: LoopLM, flags: Flags): Talk {
-  const { system, think, hideReasoning } = flags;
+  if (chatTemplate) {
+    const name = flags.model ?? 'bundled';
+    const settings = { ...options, chatTemplate, enableThinking, system, history, name };
+    return conversation(model, settings);
+  }
   const misplaced = [
     ...(system === undefined ? [] : ['--system']),
-    ...(think === undefined ? [] : [think ? '--think' : '--no-think']),
+    ...(history === undefined ? [] : ['--history']),
+    ...(enableThinking === undefined ? [] : [enableThinking ? '--think' : '--no-think']),
     ...(hideReasoning ? ['--hide-reasoning'] : []),
   ];
   if (misplaced.length > 0) {
@@ -107,36 +141,7 @@ function separateLines(model: LoopLM, flags: Flags): Talk {
       `The model has no chat template, so ${misplaced[0]} has no place; leave it out, or give --chat-template.`,
     );
   }
-  const options = generateOptions(flags);
-  return {
-    greeting: [
-      'This model has no chat template: it does not hold conversations. Each line is a prompt of its own.',
-      'The bundled model takes a problem a line, such as: cup 3; swap 2 3; swap 1 5;',
-      `Answers are shown in the colour of their depth, 1 to ${model.config.numLoops} loops; /exit ends.`,
-    ],
-    start: (line, signal) => model.generate(line, { ...options, signal }),
-    keep: () => {},
-  };
-}
-
-function conversation(model: LoopLM, chatTemplate: ChatTemplate, flags: Flags): Talk {
-  const options = { ...generateOptions(flags), chatTemplate, enableThinking: flags.think };
-  const messages: ChatMessage[] = [];
-  if (flags.system !== undefined) messages.push({ role: 'system', content: flags.system });
-  const isNamed = flags.think === undefined && model.thinksByDefault;
-  return {
-    greeting: [
-      'Write a message; /exit ends the chat.',
-      ...(isNamed
-        ? ["Answers begin with reasoning, as the model's name says; --no-think turns it off."]
-        : []),
-    ],
-    start: (line, signal) =>
-      model.chat([...messages, { role: 'user', content: line }], { ...options, signal }),
-    // chat models read their earlier turns without the reasoning
-    keep: (line, { answer: content }) =>
-      void messages.push({ role: 'user', content: line }, { role: 'assistant', content }),
-  };
+  return separateLines(model, options);
 }
 
 async function answer(
@@ -156,9 +161,9 @@ async function answer(
     const finish = flags.json
       ? await finishOf(events)
       : await streamAnswer(model, events, style, io, { hidesReasoning: flags.hideReasoning });
-    talk.keep(line, finish);
     if (flags.json) {
       io.stdout.write(`${JSON.stringify(jsonOf(line, finish))}\n`);
+      await talk.keep(line, finish);
       return;
     }
     const numLoops = flags.numLoops ?? model.config.numLoops;
@@ -173,10 +178,7 @@ async function answer(
     const legend = style.isColoured ? `${depthLegend(style, numLoops)}, ` : '';
     io.stderr.write(`  ${depthsOf(finish)}${legend}${style.dim(summary)}\n`);
     noteMissingAnswer(finish, io);
-  } catch (error) {
-    // at a terminal the chat goes on: the next line may do better
-    if (!(error instanceof LoopLMError) || !io.stdin.isTTY) throw error;
-    io.stderr.write(`error: ${error.message}\n`);
+    await talk.keep(line, finish);
   } finally {
     undo();
   }
