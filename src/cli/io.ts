@@ -15,29 +15,11 @@ export interface CliIo {
   now(): number;
   /** Resident memory of the process. */
   memoryBytes(): number;
-  /** Calls the handler at the next Ctrl-C or SIGTERM, in place of ending the process; returns the undo. */
+  /**
+   * Calls the handler at the next Ctrl-C or SIGTERM, in place of ending the process, or when output
+   * cannot be written any more; returns the undo.
+   */
   onInterrupt(handler: () => void): () => void;
-}
-
-/** Ctrl-C, and the polite request to end. */
-const INTERRUPTS = ['SIGINT', 'SIGTERM'] as const;
-
-/** The streams, clock and signals of this process. */
-export function processIo(): CliIo {
-  return {
-    stdin: process.stdin,
-    stdout: process.stdout,
-    stderr: process.stderr,
-    env: process.env,
-    now: () => performance.now(),
-    memoryBytes: () => process.memoryUsage.rss(),
-    onInterrupt(handler) {
-      for (const name of INTERRUPTS) process.once(name, handler);
-      return () => {
-        for (const name of INTERRUPTS) process.off(name, handler);
-      };
-    },
-  };
 }
 
 /** The user pressed Ctrl-C: nothing more to say, exit code 130. */

@@ -2,9 +2,10 @@
  * The ways to give a prompt: as text, in a file, on standard input, or as token ids.
  */
 import type { Command } from 'commander';
-import { FileError, RequestError } from '../errors.js';
+import { RequestError } from '../errors.js';
 import type { Prompt } from '../loop-lm.js';
 import { readTextFile } from '../platform/node/index.js';
+import { decodeUtf8 } from '../util/utf8.js';
 import type { CliIo } from './io.js';
 import { parseIds } from './parse-flags.js';
 
@@ -72,13 +73,5 @@ async function readAll(stdin: CliIo['stdin']): Promise<string> {
       );
     }
   }
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(chunks));
-  } catch (cause) {
-    throw new FileError(
-      'standard input',
-      'Standard input is not UTF-8 text. Give the prompt in UTF-8.',
-      { cause },
-    );
-  }
+  return decodeUtf8(Buffer.concat(chunks), 'Standard input');
 }

@@ -1,7 +1,8 @@
 /**
  * The command line as a function: arguments in, exit code out.
  *
- * Exit codes: 0 done; 2 the user's mistake, told in one line on stderr; 130 Ctrl-C; 1 a bug. With
+ * Exit codes: 0 done; 2 the user's mistake, told in one line on stderr; 130 Ctrl-C; 1 a bug; and of the
+ * process, 141 if nobody reads its output any more. With
  * `--json` the error is also one object `{"error": {"code", "message"}}` on stdout, so that a
  * program that reads stdout finds either a result or an error there.
  */
@@ -39,7 +40,8 @@ const REGISTER = [
 const DESCRIPTION = 'looped language models: generate and train, each token at its own depth';
 
 const NOTES = `
-Exit codes: 0 done, 1 a bug in looplm, 2 a mistake in the input, 130 interrupted.
+Exit codes: 0 done, 1 a bug in looplm, 2 a mistake in the input, 130 interrupted, 141 nobody reads
+the output any more.
 With --json an error is also printed on stdout, as {"error": {"code": ..., "message": ...}}.
 `;
 

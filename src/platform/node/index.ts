@@ -10,6 +10,7 @@ export {
   prepareWriting,
   readTextFile,
   takeLock,
+  writeError,
   writeFileAtomic,
 } from './files/index.js';
 export { createNodeDevice } from './device.js';

@@ -38,10 +38,15 @@ export function failRead(path: string, cause: unknown): never {
 
 /** @throws FileError that says why the path cannot be written. */
 export function failWrite(path: string, cause: unknown): never {
+  throw writeError(path, cause);
+}
+
+/** A FileError that says why the path cannot be written. */
+export function writeError(path: string, cause: unknown): FileError {
   // Folders are made as needed: where that is not possible, nothing is.
   const isNoPlace = codeOf(cause) === 'ENOENT';
   const why = isNoPlace ? 'nothing can be made there. Use another path.' : reason(cause);
-  throw new FileError(path, `Cannot write ${path}: ${why}`, { cause });
+  return new FileError(path, `Cannot write ${path}: ${why}`, { cause });
 }
 
 /** @throws FileError that says what is there instead of a regular file. */

@@ -1,7 +1,8 @@
 /**
  * Files that are read: whole as text, or by ranges. Does not know what the files hold.
  */
-import { access, open, readFile, stat } from 'node:fs/promises';
+import type { Stats } from 'node:fs';
+import { open, readFile, stat } from 'node:fs/promises';
 import { FileError } from '../../../errors.js';
 import type { ByteSource } from '../../../util/folder.js';
 import { decodeUtf8 } from '../../../util/utf8.js';
@@ -13,15 +14,19 @@ const MAX_READ_BYTES = 2 ** 30; // one read moves less than 2 GiB
 const ABSENT = ['ENOENT', 'ENOTDIR'];
 
 /**
- * Whether something is at this path; a link to nothing is nothing.
+ * What is at a path; undefined if nothing is, as where a link leads to nothing.
  *
  * @throws FileError if that cannot be known: a folder may not be entered, or the path is no path.
  */
-export async function fileExists(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    (error: unknown) => (ABSENT.includes(codeOf(error) ?? '') ? false : failRead(path, error)),
+export async function findFile(path: string): Promise<Stats | undefined> {
+  return stat(path).catch((error: unknown) =>
+    ABSENT.includes(codeOf(error) ?? '') ? undefined : failRead(path, error),
   );
+}
+
+/** Whether something is at this path. @throws FileError as `findFile` does */
+export async function fileExists(path: string): Promise<boolean> {
+  return (await findFile(path)) !== undefined;
 }
 
 /**

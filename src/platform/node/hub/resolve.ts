@@ -1,9 +1,9 @@
 /**
  * From what a user calls a model to the folder that holds it: a path, or a name on the hub.
  */
-import { stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { DownloadError, FileError } from '../../../errors.js';
+import { findFile } from '../files/index.js';
 import { EXAMPLE_ID, isModelId } from './names.js';
 import type { HubPlatform, PulledModel, PullOptions } from './pull.js';
 import { ensureModel, NODE_PLATFORM } from './pull.js';
@@ -29,7 +29,7 @@ export async function resolveModel(
   options: PullOptions = {},
   platform: HubPlatform = NODE_PLATFORM,
 ): Promise<ResolvedModel> {
-  const info = await infoOf(idOrPath);
+  const info = await findFile(idOrPath);
   if (info?.isDirectory()) return { path: idOrPath };
   if (info !== undefined) {
     throw new FileError(idOrPath, `${idOrPath} is not a folder. Give the folder of the model.`);
@@ -50,7 +50,7 @@ async function findOnHub(
   platform: HubPlatform,
 ): Promise<PulledModel> {
   const parent = dirname(id);
-  const isLikelyPath = (await infoOf(parent))?.isDirectory() === true;
+  const isLikelyPath = (await findFile(parent))?.isDirectory() === true;
   if (isLikelyPath && !(await isCached(id, options, platform))) {
     fail(
       id,
@@ -76,7 +76,6 @@ async function isCached(id: string, options: PullOptions, platform: HubPlatform)
   }
 }
 
-const infoOf = (path: string) => stat(path).catch(() => undefined);
 const quoted = (text: string) => JSON.stringify(text);
 
 function fail(path: string, remedy: string): never {
