@@ -53,6 +53,7 @@ import {
 import { quote, showValue } from './util/quote.js';
 
 export type { TextEvent, TextFinishEvent, TextTokenEvent } from './sequence-text.js';
+export { partitionFor } from './engine/index.js';
 export { loadTokenizer } from './text-files.js';
 
 /** A text (needs a tokenizer) or the token ids themselves. */

@@ -4,7 +4,7 @@
  * Token ids only; text is the business of loop-lm.ts. Every run has its own cache, so runs may
  * overlap.
  */
-import { ConfigError, DisposedError } from '../errors.js';
+import { ConfigError, DisposedError, UnsupportedError } from '../errors.js';
 import type { GraphWeights, LoopLMConfig, ModelWeights } from '../model/index.js';
 import { graphWeights } from '../model/index.js';
 import type { Device } from '../runtime/index.js';
@@ -28,7 +28,31 @@ export interface EngineOptions extends KvOptions {
    * How a loop is cut into programs: `by-layer` on the CPU (default there; any mixture of sequences
    * and depths, cost linear in the batch), `by-loop` on GPUs.
    */
-  readonly partition?: 'by-layer' | 'by-loop';
+  readonly partition?: 'by-layer' | 'by-loop' | undefined;
+}
+
+/**
+ * How a loop is cut into programs on a kind of device.
+ *
+ * @throws UnsupportedError if the device cannot run the partition that is asked for
+ * @throws ConfigError if the partition does not keep keys and values in the type that is asked for
+ */
+export function partitionFor(
+  kind: Device['kind'],
+  { partition, kvDtype }: Pick<EngineOptions, 'partition' | 'kvDtype'>,
+): Runner['partition'] {
+  if (partition === 'by-layer' && kind !== 'cpu') {
+    throw new UnsupportedError(
+      `partition is by-layer and device is "${kind}", which runs whole loops. Leave partition out, or use device "cpu".`,
+    );
+  }
+  const chosen = partition ?? (kind === 'cpu' ? 'by-layer' : 'by-loop');
+  if (chosen === 'by-layer' || kvDtype === undefined || kvDtype === 'f32') return chosen;
+  const remedy = kind === 'cpu' ? 'partition by-layer' : 'device "cpu"';
+  throw new ConfigError(
+    'kvDtype',
+    `kvDtype is ${kvDtype}; the by-loop partition keeps keys and values in f32. Use f32, or ${remedy}.`,
+  );
 }
 
 export class Engine {
@@ -44,20 +68,13 @@ export class Engine {
   /**
    * Compiles a model. The device is borrowed: the caller disposes it after the engine.
    *
-   * @throws UnsupportedError if the device cannot run the partition that is asked for
+   * @throws LoopLMError as `partitionFor` does
    */
   static async create(options: EngineOptions): Promise<Engine> {
     const { device, config, ...kv } = options;
     const weights = graphWeights(options.weights);
-    const partition = options.partition ?? (device.kind === 'cpu' ? 'by-layer' : 'by-loop');
-    if (partition === 'by-layer') {
+    if (partitionFor(device.kind, options) === 'by-layer') {
       return new Engine(await LayerRunner.create(device, config, weights, kv));
-    }
-    if (kv.kvDtype !== undefined && kv.kvDtype !== 'f32') {
-      throw new ConfigError(
-        'kvDtype',
-        `kvDtype is ${kv.kvDtype}; the by-loop partition keeps keys and values in f32. Use partition by-layer.`,
-      );
     }
     return new Engine(await LoopRunner.create(device, config, weights));
   }

@@ -1,7 +1,7 @@
 /** Generation with a depth of its own for every token: exit policies, KV policies, sampling. */
 export type { KvOptions } from './by-layer/runner.js';
 export type { EngineOptions } from './engine.js';
-export { Engine } from './engine.js';
+export { Engine, partitionFor } from './engine.js';
 export { compileWith } from './ends.js';
 export type { ExitDistribution } from './exit-distribution.js';
 export { exitDistribution, exitEntropy, meanExitDepth } from './exit-distribution.js';

@@ -9,7 +9,7 @@
 import { z } from 'zod';
 import { assert } from '../errors.js';
 import { parseExitPolicy } from './exit-policy-spec.js';
-import { numberWhere, parseFields } from './parse-fields.js';
+import { numberWhere, parseFields } from '../util/parse-fields.js';
 import type { SamplingOptions } from './sampler.js';
 import { samplingSchema } from './sampler.js';
 

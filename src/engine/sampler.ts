@@ -11,7 +11,7 @@ import { z } from 'zod';
 import { ConfigError } from '../errors.js';
 import type { LogitsRow } from './logits.js';
 import { argmax } from './logits.js';
-import { numberWhere, parseFields } from './parse-fields.js';
+import { numberWhere, parseFields } from '../util/parse-fields.js';
 import { drawUniform } from './random.js';
 
 /** How tokens are chosen. `parseSamplingOptions` fills what is left out. */

@@ -7,7 +7,7 @@
  */
 import { z } from 'zod';
 import { assert } from '../errors.js';
-import { numberWhere, parseFields } from './parse-fields.js';
+import { numberWhere, parseFields } from '../util/parse-fields.js';
 
 /** What ends a generation besides its length. */
 export interface StopOptions {

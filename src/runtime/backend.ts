@@ -49,5 +49,6 @@ export interface Backend {
   dispose(): Promise<void>;
 }
 
-export type BackendOptions = Required<Pick<DeviceOptions, 'device'>> &
-  Pick<DeviceOptions, 'numThreads'>;
+export interface BackendOptions extends DeviceOptions {
+  readonly device: NonNullable<DeviceOptions['device']>;
+}

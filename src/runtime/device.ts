@@ -124,9 +124,9 @@ export type CommandResult = Readonly<Record<string, HostTensor>>;
 
 export interface DeviceOptions {
   /** `cpu` (default) or `webgpu`. */
-  readonly device?: 'cpu' | 'webgpu';
-  /** Threads inside one operator. Default: the machine's core count. */
-  readonly numThreads?: number;
+  readonly device?: 'cpu' | 'webgpu' | undefined;
+  /** Threads inside one operator, 1 to 256. Default: the machine's core count. */
+  readonly numThreads?: number | undefined;
 }
 
 export interface CompileOptions {

@@ -6,6 +6,7 @@
 import { ConfigError, DisposedError } from '../errors.js';
 import type { DType, Graph } from '../graph/index.js';
 import { buildGraph, scalar, writeOnnx } from '../graph/index.js';
+import { showValue } from '../util/quote.js';
 import { attentionGraph } from './attention/index.js';
 import type { Backend, BackendOptions, DeviceStats, SerializedModel } from './backend.js';
 import type {
@@ -34,8 +35,8 @@ export async function openGraphDevice(
   connect: (options: BackendOptions) => Backend,
 ): Promise<Device> {
   const { device: kind = 'cpu', numThreads } = options;
-  checkOptions(kind, numThreads);
-  const device = new GraphDevice(kind, connect({ ...options, device: kind }));
+  checkDeviceOptions({ device: kind, numThreads });
+  const device = new GraphDevice(kind, connect({ device: kind, numThreads }));
   try {
     await device.free(await device.compile(buildGraph({ one: scalar(1) })));
   } catch (error) {
@@ -45,15 +46,29 @@ export async function openGraphDevice(
   return device;
 }
 
-function checkOptions(kind: string, numThreads: number | undefined): void {
-  if (kind !== 'cpu' && kind !== 'webgpu') {
-    throw new ConfigError('device', `device is "${kind}"; it is "cpu" or "webgpu". Choose one.`);
+/** Far more than helps; every program has threads of its own, so a slip would start millions. */
+export const MAX_THREADS = 256;
+
+/** @throws ConfigError if an option has a value that is not allowed */
+export function checkDeviceOptions(
+  options: Partial<Record<keyof DeviceOptions, unknown>>,
+): asserts options is DeviceOptions {
+  const { device, numThreads } = options;
+  if (device !== undefined && device !== 'cpu' && device !== 'webgpu') {
+    throw new ConfigError(
+      'device',
+      `device is ${showValue(device)}; it must be "cpu" or "webgpu". Choose one.`,
+    );
   }
-  if (numThreads === undefined || (Number.isSafeInteger(numThreads) && numThreads >= 1)) return;
+  if (numThreads === undefined || isWithin(numThreads, 1, MAX_THREADS)) return;
   throw new ConfigError(
     'numThreads',
-    `numThreads is ${numThreads}; it is a whole number from 1. Leave it out to use every core.`,
+    `numThreads is ${showValue(numThreads)}; it must be a whole number from 1 to ${MAX_THREADS}. Leave it out to use every core.`,
   );
+}
+
+function isWithin(value: unknown, least: number, most: number): boolean {
+  return Number.isSafeInteger(value) && (value as number) >= least && (value as number) <= most;
 }
 
 class GraphDevice implements Device {

@@ -126,6 +126,11 @@ describe.each<[string, [what: string, argv: string[], message: RegExp][]]>([
       ],
       ['an infinite number', generate('--ids', '1', '--temperature', '1e999'), /must be a number/],
       ['no problems', ['eval', '--problems', '0'], /--problems.*from 1 up/],
+      [
+        'more threads than any machine can start',
+        generate('--ids', '1', '--threads', '100000'),
+        /numThreads is 100000; .* 1 to 256\. Leave it out to use every core\./,
+      ],
       ['an unknown device', generate('--ids', '1', '--device', 'tpu'), /cpu, webgpu/],
       ['an unknown flag', generate('--idz', '1'), /Did you mean --ids\?/],
       ['an unknown command', ['genrate'], /Did you mean generate\?/],

@@ -4,9 +4,10 @@
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import type { Device, DeviceOptions } from '../../runtime/device.js';
-import { openGraphDevice } from '../../runtime/graph-device.js';
+import { MAX_THREADS, openGraphDevice } from '../../runtime/graph-device.js';
 import type { WorkerLink } from '../../runtime/remote.js';
 import { RemoteBackend } from '../../runtime/remote.js';
+import { tryGpu } from './gpu.js';
 import { switchOffTelemetry } from './telemetry.js';
 
 /**
@@ -18,7 +19,8 @@ import { switchOffTelemetry } from './telemetry.js';
  */
 export async function createNodeDevice(options: DeviceOptions = {}): Promise<Device> {
   await switchOffTelemetry();
-  const numThreads = options.numThreads ?? availableParallelism();
+  if (options.device === 'webgpu') await tryGpu();
+  const { numThreads = Math.min(availableParallelism(), MAX_THREADS) } = options;
   return openGraphDevice({ ...options, numThreads }, (workerData) => {
     // Flags of the process, such as --input-type, need not suit the worker.
     const entry = new URL('./worker.js', import.meta.url);

@@ -1,10 +1,21 @@
 /**
  * How a model is loaded by its name: options of `LoopLM.fromPretrained`, apart from the loader, so that
- * the facade can name them.
+ * the facade can name them. Ranges that depend on the model are checked where it is known.
  */
+import { z } from 'zod';
+import { UnsupportedError } from '../../errors.js';
 import type { MemoryPlan, PlannedKvPolicy } from '../../model/index.js';
 import type { DeviceOptions } from '../../runtime/index.js';
+import { checkDeviceOptions } from '../../runtime/graph-device.js';
 import type { KvDtype } from '../../util/kv-dtype.js';
+import { KV_DTYPES } from '../../util/kv-dtype.js';
+import {
+  abortSignal,
+  callback,
+  numberWhere,
+  parseFields,
+  wordOf,
+} from '../../util/parse-fields.js';
 import type { ConversionSettings } from './convert/settings.js';
 
 /** What is under way, and how far it is. */
@@ -43,4 +54,60 @@ export interface PretrainedOptions extends DeviceOptions {
   /** Called with the plan before anything is loaded. */
   readonly onPlan?: ((plan: MemoryPlan) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
+}
+
+const DEFAULT = 'Leave it out for the default.';
+const TEXT = z.string(`it must be a text. ${DEFAULT}`).min(1, `it must not be empty. ${DEFAULT}`);
+const COUNT = numberWhere(
+  `it must be a whole number from 1 up. ${DEFAULT}`,
+  (value) => Number.isSafeInteger(value) && value >= 1,
+);
+
+const schema = z.strictObject(
+  {
+    device: z.unknown().optional(),
+    numThreads: z.unknown().optional(),
+    dtype: wordOf(['auto', 'q4', 'q8', 'f16', 'f32'], DEFAULT).optional(),
+    revision: TEXT.optional(),
+    cacheDir: TEXT.optional(),
+    offline: z.boolean(`it must be true or false. ${DEFAULT}`).optional(),
+    convertedDir: TEXT.optional(),
+    kvDtype: wordOf(KV_DTYPES, DEFAULT).optional(),
+    partition: wordOf(['by-layer', 'by-loop'], DEFAULT).optional(),
+    context: COUNT.optional(),
+    numSequences: COUNT.optional(),
+    kvPolicy: wordOf(['per-loop', 'last-exited', 'shared'], DEFAULT).optional(),
+    progress: callback<NonNullable<PretrainedOptions['progress']>>().optional(),
+    onPlan: callback<NonNullable<PretrainedOptions['onPlan']>>().optional(),
+    signal: abortSignal.optional(),
+  } satisfies Record<keyof PretrainedOptions, z.ZodType>,
+  'they must be an object. Use {} for the defaults.',
+);
+
+/**
+ * Options as they come from a caller.
+ *
+ * @throws ConfigError for one that is unknown or has a value that is not allowed
+ * @throws UnsupportedError for a format that the device does not compute with
+ */
+export function parsePretrainedOptions(value: unknown): PretrainedOptions {
+  const options = parseFields(schema, value, 'the loading options');
+  const { device, numThreads, dtype, ...others } = options;
+  const where = { device, numThreads };
+  checkDeviceOptions(where);
+  checkFormat(where, dtype);
+  return { ...others, ...where, dtype };
+}
+
+/**
+ * A GPU computes in float32.
+ *
+ * @param dtype - of the body as it will run; `auto` and undefined while that is not known
+ * @throws UnsupportedError for any other
+ */
+export function checkFormat({ device }: DeviceOptions, dtype: PretrainedOptions['dtype']): void {
+  if (device !== 'webgpu' || dtype === undefined || dtype === 'auto' || dtype === 'f32') return;
+  throw new UnsupportedError(
+    `dtype is ${dtype} and device is "webgpu", which computes in f32 only. Use dtype f32, or device "cpu".`,
+  );
 }

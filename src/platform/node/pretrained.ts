@@ -7,7 +7,7 @@
 import { realpath } from 'node:fs/promises';
 import { freemem } from 'node:os';
 import { CapacityError, ConfigError } from '../../errors.js';
-import { LoopLM } from '../../loop-lm.js';
+import { LoopLM, partitionFor } from '../../loop-lm.js';
 import type {
   LoopLMConfig,
   MemoryPlan,
@@ -28,9 +28,11 @@ import type { ConversionSettings } from './convert/index.js';
 import { convertedFolder, formatOfSettings } from './convert/index.js';
 import { createNodeDevice } from './device.js';
 import { nodeFolder } from './files/index.js';
+import { tryGpu } from './gpu.js';
 import type { HubPlatform } from './hub/index.js';
 import { NODE_PLATFORM, resolveModel } from './hub/index.js';
 import type { PretrainedOptions } from './pretrained-options.js';
+import { checkFormat, parsePretrainedOptions } from './pretrained-options.js';
 
 /** Checkpoints of more parameters are converted before they run. */
 const MAX_PLAIN_PARAMETERS = 250e6;
@@ -41,34 +43,35 @@ const DEFAULT_CONTEXT = 4096;
 /**
  * Loads a model by its folder or its name on the hub.
  *
+ * @throws ConfigError for options that are unknown, not allowed or do not go together
+ * @throws UnsupportedError if the device is not there or does not do what the options ask for
  * @throws CapacityError, before anything is loaded, if the memory it needs is not there
  * @throws LoopLMError as `resolveModel`, `convertModel` and `LoopLM.load` do
  */
 export async function loadPretrained(
   idOrPath: string,
-  options: PretrainedOptions = {},
+  given: PretrainedOptions = {},
   platform: HubPlatform = NODE_PLATFORM,
 ): Promise<LoopLM> {
+  const options = parsePretrainedOptions(given);
+  const { device: kind = 'cpu', numThreads, signal } = options;
+  const partition = partitionFor(kind, options);
+  if (kind === 'webgpu') await tryGpu(); // before a long download
   const { path, parsed } = await prepareModel(idOrPath, options, platform);
-  const plan = planLoading(parsed, options);
-  const { kvDtype } = plan;
+  const plan = planLoading(parsed, { ...options, partition });
   options.onPlan?.(plan);
   const available = availableMemory();
   checkPlan(idOrPath, plan, available);
-  options.signal?.throwIfAborted();
-  const { device: kind = 'cpu', numThreads } = options;
-  const device = await createNodeDevice({
-    device: kind,
-    ...(numThreads !== undefined && { numThreads }),
-  });
+  signal?.throwIfAborted();
+  const device = await createNodeDevice({ device: kind, numThreads });
   try {
     return await LoopLM.load(nodeFolder(await realpath(path)), {
       device,
       ownsDevice: true,
       name: idOrPath,
-      kvDtype,
+      kvDtype: plan.kvDtype,
       maxKvBytes: available - (plan.totalBytes - plan.kvBytes),
-      ...(options.partition && { partition: options.partition }),
+      partition,
     });
   } catch (error) {
     await device.dispose();
@@ -139,6 +142,7 @@ export async function prepareModel(
   );
   const parsed = await readModelConfig(nodeFolder(source.path));
   const dtype = wantedDtype(idOrPath, parsed, options.dtype ?? 'auto');
+  checkFormat(options, dtype ?? (parsed.format && dtypeOf(parsed.format)));
   if (dtype === undefined) return { path: source.path, parsed };
   const path = await convertedFolder(
     source,

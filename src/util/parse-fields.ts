@@ -6,12 +6,28 @@
  */
 import { z } from 'zod';
 import { ConfigError } from '../errors.js';
-import { quote, showValue } from '../util/quote.js';
+import { quote, showValue } from './quote.js';
 
 /** A number for which `isAllowed` holds; `rule` finishes the sentence "<field> is <value>; ...". */
 export function numberWhere(rule: string, isAllowed: (value: number) => boolean): z.ZodNumber {
   return z.number(rule).refine(isAllowed, rule);
 }
+
+/** One of a few words. */
+export function wordOf<const T extends readonly string[]>(words: T, remedy: string) {
+  return z.enum(words, `it must be one of ${words.join(', ')}. ${remedy}`);
+}
+
+/** A function, which is called later; its result is not checked. */
+export function callback<T extends (...values: never[]) => void>(): z.ZodType<T> {
+  const isFunction = (value: unknown) => typeof value === 'function';
+  return z.custom<T>(isFunction, 'it must be a function. Leave it out for none.');
+}
+
+/** The signal of an `AbortController`. */
+export const abortSignal = z.instanceof(AbortSignal, {
+  error: 'it must be an AbortSignal. Use the signal of an AbortController, or leave it out.',
+});
 
 /**
  * Parses an object whose fields are all known to the schema.
