@@ -78,8 +78,8 @@ export class UnsupportedError extends LoopLMError {
 export class DisposedError extends LoopLMError {
   override readonly name = 'DisposedError';
 
-  constructor(what: string) {
-    super('disposed', `${what} was used after dispose(); create a new one.`);
+  constructor(what: string, remedy = 'create a new one', options?: { cause?: unknown }) {
+    super('disposed', `${what} was used after dispose(); ${remedy}.`, options);
   }
 }
 

@@ -35,7 +35,10 @@ export interface DeviceStats {
   readonly programs: number;
 }
 
-/** Calls take effect in the order in which they are made. Arrays passed in are given away, except feeds. */
+/**
+ * Calls take effect in the order in which they are made, but `dispose` is heard at once: what is being
+ * computed ends before its next program. Arrays passed in are given away, except feeds.
+ */
 export interface Backend {
   compile(model: SerializedModel): Promise<Program>;
   allocate(dtype: DType, dims: readonly number[]): Promise<DeviceBuffer>;

@@ -5,7 +5,17 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import * as sourceErrors from '../errors.js';
-import { add, buildGraph, cast, input, mul, parameter, reduceSum, scalar } from '../graph/index.js';
+import {
+  add,
+  buildGraph,
+  cast,
+  input,
+  matmul,
+  mul,
+  parameter,
+  reduceSum,
+  scalar,
+} from '../graph/index.js';
 import type {
   Command,
   Device,
@@ -340,6 +350,23 @@ export function deviceConformance(
         await expect(open(options)).rejects.toThrow(ConfigError);
       },
     );
+
+    test('a submit under way when the device is disposed ends before its next program', async () => {
+      const other = await open({ numThreads: 1 });
+      const size = 256;
+      const x = input('x', 'f32', [size, size]);
+      const program = await other.compile(buildGraph({ y: matmul(x, x) }));
+      const zeros = { dtype: 'f32', dims: [size, size], data: new Float32Array(size ** 2) } as const;
+      const run = { kind: 'run', program, feeds: { x: { kept: 'x' } }, keep: { y: 'y' } } as const;
+      // seconds of work
+      const submitted = other.submit([
+        { kind: 'keep', values: { x: zeros } },
+        ...Array.from({ length: 5000 }, () => run),
+      ]);
+      const refused = expect(submitted).rejects.toThrow(DisposedError);
+      await other.dispose();
+      await refused;
+    });
 
     test('after dispose every call is refused; disposing twice is harmless', async () => {
       const other = await open({ numThreads: 1 });

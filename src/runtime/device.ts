@@ -165,7 +165,10 @@ export interface Device {
   submit(commands: readonly Command[]): Promise<readonly CommandResult[]>;
   /** Bytes of live buffers and stores, and number of live programs and buffers, for leak tests. */
   stats(): Promise<{ readonly buffers: number; readonly bytes: number; readonly programs: number }>;
-  /** Frees everything. Later calls throw `DisposedError`. */
+  /**
+   * Frees everything. Later calls throw `DisposedError`, and so does a `submit` or `compile` that is
+   * under way, before its next program.
+   */
   dispose(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 }

@@ -72,6 +72,7 @@ export class Executor implements Backend {
   readonly #stores = new Map<number, OpenStore>();
   #nextId = 1;
   #last: Promise<unknown> = Promise.resolve();
+  #isDisposed = false;
 
   /** @param spawnHelper - starts a second thread for attention; without it there is one */
   constructor(ort: OrtModule, options: BackendOptions, spawnHelper?: SpawnHelper) {
@@ -129,7 +130,10 @@ export class Executor implements Backend {
     return this.#inTurn(async () => {
       const kept: KeptValues = new Map();
       const results: CommandResult[] = [];
-      for (const command of commands) results.push(await this.#execute(command, kept));
+      for (const command of commands) {
+        this.#checkAlive();
+        results.push(await this.#execute(command, kept));
+      }
       return results;
     });
   }
@@ -145,6 +149,7 @@ export class Executor implements Backend {
   }
 
   dispose(): Promise<void> {
+    this.#isDisposed = true;
     return this.#inTurn(async () => {
       const programs = [...this.#programs.values()];
       this.#programs.clear();
@@ -162,7 +167,13 @@ export class Executor implements Backend {
     return result;
   }
 
+  /** Long work stops here once the device is disposed: natively, it cannot be interrupted. */
+  #checkAlive(): void {
+    if (this.#isDisposed) throw new DisposedError(`the ${this.#options.device} device`);
+  }
+
   async #compile({ bytes, external, ...compile }: SerializedModel): Promise<Program> {
+    this.#checkAlive();
     const { device, numThreads } = this.#options;
     const options = {
       ...sessionOptions(device, numThreads, compile),
