@@ -356,12 +356,21 @@ export function deviceConformance(
       const size = 256;
       const x = input('x', 'f32', [size, size]);
       const program = await other.compile(buildGraph({ y: matmul(x, x) }));
-      const zeros = { dtype: 'f32', dims: [size, size], data: new Float32Array(size ** 2) } as const;
-      const run = { kind: 'run', program, feeds: { x: { kept: 'x' } }, keep: { y: 'y' } } as const;
+      const zeros = {
+        dtype: 'f32',
+        dims: [size, size],
+        data: new Float32Array(size ** 2),
+      } as const;
+      const command = {
+        kind: 'run',
+        program,
+        feeds: { x: { kept: 'x' } },
+        keep: { y: 'y' },
+      } as const;
       // seconds of work
       const submitted = other.submit([
         { kind: 'keep', values: { x: zeros } },
-        ...Array.from({ length: 5000 }, () => run),
+        ...Array.from({ length: 5000 }, () => command),
       ]);
       const refused = expect(submitted).rejects.toThrow(DisposedError);
       await other.dispose();

@@ -79,6 +79,7 @@ const schema = z.strictObject(
     kvPolicy: wordOf(['per-loop', 'last-exited', 'shared'], DEFAULT).optional(),
     progress: callback<NonNullable<PretrainedOptions['progress']>>().optional(),
     onPlan: callback<NonNullable<PretrainedOptions['onPlan']>>().optional(),
+    onWait: callback<NonNullable<PretrainedOptions['onWait']>>().optional(),
     signal: abortSignal.optional(),
   } satisfies Record<keyof PretrainedOptions, z.ZodType>,
   'they must be an object. Use {} for the defaults.',
