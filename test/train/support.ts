@@ -6,7 +6,7 @@ import { buildGraph } from '../../src/graph/index.js';
 import type { LoopLMConfig, ModelWeights } from '../../src/model/index.js';
 import { parameterSpecs } from '../../src/model/index.js';
 import type { Device, HostTensor, Program } from '../../src/runtime/index.js';
-import type { AdamWOptions, Objective } from '../../src/train/index.js';
+import type { AdamWOptions, Objective, ObjectiveOptions } from '../../src/train/index.js';
 import {
   batchFeeds,
   countTargets,
@@ -59,7 +59,7 @@ export async function objectiveRunner(
   config: LoopLMConfig,
   weights: ModelWeights,
   objective: Objective,
-  size: { readonly rows: number; readonly length: number },
+  size: Pick<ObjectiveOptions, 'rows' | 'length' | 'recompute'>,
 ): Promise<ObjectiveRunner> {
   const graph = objectiveGraph(config, { ...size, objective });
   const outputs = { ...gradientOutputs(graph), tokenLoss: graph.tokenLoss };
