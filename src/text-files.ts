@@ -32,7 +32,7 @@ export interface TextFiles {
 /**
  * The tokenizer of a model folder; undefined if it has none.
  *
- * @throws LoopLMError if tokenizer.json is damaged or not a byte-level BPE.
+ * @throws LoopLMError if tokenizer.json is damaged or no BPE over bytes.
  */
 export async function loadTokenizer(folder: Folder): Promise<Tokenizer | undefined> {
   const json = await readJson(folder, 'tokenizer.json');

@@ -1,10 +1,11 @@
 /**
  * Reads a Hugging Face tokenizer.json and prepares it for the tokenizers package.
  *
- * Accepted are byte-level BPE tokenizers (GPT-2, SmolLM, Llama 3, Qwen): their tokens are bytes, so
- * decoding is exact. The one idea: pre-tokenizers that the package splits by JavaScript's `\d` and
- * `\s` are restated as `Split` patterns, which it reads with the Unicode meaning of the Rust
- * library. Knows nothing of encoding. Source: docs/decisions/2026-11-24-tokenizer-digits.md.
+ * Accepted are BPE tokenizers whose tokens stand for bytes, so that decoding is exact: byte-level ones
+ * (GPT-2, SmolLM, Llama 3, Qwen) and those in the manner of SentencePiece that fall back to bytes
+ * (Llama 2, Nanbeige). The one idea: pre-tokenizers that the package splits otherwise than the Rust
+ * library are restated as `Split` patterns, which it reads with the meaning of that library. Knows
+ * nothing of encoding. Source: docs/decisions/2026-11-24-tokenizer-digits.md.
  */
 
 import { z } from 'zod';
@@ -36,6 +37,7 @@ const modelSchema = z.looseObject({
   merges: z.array(z.union([z.string(), z.tuple([z.string(), z.string()])])),
 });
 
+const decodersSchema = z.object({ decoders: z.array(typed) });
 const envelopeSchema = z.looseObject({ model: typed, decoder: typed.nullish() });
 
 const tokenizerJsonSchema = z.looseObject({
@@ -48,31 +50,48 @@ const tokenizerJsonSchema = z.looseObject({
 });
 
 /** A checked tokenizer.json, rewritten so that the tokenizers package splits as the Rust library. */
-export type TokenizerJson = z.infer<typeof tokenizerJsonSchema>;
+export type TokenizerJson = z.infer<typeof tokenizerJsonSchema> & {
+  /** How its tokens spell bytes. */
+  readonly spelling: Spelling;
+};
 
-type PreTokenizer = z.infer<typeof typed>;
+/** In the byte alphabet of GPT-2, or as text with `\u2581` for a space and `<0x0A>` for a single byte. */
+export type Spelling = 'byte-level' | 'pieces';
+
+type Typed = z.infer<typeof typed>;
+type PreTokenizer = Typed;
 
 /**
  * Checks a parsed tokenizer.json and returns the form that is handed to the tokenizers package.
  * Truncation and padding settings are ignored.
  *
  * @throws ConfigError if a field is missing or has the wrong type.
- * @throws UnsupportedError if it is not a byte-level BPE, or splits in a way the package lacks.
+ * @throws UnsupportedError if it is no BPE over bytes, or splits in a way the package lacks.
  */
 export function parseTokenizerJson(value: unknown): TokenizerJson {
   const { model, decoder } = check(envelopeSchema, value);
-  if (model.type !== 'BPE' || decoder?.type !== 'ByteLevel') {
+  const spelling = spellingOf(model, decoder);
+  if (spelling === undefined) {
     throw new UnsupportedError(
       `tokenizer.json has model ${model.type} with decoder ${decoder?.type ?? 'null'}; looplm reads ` +
-        'byte-level BPE (model BPE, decoder ByteLevel). Use a tokenizer of that kind.',
+        'BPE with decoder ByteLevel, or with byte_fallback and a decoder ByteFallback. Use a tokenizer of that kind.',
     );
   }
   const json = check(tokenizerJsonSchema, value);
   return {
     ...json,
+    spelling,
     pre_tokenizer: json.pre_tokenizer && restatePreTokenizer(json.pre_tokenizer),
     model: { ...json.model, unk_token: UNENCODABLE },
   };
+}
+
+function spellingOf(model: Typed, decoder: Typed | null | undefined): Spelling | undefined {
+  if (model.type !== 'BPE' || !decoder) return undefined;
+  if (decoder.type === 'ByteLevel') return 'byte-level';
+  const steps = decoder.type === 'Sequence' ? check(decodersSchema, decoder).decoders : [decoder];
+  const fallsBack = steps.some(({ type }) => type === 'ByteFallback');
+  return fallsBack && model['byte_fallback'] === true ? 'pieces' : undefined;
 }
 
 function check<T>(schema: z.ZodType<T>, value: unknown): T {
@@ -93,6 +112,8 @@ function restatePreTokenizer(preTokenizer: PreTokenizer): PreTokenizer {
       return isolate(preTokenizer['individual_digits'] === true ? '\\p{N}' : '\\p{N}+');
     case 'ByteLevel':
       return restateByteLevel(preTokenizer);
+    case 'Metaspace':
+      return restateMetaspace(preTokenizer);
     case 'Split':
       return checkSplit(preTokenizer);
     default:
@@ -115,6 +136,12 @@ function restateByteLevel(byteLevel: PreTokenizer): PreTokenizer {
     type: 'Sequence',
     pretokenizers: [isolate(GPT2_PATTERN), { ...byteLevel, use_regex: false }],
   };
+}
+
+/** Where it splits, a piece begins with each `\u2581`; the package only replaces and prepends. */
+function restateMetaspace(metaspace: PreTokenizer): PreTokenizer {
+  if (metaspace['split'] === false) return metaspace;
+  return { type: 'Sequence', pretokenizers: [metaspace, isolate('\u2581[^\u2581]*|[^\u2581]+')] };
 }
 
 function checkSplit(split: PreTokenizer): PreTokenizer {

@@ -1,5 +1,5 @@
 /**
- * Text to token ids and back, for byte-level BPE tokenizers of the Hugging Face format.
+ * Text to token ids and back, for BPE tokenizers over bytes in the Hugging Face format.
  *
  * The tokenizers package splits and merges; decoding is our own, on bytes: every token is a byte
  * string, so no text is lost between tokens. Text that the vocabulary cannot spell is refused
@@ -10,7 +10,7 @@ import { Tokenizer as PackageTokenizer } from '@huggingface/tokenizers';
 import { ConfigError, RequestError } from '../errors.js';
 import { fromByteAlphabet } from './byte-alphabet.js';
 import { DecodeStream } from './decode-stream.js';
-import { parseTokenizerJson, type TokenizerJson } from './tokenizer-json.js';
+import { parseTokenizerJson, type Spelling, type TokenizerJson } from './tokenizer-json.js';
 
 /** How `encode` treats its text. */
 export type EncodeOptions = {
@@ -47,7 +47,7 @@ type Token = { readonly text: string; readonly bytes: Uint8Array };
 const NO_BYTES = new Uint8Array();
 const REPLACEMENT = '\uFFFD';
 
-/** A byte-level tokenizer. Holds no state between calls. */
+/** A tokenizer whose tokens stand for bytes. Holds no state between calls. */
 export class Tokenizer {
   /** Smallest count that is above every id. Ids without a token may lie below it. */
   readonly vocabSize: number;
@@ -71,7 +71,7 @@ export class Tokenizer {
    * Creates a tokenizer from the parsed content of a tokenizer.json.
    *
    * @throws ConfigError if a field is missing, has the wrong type or contradicts another.
-   * @throws UnsupportedError if it is not a byte-level BPE.
+   * @throws UnsupportedError if it is no BPE over bytes.
    */
   static fromJson(tokenizerJson: unknown): Tokenizer {
     return new Tokenizer(parseTokenizerJson(tokenizerJson));
@@ -170,7 +170,7 @@ function createEncoder(json: TokenizerJson): Encoder {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new ConfigError(
       'tokenizer.json',
-      `tokenizer.json cannot be used (${reason}). Give the tokenizer.json of a byte-level BPE.`,
+      `tokenizer.json cannot be used (${reason}). Give the tokenizer.json of a BPE over bytes.`,
       { cause },
     );
   }
@@ -183,7 +183,7 @@ function tokenTable(json: TokenizerJson): Map<number, Token> {
   for (const [text, id] of Object.entries(json.model.vocab)) {
     const other = table.get(id);
     if (other !== undefined) throw duplicateIdError(id, other.text, text);
-    table.set(id, { text, bytes: fromByteAlphabet(text) ?? utf8.encode(text) });
+    table.set(id, { text, bytes: spelledBytes(text, json.spelling) ?? utf8.encode(text) });
   }
   for (const { id, content } of json.added_tokens) {
     const other = table.get(id);
@@ -193,6 +193,14 @@ function tokenTable(json: TokenizerJson): Map<number, Token> {
     table.set(id, { text: content, bytes: utf8.encode(content) });
   }
   return table;
+}
+
+/** Bytes that a token of the vocabulary spells; `undefined` where it is text as it stands. */
+function spelledBytes(text: string, spelling: Spelling): Uint8Array | undefined {
+  if (spelling === 'byte-level') return fromByteAlphabet(text);
+  const byte = /^<0x([0-9A-F]{2})>$/.exec(text)?.[1];
+  if (byte !== undefined) return Uint8Array.of(Number.parseInt(byte, 16));
+  return new TextEncoder().encode(text.replaceAll('\u2581', ' '));
 }
 
 function duplicateIdError(id: number, first: string, second: string): ConfigError {
