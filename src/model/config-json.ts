@@ -286,7 +286,9 @@ function modelFormat(fields: ConfigFields): ModelFormat | undefined {
     return undefined;
   }
   try {
-    return parseModelFormat(found);
+    const { format, notes } = parseModelFormat(found);
+    fields.notes.push(...notes.filter((note) => !fields.notes.includes(note)));
+    return format;
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     fields.fault(key, error.message);

@@ -45,18 +45,23 @@ const quantizationConfig = z.object({
   head: weightFormat,
   embedding: floatFormat,
   method: z.enum(['round-to-nearest', 'scale-search']),
+  notes: z.array(z.string()).default([]),
 });
 
 /**
- * Reads the `quantization_config` of a config.json.
+ * Reads the `quantization_config` of a config.json: the formats, and what was worth a note in the
+ * checkpoint that was converted.
  *
  * @throws ConfigError if it is not one that looplm wrote.
  */
-export function parseModelFormat(json: unknown): ModelFormat {
+export function parseModelFormat(json: unknown): {
+  readonly format: ModelFormat;
+  readonly notes: readonly string[];
+} {
   const parsed = quantizationConfig.safeParse(json);
   if (parsed.success) {
-    const { body, head, embedding, method } = parsed.data;
-    return { body, head, embedding, method };
+    const { body, head, embedding, method, notes } = parsed.data;
+    return { format: { body, head, embedding, method }, notes };
   }
   const [issue] = parsed.error.issues;
   throw new ConfigError(
@@ -65,9 +70,13 @@ export function parseModelFormat(json: unknown): ModelFormat {
   );
 }
 
-/** The `quantization_config` of a config.json. */
-export function modelFormatToJson({ body, head, embedding, method }: ModelFormat): object {
-  return { quant_method: 'looplm', version: 1, body, head, embedding, method };
+/** The `quantization_config` of a config.json. @param notes - on the checkpoint that was converted */
+export function modelFormatToJson(
+  { body, head, embedding, method }: ModelFormat,
+  notes: readonly string[] = [],
+): object {
+  const formats = { quant_method: 'looplm', version: 1, body, head, embedding, method };
+  return notes.length === 0 ? formats : { ...formats, notes };
 }
 
 /** A short name, such as `4-bit blocks of 64`, for people. */

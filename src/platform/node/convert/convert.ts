@@ -74,7 +74,7 @@ export async function convertModel(
 /** A conversion that is decided on and not begun. */
 export interface PreparedConversion {
   readonly source: string;
-  readonly checkpoint: Pick<OpenCheckpoint, 'config' | 'locations'>;
+  readonly checkpoint: Pick<OpenCheckpoint, 'config' | 'locations' | 'notes'>;
   readonly format: ModelFormat;
   readonly calibration: Calibration | undefined;
   readonly fingerprint: string;
@@ -91,7 +91,7 @@ export async function prepareConversion(
   settings: ConversionSettings & Pick<ConvertOptions, 'revision'>,
 ): Promise<PreparedConversion> {
   const format = formatOfSettings(settings);
-  const { config, locations, close } = await openCheckpoint(nodeFolder(source));
+  const { config, locations, notes, close } = await openCheckpoint(nodeFolder(source));
   await close();
   const calibration =
     settings.calibration === undefined
@@ -107,7 +107,8 @@ export async function prepareConversion(
     calibration?.sha256 ?? null,
   ];
   const key = createHash('sha256').update(JSON.stringify(identity)).digest('hex');
-  return { source, checkpoint: { config, locations }, format, calibration, fingerprint, key };
+  const checkpoint = { config, locations, notes };
+  return { source, checkpoint, format, calibration, fingerprint, key };
 }
 
 /** Does what was prepared. Throws as `convertModel` does. */
@@ -162,7 +163,7 @@ async function findFinished(path: string, key: string): Promise<ConversionReport
 
 /** The text files first, config.json last. */
 async function writeOtherFiles(
-  { source, format }: PreparedConversion,
+  { source, format, checkpoint: { notes } }: PreparedConversion,
   folder: string,
   report: ConversionReport,
 ): Promise<void> {
@@ -173,7 +174,7 @@ async function writeOtherFiles(
   }
   await writeFileAtomic(join(folder, REPORT_FILE), `${JSON.stringify(report, null, 2)}\n`);
   const original = JSON.parse(await readTextFile(join(source, 'config.json'))) as object;
-  const config = { ...original, quantization_config: modelFormatToJson(format) };
+  const config = { ...original, quantization_config: modelFormatToJson(format, notes) };
   await writeFileAtomic(join(folder, 'config.json'), `${JSON.stringify(config, null, 2)}\n`);
 }
 
