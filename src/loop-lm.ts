@@ -290,6 +290,15 @@ export class LoopLM {
     return this.#engine.trace(this.encode(prompt), options);
   }
 
+  /** As `Engine.tracePieces`: a trace of chosen positions that is never held as a whole. */
+  tracePieces(
+    prompt: Prompt,
+    positions: readonly number[],
+    options: TraceOptions = {},
+  ): AsyncGenerator<Trace> {
+    return this.#engine.tracePieces(this.encode(prompt), positions, options);
+  }
+
   /** Frees the model, and the device if it is owned. Later calls throw `DisposedError`. */
   async dispose(): Promise<void> {
     await this.#engine.dispose();

@@ -6,6 +6,7 @@
  * which report.ts takes the figures. `--out FILE` names another place.
  */
 import { parseArgs } from 'node:util';
+import { Engine } from 'looplm/engine';
 import { ConfigError } from 'looplm/errors';
 import type { Folder, LoopLMConfig, ModelWeights } from 'looplm/model';
 import { modelCost } from 'looplm/model';
@@ -90,7 +91,8 @@ async function measureRun(
   const { model } = config;
   const tokenizer = Tokenizer.fromJson(bundledTokenizerJson());
   const sets = trainedSets((text) => tokenizer.encode(text), PROBLEMS_PER_DIFFICULTY);
-  const measured = await measureSets({ device, config: model, weights }, sets, model.numLoops);
+  await using engine = await Engine.create({ device, config: model, weights });
+  const measured = await measureSets(engine, sets);
   const { parameters, byDepth } = modelCost(model, COST);
   return {
     variant: variantOf(model),

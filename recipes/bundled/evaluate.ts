@@ -1,52 +1,58 @@
 /**
- * `npm run eval:bundled`: measures the bundled model on its held-out problems, writes the figures to
- * evaluation.json beside it and the pictures to docs/images, and prints the tables.
+ * `npm run eval:bundled`: measures the bundled model on its problems, prints the tables, and says where
+ * they differ from the committed figures, evaluation.json beside the model: exit code 1 if they do.
  *
- * With `--quick` it measures a fifth of the problems and writes nothing. `--model FOLDER` and
- * `--images FOLDER` name other places, `--threads N` the threads to compute with. Texts are updated
- * by report.ts.
+ * `--write` writes the figures there instead; report.ts then brings texts and pictures up to date. With
+ * `--quick` it measures a fifth of the problems and only prints. `--model FOLDER` names another model,
+ * `--threads N` the threads to compute with.
  */
-import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { Engine, KV_POLICIES } from 'looplm/engine';
+import { Engine, KV_POLICIES, PREFILL_MODES } from 'looplm/engine';
 import type { FrontierPoint } from 'looplm/eval';
 import { POLICY_FAMILIES } from 'looplm/eval';
-import type { Folder } from 'looplm/model';
+import type { Folder, LoopLMConfig } from 'looplm/model';
 import { loadCheckpoint, modelCost } from 'looplm/model';
-import { nodeFolder, writeFileAtomic } from 'looplm/node';
+import { nodeFolder } from 'looplm/node';
 import type { Device } from 'looplm/runtime';
 import { createInlineDevice } from 'looplm/runtime';
 import { Tokenizer } from 'looplm/tokenizer';
-import { bundledCharts } from './evaluation/charts.js';
+import type { AnswerFigures } from './evaluation/answers.js';
+import { answerFigures } from './evaluation/answers.js';
+import { settleFigures } from './evaluation/committed.js';
 import type { Evaluation } from './evaluation/figures.js';
 import { EVALUATION_FILE, figuresToJson } from './evaluation/figures.js';
+import type { GatedWeights } from './evaluation/gates-file.js';
 import { readGates } from './evaluation/gates-file.js';
-import type { Subject } from './evaluation/measure.js';
 import {
   accuracyCell,
+  cheapestOfPolicies,
   exitFigures,
   gateFigures,
   measureSets,
   overallFrontier,
   rankCorrelations,
   truncateSets,
+  uniformCell,
 } from './evaluation/measure.js';
 import type { ProblemSet } from './evaluation/problem-sets.js';
 import {
   EVALUATION_SEED,
   longerSets,
   trainedSets,
+  uniformSets,
   unseenStartSets,
 } from './evaluation/problem-sets.js';
-import { pointsNear, streamFigures } from './evaluation/streams.js';
+import type { PolicyPoint } from './evaluation/streams.js';
+import { pointsNear, policySpec, streamFigures } from './evaluation/streams.js';
 import { evaluationTables } from './evaluation/tables.js';
-import { runScript } from './script.js';
+import { progressOf, runScript, versionOf } from './script.js';
 
-/** Held-out problems of a difficulty, and how many of them are run for real. */
-const FULL = { problems: 200, streamed: 20, depths: [2, 2.75, 3.5] };
-const QUICK = { problems: 40, streamed: 3, depths: [2.75] };
+/** Problems of a difficulty: held-out ones, how many of those are run for real, and uniform ones. */
+const FULL = { problems: 200, streamed: 20, uniform: 500, depths: [2, 2.75, 3.5] };
+const QUICK = { problems: 40, streamed: 3, uniform: 100, depths: [2.75] };
+type Size = typeof FULL;
 
 /** Loops that are tried, as a multiple of the trained ones. */
 const LOOPS_TRIED = 2;
@@ -57,62 +63,52 @@ async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
       model: { type: 'string', default: 'models/bundled' },
-      images: { type: 'string', default: 'docs/images' },
       quick: { type: 'boolean', default: false },
+      write: { type: 'boolean', default: false },
       threads: { type: 'string', default: String(availableParallelism()) },
     },
   });
   const size = values.quick ? QUICK : FULL;
-  const folder = nodeFolder(values.model);
   await using device = await createInlineDevice({ numThreads: Number(values.threads) });
-  const evaluation = await evaluate(device, folder, size);
+  const evaluation = await evaluate(device, nodeFolder(values.model), size);
   console.log(evaluationTables(evaluation));
   if (values.quick) return;
-  await folder.write(EVALUATION_FILE, figuresToJson(evaluation));
-  for (const [name, svg] of Object.entries(bundledCharts(evaluation))) {
-    await writeFileAtomic(join(values.images, name), svg);
-  }
-  console.log(`Wrote ${join(values.model, EVALUATION_FILE)} and the pictures of ${values.images}.`);
+  await settleFigures({
+    path: join(values.model, EVALUATION_FILE),
+    json: figuresToJson(evaluation),
+    write: values.write,
+  });
 }
 
-async function evaluate(device: Device, folder: Folder, size: typeof FULL): Promise<Evaluation> {
+async function evaluate(device: Device, folder: Folder, size: Size): Promise<Evaluation> {
   const { config, weights } = await loadCheckpoint(folder);
   const tokenizer = Tokenizer.fromJson(JSON.parse(await folder.readText('tokenizer.json')));
   const encode = (text: string) => tokenizer.encode(text);
-  const gates = await readGates(folder, config, weights);
+  const trainedProblems = trainedSets(encode, size.problems);
+  const [shipped, ...others] = await readGates(folder, config, weights);
+  await using engine = await Engine.create({ device, config, weights });
+  const measure = (what: string, sets: readonly ProblemSet[], numLoops: number) =>
+    measureSets(engine, sets, { numLoops, onProgress: progressOf(what) });
+
   const { numLoops, exitThreshold } = config;
   const loopsTried = LOOPS_TRIED * numLoops;
-  const subject: Subject = { device, config, weights };
-
-  const trainedProblems = trainedSets(encode, size.problems);
-  const deep = await measureSets(subject, trainedProblems, loopsTried, progress('trained lengths'));
-  const longerProblems = longerSets(encode, size.problems);
-  const longer = await measureSets(
-    subject,
-    longerProblems,
-    loopsTried,
-    progress('longer problems'),
-  );
-  const unseenStarts = await measureSets(
-    subject,
-    unseenStartSets(encode, size.problems),
-    numLoops,
-    progress('unseen beginnings'),
-  );
+  const deep = await measure('trained lengths', trainedProblems, loopsTried);
   const trained = truncateSets(deep, numLoops);
-  const gateRows: Evaluation['gates'] = [];
-  for (const { gate, weights: gated, isShipped } of gates) {
-    const sets = isShipped
-      ? trained
-      : await measureSets(
-          { ...subject, weights: gated },
-          trainedProblems,
-          numLoops,
-          progress(`gate ${gate}`),
-        );
-    gateRows.push(gateFigures(gate, sets));
-  }
+  const longerProblems = longerSets(encode, size.problems);
+  const longer = await measure('longer problems', longerProblems, loopsTried);
+  const unseenProblems = unseenStartSets(encode, size.problems);
+  const unseenStarts = await measure('unseen beginnings', unseenProblems, numLoops);
+  const uniform = await measure('uniform problems', uniformSets(encode, size.uniform), loopsTried);
+
   const frontiers = POLICY_FAMILIES.map((policy) => overallFrontier(trained, policy));
+  const gates = [gateFigures(shipped!.gate, trained)];
+  const ownAnswers = await shippedAnswers(engine, trainedProblems, frontiers.flat(), exitThreshold);
+  const answers = ownAnswers.map((one) => ({ gate: shipped!.gate, ...one }));
+  for (const other of others) {
+    const measured = await measureGate(device, config, other, trainedProblems);
+    gates.push(measured.figures);
+    answers.push({ gate: other.gate, ...measured.answers });
+  }
   return {
     provenance: {
       looplm: versionOf('looplm'),
@@ -120,12 +116,13 @@ async function evaluate(device: Device, folder: Folder, size: typeof FULL): Prom
       seed: EVALUATION_SEED,
       problemsPerDifficulty: size.problems,
       streamedPerDifficulty: size.streamed,
+      uniformPerDifficulty: size.uniform,
     },
     model: {
       parameters: modelCost(config, COST).parameters.total,
       numLoops,
       exitThreshold,
-      gate: gates[0]!.gate,
+      gate: shipped!.gate,
     },
     trained: deep.map((set, index) => ({
       ...accuracyCell(set),
@@ -133,53 +130,73 @@ async function evaluate(device: Device, folder: Folder, size: typeof FULL): Prom
     })),
     unseenStarts: unseenStarts.map(accuracyCell),
     longer: longer.map(accuracyCell),
+    uniform: uniform.map((set) => uniformCell(set, config)),
     shipped: overallFrontier(trained, 'cdf', [exitThreshold])[0]!,
     rankCorrelation: rankCorrelations(trained, exitThreshold),
     frontiers: frontiers.flat(),
-    gates: gateRows,
-    streams: await runStreams(subject, trainedProblems, frontiers, size),
+    gates,
+    answers,
+    streams: await runStreams(engine, trainedProblems, frontiers, size),
   };
+}
+
+/** The shipped threshold under each prefill, and every policy at its cheapest. */
+async function shippedAnswers(
+  engine: Engine,
+  problems: readonly ProblemSet[],
+  frontiers: readonly FrontierPoint[],
+  exitThreshold: number,
+): Promise<AnswerFigures[]> {
+  const shipped: PolicyPoint = { policy: 'cdf', threshold: exitThreshold };
+  const cheapest = cheapestOfPolicies(frontiers).filter(({ policy }) => policy !== 'oracle');
+  const runs = [
+    ...PREFILL_MODES.map((prefill) => ({ point: shipped, prefill })),
+    ...cheapest
+      .filter((point) => policySpec(point) !== policySpec(shipped))
+      .map((point) => ({ point, prefill: 'deferred' as const })),
+  ];
+  const report = progressOf('answers');
+  const answers: AnswerFigures[] = [];
+  for (const { point, prefill } of runs) {
+    answers.push(await answerFigures(engine, problems, point, prefill));
+    report(answers.length, runs.length);
+  }
+  return answers;
+}
+
+/** The trained problems with another gate, and answers at its cheapest threshold. */
+async function measureGate(
+  device: Device,
+  config: LoopLMConfig,
+  { gate, weights }: GatedWeights,
+  problems: readonly ProblemSet[],
+): Promise<{ figures: Evaluation['gates'][number]; answers: AnswerFigures }> {
+  await using engine = await Engine.create({ device, config, weights });
+  const { numLoops } = config;
+  const onProgress = progressOf(`gate ${gate}`);
+  const figures = gateFigures(gate, await measureSets(engine, problems, { numLoops, onProgress }));
+  return { figures, answers: await answerFigures(engine, problems, figures.cheapest, 'deferred') };
 }
 
 /** Every policy for real: `per-loop` at one depth as a check, the other KV policies at each. */
 async function runStreams(
-  { device, config, weights }: Subject,
+  engine: Engine,
   sets: readonly ProblemSet[],
   frontiers: readonly (readonly FrontierPoint[])[],
-  { streamed, depths }: typeof FULL,
+  { streamed, depths }: Size,
 ): Promise<Evaluation['streams']> {
   const few = sets.map((set) => ({ ...set, documents: set.documents.slice(0, streamed) }));
   const points = frontiers
     .filter(([point]) => point!.policy !== 'oracle')
     .flatMap((policyPoints) => pointsNear(policyPoints, depths));
   const runs = KV_POLICIES.flatMap((kvPolicy) => points.map((point) => ({ kvPolicy, point })));
-  const engine = await Engine.create({ device, config, weights });
-  try {
-    const report = progress('real runs');
-    const streams: Evaluation['streams'] = [];
-    for (const { kvPolicy, point } of runs) {
-      streams.push(await streamFigures(engine, few, point, kvPolicy));
-      report(streams.length, runs.length);
-    }
-    return streams;
-  } finally {
-    await engine.dispose();
+  const report = progressOf('real runs');
+  const streams: Evaluation['streams'] = [];
+  for (const { kvPolicy, point } of runs) {
+    streams.push(await streamFigures(engine, few, point, kvPolicy));
+    report(streams.length, runs.length);
   }
-}
-
-/** Prints how far a part of the measuring is, at most once a second, and its end. */
-function progress(what: string): (done: number, total: number) => void {
-  let printedMs = 0;
-  return (done, total) => {
-    const nowMs = performance.now();
-    if (done < total && nowMs - printedMs < 1000) return;
-    printedMs = nowMs;
-    console.log(`${what}: ${done} of ${total}`);
-  };
-}
-
-function versionOf(name: string): string {
-  return (createRequire(import.meta.url)(`${name}/package.json`) as { version: string }).version;
+  return streams;
 }
 
 await runScript(main);

@@ -8,13 +8,8 @@ import { ConfigError } from 'looplm/errors';
 import { describe, expect, test } from 'vitest';
 import { bundledDocuments, longestDifficulty, problemEncoder } from './curriculum.js';
 import type { Problem, TaskDefinition } from './tasks.js';
-import {
-  generateProblem,
-  generateTrainingProblem,
-  heldOutProblems,
-  isHeldOut,
-  TASKS,
-} from './tasks.js';
+import { generateProblem, generateTrainingProblem, isHeldOut, TASKS } from './tasks.js';
+import { countProblems, heldOutProblems, startOf, uniformProblems } from './test-problems.js';
 
 const ALL_TASKS = Object.values(TASKS);
 const FC_SEED = 20260301;
@@ -244,6 +239,55 @@ describe('held-out problems', () => {
     expect(expected.length).toBeGreaterThan(0);
     const found = heldOutProblems(TASKS.cups, 1, 256, 5).map(({ text }) => text);
     expect(found.toSorted()).toEqual(expected.toSorted());
+  });
+});
+
+describe('uniform problems', () => {
+  test('every opening and every move is as likely as any other', () => {
+    for (const task of ALL_TASKS) {
+      const texts = uniformProblems(task, 9, 3000, 5).map(({ text }) => text);
+      const [firsts, moves] = [new Map<string, number>(), new Map<string, number>()];
+      const count = (counts: Map<string, number>, clause: string) =>
+        counts.set(clause, (counts.get(clause) ?? 0) + 1);
+      for (const text of texts) {
+        const [first, ...rest] = text.split('; ').map((clause) => clause.replace(';', ''));
+        count(firsts, first!);
+        for (const move of rest) count(moves, move);
+      }
+      for (const [counts, total] of [
+        [firsts, 3000],
+        [moves, 9 * 3000],
+      ] as const) {
+        const even = total / counts.size;
+        // 5 standard errors
+        for (const n of counts.values()) expect(Math.abs(n - even)).toBeLessThan(5 * even ** 0.5);
+      }
+      expect(countProblems(task, 9)).toBe(firsts.size * moves.size ** 9);
+    }
+  });
+
+  test('two swaps in five move the ball, and beginnings are held out as often as they come', () => {
+    const problems = uniformProblems(TASKS.cups, 12, 2000, 5);
+    const moved = problems.flatMap(({ answers }) =>
+      answers.slice(1).map(({ answer }, index) => answer !== answers[index]!.answer),
+    );
+    const share = moved.filter(Boolean).length / moved.length;
+    expect(Math.abs(share - 0.4)).toBeLessThan(5 * (0.24 / moved.length) ** 0.5);
+    const seen = problems.filter((problem) => startOf(problem) === 'trained').length / 2000;
+    // each of eleven beginnings is in the training with probability 7/8
+    expect(Math.abs(seen - (7 / 8) ** 11)).toBeLessThan(0.05);
+  });
+
+  test('they are distinct, of the difficulty, the same for a seed, and all where there are few', () => {
+    for (const task of ALL_TASKS) {
+      const problems = uniformProblems(task, 4, 64, 5);
+      expect(new Set(problems.map(({ text }) => text)).size).toBe(64);
+      expect(problems.every((problem) => problem.difficulty === 4)).toBe(true);
+      expect(uniformProblems(task, 4, 64, 5)).toEqual(problems);
+      expect(uniformProblems(task, 4, 64, 6)).not.toEqual(problems);
+      const all = uniformProblems(task, 1, 1000, 5).map(({ text }) => text);
+      expect(new Set(all).size).toBe(countProblems(task, 1));
+    }
   });
 });
 

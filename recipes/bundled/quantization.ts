@@ -1,14 +1,13 @@
 /**
  * `npm run eval:quantization`: what the formats of converted weights and of cached keys and values cost
- * the bundled model at each depth. Writes the figures to quantization.json beside the model and a picture to docs/images, and
- * prints the tables.
+ * the bundled model at each depth. Prints the tables, and says where they differ from the committed
+ * figures, quantization.json beside the model: exit code 1 if they do.
  *
- * With `--quick` it measures a tenth of the problems and writes nothing. `--model FOLDER` and
- * `--images FOLDER` name other places, `--threads N` the threads to compute with. Texts are updated by
- * report.ts.
+ * `--write` writes the figures there instead; report.ts then brings texts and pictures up to date. With
+ * `--quick` it measures a tenth of the problems and only prints. `--model FOLDER` names another model,
+ * `--threads N` the threads to compute with.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -24,13 +23,14 @@ import type { Device } from 'looplm/runtime';
 import { createInlineDevice } from 'looplm/runtime';
 import { Tokenizer } from 'looplm/tokenizer';
 import { bundledDocuments } from './curriculum.js';
+import { settleFigures } from './evaluation/committed.js';
 import { figuresToJson } from './evaluation/figures.js';
 import { EVALUATION_SEED, trainedSets } from './evaluation/problem-sets.js';
 import type { QuantizationFigures, VariantFigures } from './evaluation/quantization-figures.js';
 import { QUANTIZATION_FILE } from './evaluation/quantization-figures.js';
 import { VariantTally } from './evaluation/quantization-measure.js';
-import { quantizationChart, quantizationTables } from './evaluation/quantization-report.js';
-import { runScript } from './script.js';
+import { quantizationTables } from './evaluation/quantization-report.js';
+import { runScript, versionOf } from './script.js';
 import { TASKS } from './tasks.js';
 
 /** Held-out problems of each difficulty. */
@@ -77,8 +77,8 @@ async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
       model: { type: 'string', default: 'models/bundled' },
-      images: { type: 'string', default: 'docs/images' },
       quick: { type: 'boolean', default: false },
+      write: { type: 'boolean', default: false },
       threads: { type: 'string', default: '1' },
     },
   });
@@ -89,10 +89,11 @@ async function main(): Promise<void> {
     const figures = await measure(device, values.model, scratch, problems);
     console.log(quantizationTables(figures));
     if (values.quick) return;
-    const path = join(values.model, QUANTIZATION_FILE);
-    await writeFileAtomic(path, figuresToJson(figures, fiveDigits));
-    await writeFileAtomic(join(values.images, 'quantization.svg'), quantizationChart(figures));
-    console.log(`Wrote ${path} and a picture to ${values.images}.`);
+    await settleFigures({
+      path: join(values.model, QUANTIZATION_FILE),
+      json: figuresToJson(figures, fiveDigits),
+      write: values.write,
+    });
   } finally {
     await rm(scratch, { recursive: true, force: true });
   }
@@ -217,10 +218,6 @@ async function measureAll(
 /** Errors range over powers of ten; counts stay as they are. */
 function fiveDigits(value: number): number {
   return Number.isInteger(value) ? value : Number(value.toPrecision(5));
-}
-
-function versionOf(name: string): string {
-  return (createRequire(import.meta.url)(`${name}/package.json`) as { version: string }).version;
 }
 
 await runScript(main);

@@ -37,7 +37,7 @@ async function main(): Promise<void> {
     'figures',
     evaluationTables(evaluation, comparison),
   );
-  await update('README.md', 'bundled figures', readmeTables(evaluation, comparison));
+  await update('README.md', 'bundled figures', readmeTables(evaluation));
   await draw(bundledCharts(evaluation));
   const quantizationPath = join(MODEL_FOLDER, QUANTIZATION_FILE);
   if (!(await fileExists(quantizationPath))) return;

@@ -1,7 +1,8 @@
 /**
- * How the scripts of this folder end: a user's mistake is one line and exit code 2, as at the
+ * What the scripts of this folder share. A user's mistake is one line and exit code 2, as at the
  * command line; anything else is a bug and keeps its stack.
  */
+import { createRequire } from 'node:module';
 import { LoopLMError } from 'looplm/errors';
 
 export async function runScript(main: () => Promise<void>): Promise<void> {
@@ -12,4 +13,20 @@ export async function runScript(main: () => Promise<void>): Promise<void> {
     console.error(`error: ${error.message}`);
     process.exitCode = 2;
   }
+}
+
+/** Version of an installed package. */
+export function versionOf(name: string): string {
+  return (createRequire(import.meta.url)(`${name}/package.json`) as { version: string }).version;
+}
+
+/** Prints how far a part of the measuring is, at most once a second, and its end. */
+export function progressOf(what: string): (done: number, total: number) => void {
+  let printedMs = -Infinity;
+  return (done, total) => {
+    const nowMs = performance.now();
+    if (done < total && nowMs - printedMs < 1000) return;
+    printedMs = nowMs;
+    console.log(`${what}: ${Math.floor((100 * done) / total)} %`);
+  };
 }

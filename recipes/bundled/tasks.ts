@@ -9,7 +9,6 @@
 import { uniformFloat64 } from 'pure-rand/distribution/uniformFloat64';
 import { uniformInt } from 'pure-rand/distribution/uniformInt';
 import type { RandomGenerator } from 'pure-rand/types/RandomGenerator';
-import { generatorFor } from 'looplm/data';
 import { assert, ConfigError } from 'looplm/errors';
 
 /** Where a problem stands: the clause that led here, and everything needed to answer or go on. */
@@ -177,7 +176,7 @@ function stableHash(text: string): number {
 }
 
 /**
- * Draws a problem, held out or not.
+ * Draws a problem, held out or not, with moves as likely as in training.
  *
  * @param difficulty - number of moves, at least 1; may exceed what is trained.
  * @throws ConfigError if `difficulty` is not a positive integer.
@@ -187,7 +186,21 @@ export function generateProblem(
   difficulty: number,
   rng: RandomGenerator,
 ): Problem {
-  return drawProblem(task, difficulty, rng, () => true);
+  return drawProblem(task, difficulty, rng, { pickMove: pickWeighted });
+}
+
+/**
+ * Draws a problem as somebody types one who knows nothing of the training: every opening and every
+ * move is as likely as any other, so that every problem of the difficulty is.
+ *
+ * @throws ConfigError if `difficulty` is not a positive integer.
+ */
+export function generateUniformProblem(
+  task: TaskDefinition,
+  difficulty: number,
+  rng: RandomGenerator,
+): Problem {
+  return drawProblem(task, difficulty, rng, { pickMove: pick });
 }
 
 /**
@@ -202,22 +215,31 @@ export function generateTrainingProblem(
   difficulty: number,
   rng: RandomGenerator,
 ): Problem {
-  return drawProblem(task, difficulty, rng, (prefixText) => !isHeldOut(prefixText));
+  return drawProblem(task, difficulty, rng, {
+    pickMove: pickWeighted,
+    isAllowed: (prefixText) => !isHeldOut(prefixText),
+  });
 }
 
 /** Draws of one move before the problem is started anew. */
 const MAX_MOVE_DRAWS = 8;
 const MAX_RESTARTS = 1000;
 
+interface DrawRules {
+  readonly pickMove: (moves: readonly Move[], rng: RandomGenerator) => Move;
+  /** Default: every prefix is. */
+  readonly isAllowed?: (prefixText: string) => boolean;
+}
+
 function drawProblem(
   task: TaskDefinition,
   difficulty: number,
   rng: RandomGenerator,
-  isAllowed: (prefixText: string) => boolean,
+  rules: DrawRules,
 ): Problem {
   checkDifficulty(difficulty);
   for (let restart = 0; restart < MAX_RESTARTS; restart++) {
-    const stages = drawStages(task, difficulty, rng, isAllowed);
+    const stages = drawStages(task, difficulty, rng, rules);
     if (stages !== undefined) return problemOf(task, stages);
   }
   assert(false, `no ${task.name} problem of difficulty ${difficulty} is allowed`);
@@ -227,7 +249,7 @@ function drawStages(
   task: TaskDefinition,
   difficulty: number,
   rng: RandomGenerator,
-  isAllowed: (prefixText: string) => boolean,
+  { pickMove, isAllowed = () => true }: DrawRules,
 ): Stage[] | undefined {
   let stage = task.begin(rng);
   let text = stage.clause;
@@ -237,7 +259,7 @@ function drawStages(
     let draws = 0;
     do {
       if (draws++ === MAX_MOVE_DRAWS) return undefined;
-      stage = pickWeighted(moves, rng).stage;
+      stage = pickMove(moves, rng).stage;
     } while (!isAllowed(`${text} ${stage.clause}`));
     text += ` ${stage.clause}`;
     stages.push(stage);
@@ -245,7 +267,8 @@ function drawStages(
   return stages;
 }
 
-function problemOf(task: TaskDefinition, stages: readonly Stage[]): Problem {
+/** The problem that a chain of stages makes, from its opening on. */
+export function problemOf(task: TaskDefinition, stages: readonly Stage[]): Problem {
   let text = '';
   const answers = stages.map(({ clause, answer }, difficulty) => {
     text = difficulty === 0 ? clause : `${text} ${clause}`;
@@ -259,67 +282,8 @@ function problemOf(task: TaskDefinition, stages: readonly Stage[]): Problem {
   };
 }
 
-/** Up to this many texts are listed instead of drawn. */
-const MAX_LISTED_TEXTS = 10_000;
-/** Draws for each problem asked for before a space counts as exhausted; one in eight is expected. */
-const MAX_DRAWS_PER_PROBLEM = 400;
-
-/**
- * How a held-out problem begins: with moves that training may contain (`trained`), or with at least
- * one prefix that is held out as well (`held-out`), so that training never showed its beginning.
- */
-export type ProblemStart = 'trained' | 'held-out';
-
-/**
- * Distinct held-out problems of one difficulty, drawn as in training. Where the space is small and
- * holds no more than `count`, all of them.
- *
- * @param count - how many are wanted; fewer come back where there are not as many.
- * @param seed - equal seeds give equal problems.
- * @param start - default `trained`. Problems of one move have no other.
- * @throws ConfigError if `difficulty` is not a positive integer.
- */
-export function heldOutProblems(
-  task: TaskDefinition,
-  difficulty: number,
-  count: number,
-  seed: number,
-  start: ProblemStart = 'trained',
-): Problem[] {
-  checkDifficulty(difficulty);
-  const isWanted = (problem: Problem) => isHeldOut(problem.text) && startOf(problem) === start;
-  const listed = listProblems(task, difficulty)?.filter(isWanted);
-  if (listed !== undefined && listed.length <= count) return listed;
-  const rng = generatorFor(seed, difficulty);
-  const found = new Map<string, Problem>();
-  for (let draw = 0; found.size < count && draw < count * MAX_DRAWS_PER_PROBLEM; draw++) {
-    const problem = generateProblem(task, difficulty, rng);
-    if (isWanted(problem)) found.set(problem.text, problem);
-  }
-  return [...found.values()];
-}
-
-function startOf({ answers }: Problem): ProblemStart {
-  const hasHeldOutPrefix = answers.slice(0, -1).some(({ prefixText }) => isHeldOut(prefixText));
-  return hasHeldOutPrefix ? 'held-out' : 'trained';
-}
-
-/** Every problem of one difficulty, or undefined where there are too many to list. */
-function listProblems(task: TaskDefinition, difficulty: number): Problem[] | undefined {
-  const { openings } = task;
-  const numMoves = openings?.[0]?.moves().length;
-  if (openings === undefined || numMoves === undefined) return undefined;
-  if (openings.length * numMoves ** difficulty > MAX_LISTED_TEXTS) return undefined;
-  let chains: Stage[][] = openings.map((opening) => [opening]);
-  for (let moves = 0; moves < difficulty; moves++) {
-    chains = chains.flatMap((chain) =>
-      (chain.at(-1)?.moves() ?? []).map(({ stage }) => [...chain, stage]),
-    );
-  }
-  return chains.map((chain) => problemOf(task, chain));
-}
-
-function checkDifficulty(difficulty: number): void {
+/** @throws ConfigError if `difficulty` is not a positive integer */
+export function checkDifficulty(difficulty: number): void {
   if (Number.isSafeInteger(difficulty) && difficulty >= 1) return;
   throw new ConfigError(
     'difficulty',

@@ -7,7 +7,7 @@
 import { z } from 'zod';
 import type { TrainingDocument } from '../data/index.js';
 import { IGNORED_TARGET, documentsFromJsonLines } from '../data/index.js';
-import { ConfigError } from '../errors.js';
+import { ConfigError, FileError } from '../errors.js';
 import type { LoopLMConfig } from '../model/index.js';
 import type { Tokenizer } from '../tokenizer/index.js';
 
@@ -22,6 +22,8 @@ export interface DocumentsOptions {
   readonly tokenizer: Tokenizer | undefined;
   /** Whether an answer is followed by a label for the end of the text. */
   readonly labelsEnd: boolean;
+  /** Tokens that a document may have. Default: any number. */
+  readonly maxLength?: number;
 }
 
 const problemSchema = z.strictObject({ prompt: z.string(), answer: z.string() });
@@ -29,7 +31,7 @@ const problemSchema = z.strictObject({ prompt: z.string(), answer: z.string() })
 /**
  * The documents of a JSONL text, one a line.
  *
- * @throws FileError for a line in none of the forms.
+ * @throws FileError for a line in none of the forms, without a prompt or an answer, or too long.
  * @throws ConfigError if texts lack a tokenizer or an end-of-text id, or there is no document.
  */
 export function readDocuments(text: string, options: DocumentsOptions): TrainingDocument[] {
@@ -50,16 +52,44 @@ export function readDocuments(text: string, options: DocumentsOptions): Training
     }
     return tokenizer.encode(words, { unencodable: 'replace' });
   };
-  const lines = text.split('\n').map((line) => {
+  const lines = text.split('\n').map((line, index) => {
     const problem = problemOf(line);
     if (!problem) return line;
+    for (const field of ['prompt', 'answer'] as const) {
+      if (problem[field] !== '') continue;
+      throw lineError(
+        path,
+        index,
+        `"${field}" is empty; it needs at least 1 token. Remove the line.`,
+      );
+    }
     const end = options.labelsEnd && endOfTextId !== undefined ? [endOfTextId] : [];
     return JSON.stringify(labelled(encode(problem.prompt), [...encode(problem.answer), ...end]));
   });
   const lineOptions = { path, encode, endOfTextId: endOfTextId ?? 0, vocabSize: config.vocabSize };
   const documents = [...documentsFromJsonLines(lines, lineOptions)];
+  checkLengths(documents, lines, options);
   if (documents.length > 0) return documents;
   throw new ConfigError('data', `${path} holds no documents; it needs one a line: ${LINE_FORMS}.`);
+}
+
+function checkLengths(
+  documents: readonly TrainingDocument[],
+  lines: readonly string[],
+  { path, maxLength = Infinity }: DocumentsOptions,
+): void {
+  const tooLong = documents.findIndex(({ ids }) => ids.length > maxLength);
+  if (tooLong < 0) return;
+  const filled = [...lines.keys()].filter((index) => lines[index]!.trim() !== '');
+  throw lineError(
+    path,
+    filled[tooLong]!,
+    `the document has ${documents[tooLong]!.ids.length} tokens; the model's context holds ${maxLength}. Cut it into several lines.`,
+  );
+}
+
+function lineError(path: string, index: number, problem: string): FileError {
+  return new FileError(path, `${path}, line ${index + 1}: ${problem}`);
 }
 
 /** The problem of a line; undefined for every other form, which the library judges. */

@@ -7,12 +7,7 @@ import type { LoopLM } from '../loop-lm.js';
 import type { MemoryPlan, ParsedModelConfig } from '../model/index.js';
 import { describePlan, showBytes } from '../model/index.js';
 import type { HubPlatform, LoadProgress, PretrainedOptions } from '../platform/node/index.js';
-import {
-  bundledModelPath,
-  loadPretrained,
-  NODE_PLATFORM,
-  prepareModel,
-} from '../platform/node/index.js';
+import { bundledModelPath, loadPretrained, NODE_PLATFORM } from '../platform/node/index.js';
 import type { KvDtype } from '../util/kv-dtype.js';
 import { KV_DTYPES } from '../util/kv-dtype.js';
 import type { Progress } from './byte-progress.js';
@@ -37,7 +32,7 @@ export interface ModelFlags {
 const SHOWN_PLAN_BYTES = 500e6;
 
 /** Adds `--model`, how it is had, and what computes. */
-export function addModelFlags(command: Command): Command {
+function addModelFlags(command: Command): Command {
   return command
     .option('--model <name>', 'model folder, or ORG/NAME on the hub; the bundled model if left out')
     .addOption(
@@ -125,16 +120,6 @@ async function loadModelOf(
   const seconds = ((io.now() - start) / 1000).toFixed(1);
   if (plan) io.stderr.write(`loaded in ${seconds} s, resident ${showBytes(io.memoryBytes())}\n`);
   return model;
-}
-
-/** The folder of the flags' model in the format that they ask for. */
-export function prepareModelOf(flags: ModelFlags, io: CliIo): Promise<string> {
-  return interruptible(io, (signal) =>
-    withProgress(flags, io, signal, async (options, platform) => {
-      const { path } = await prepareModel(modelPath(flags), options, platform);
-      return path;
-    }),
-  );
 }
 
 /** Shows how far downloading and converting are while `work` runs. */

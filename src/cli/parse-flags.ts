@@ -20,7 +20,7 @@ export const parseCount = wholeFrom(1);
 export const parseWhole = wholeFrom(0);
 
 /** A parser of whole numbers in a range. */
-function wholeFrom(min: number, max = Number.MAX_SAFE_INTEGER): (text: string) => number {
+export function wholeFrom(min: number, max = Number.MAX_SAFE_INTEGER): (text: string) => number {
   const range = max === Number.MAX_SAFE_INTEGER ? `from ${min} up` : `from ${min} to ${max}`;
   return (text) => {
     const value = Number(text);

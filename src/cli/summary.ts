@@ -24,8 +24,8 @@ export function closingLine(summary: GenerationSummary): string {
   ].join(', ');
 }
 
-/** What early exit saved, such as `41 % of loops saved (60 of 102 run)`. */
+/** What early exit saved, such as `41 % of loops saved (60 of 102 run, prompt included)`. */
 export function loopsSaved(executedLoops: number, fullDepthLoops: number): string {
   const saved = fullDepthLoops === 0 ? 0 : 1 - executedLoops / fullDepthLoops;
-  return `${Math.round(100 * saved)} % of loops saved (${executedLoops} of ${fullDepthLoops} run)`;
+  return `${Math.round(100 * saved)} % of loops saved (${executedLoops} of ${fullDepthLoops} run, prompt included)`;
 }

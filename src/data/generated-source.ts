@@ -40,12 +40,12 @@ export function generatedSource(options: GeneratedSourceOptions): BatchSource {
     batchAt(trainStep: number, microBatch: number): TrainingBatch {
       const rng = generatorFor(seed, trainStep, microBatch);
       const packer = new BatchPacker({ rows, length, padId });
-      let placed: number;
+      let isPlaced: boolean;
       do {
         const document = documents(rng, trainStep);
         checkFitsRow(document, length);
-        placed = packer.add(document);
-      } while (placed > 0);
+        isPlaced = packer.add(document);
+      } while (isPlaced);
       return packer.batch;
     },
   };

@@ -11,7 +11,7 @@ export type { GeneratedSourceOptions } from './generated-source.js';
 export { documentsFromJsonLines } from './jsonl.js';
 export type { JsonLinesOptions } from './jsonl.js';
 export { packDocuments } from './packing.js';
-export type { LeftOver, PackedDocuments, PackingOptions } from './packing.js';
+export type { PackedDocuments, PackingOptions } from './packing.js';
 export { generatorFor } from '../util/random.js';
 export { tokenShardSource } from './token-shard-source.js';
 export type { TokenShardSourceOptions } from './token-shard-source.js';

@@ -53,10 +53,9 @@ test('every document lands whole exactly once or is reported', () => {
   fc.assert(
     fc.property(anyDocuments, anySize, (documents, size) => {
       const { batch, leftOver } = packDocuments(documents, { ...size, padId: PAD_ID });
-      const missing = new Set(leftOver.map(({ documentIndex }) => documentIndex));
+      const missing = new Set(leftOver);
       const expected = documents.filter((_, index) => !missing.has(index));
       expect(piecesOf(batch).toSorted(byFirstId)).toEqual(expected);
-      expect(leftOver.every(({ start }) => start === 0)).toBe(true);
     }),
     SEED,
   );
@@ -66,7 +65,7 @@ test('a document is left over only if no row had room for it', () => {
   fc.assert(
     fc.property(anyDocuments, anySize, (documents, size) => {
       const { batch, leftOver } = packDocuments(documents, { ...size, padId: PAD_ID });
-      for (const { documentIndex } of leftOver) {
+      for (const documentIndex of leftOver) {
         const needed = documents[documentIndex]?.ids.length ?? 0;
         for (let row = 0; row < size.rows; row++) {
           const segments = batch.segments.subarray(row * size.length, (row + 1) * size.length);
@@ -84,33 +83,11 @@ test('a document is left over only if no row had room for it', () => {
 
 test('no counted target belongs to another document', () => {
   fc.assert(
-    fc.property(anyDocuments, anySize, fc.boolean(), (documents, size, split) => {
-      const { batch } = packDocuments(documents, { ...size, padId: PAD_ID, split });
+    fc.property(anyDocuments, anySize, (documents, size) => {
+      const { batch } = packDocuments(documents, { ...size, padId: PAD_ID });
       batch.targets.forEach((target, index) => {
         if (target !== -100) expect(target).toBe((batch.ids[index] ?? 0) + 1);
       });
-    }),
-    SEED,
-  );
-});
-
-test('split documents fill every row and the pieces join to the documents', () => {
-  fc.assert(
-    fc.property(anyDocuments, anySize, (documents, size) => {
-      const { batch, leftOver } = packDocuments(documents, { ...size, padId: PAD_ID, split: true });
-      const pieces = piecesOf(batch);
-      const rests = leftOver.map(({ documentIndex, start }) => ({
-        ids: [...(documents[documentIndex]?.ids ?? [])].slice(start),
-        targets: [...(documents[documentIndex]?.targets ?? [])].slice(start),
-      }));
-      const all = [...pieces, ...rests];
-      expect(all.flatMap(({ ids }) => ids)).toEqual(documents.flatMap(({ ids }) => [...ids]));
-      expect(all.flatMap(({ targets }) => targets)).toEqual(
-        documents.flatMap(({ targets }) => [...targets]),
-      );
-      const placed = batch.segments.filter((segment) => segment > 0).length;
-      const total = documents.reduce((sum, { ids }) => sum + ids.length, 0);
-      expect(placed).toBe(Math.min(total, size.rows * size.length));
     }),
     SEED,
   );
@@ -125,7 +102,7 @@ test('first fit by hand: the third document goes back to the first row', () => {
   expect([...batch.ids]).toEqual([1, 1, 1, 3, 2, 2, 0, 0]);
   expect([...batch.segments]).toEqual([1, 1, 1, 2, 1, 1, 0, 0]);
   expect([...batch.positions]).toEqual([0, 1, 2, 0, 0, 1, 0, 0]);
-  expect(leftOver).toEqual([{ documentIndex: 3, start: 0 }]);
+  expect(leftOver).toEqual([3]);
 });
 
 test('empty documents, unequal lengths and impossible sizes are refused', () => {

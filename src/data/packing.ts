@@ -17,31 +17,19 @@ export interface PackingOptions {
   readonly length: number;
   /** Token id written where no document is. */
   readonly padId: number;
-  /**
-   * Cut documents where a row ends and go on in the next row with room, as a new segment whose
-   * positions start at 0. For long streams of text. Default false: every document stays whole.
-   */
-  readonly split?: boolean;
-}
-
-/** A document, or the rest of one, that found no room. */
-export interface LeftOver {
-  readonly documentIndex: number;
-  /** First position that was not placed: 0 unless the document was split. */
-  readonly start: number;
 }
 
 /** A filled batch and what is missing from it. */
 export interface PackedDocuments {
   readonly batch: TrainingBatch;
-  /** In the order of the documents; empty when everything fits. */
-  readonly leftOver: readonly LeftOver[];
+  /** Indices of the documents that found no room, in order. */
+  readonly leftOver: readonly number[];
 }
 
 /**
  * Packs documents into one batch, first fit, in the given order.
  *
- * @returns the batch, and the documents (or rests of split ones) that did not fit.
+ * @returns the batch, and which documents did not fit.
  * @throws ConfigError if `rows` or `length` is not a positive integer.
  * @throws ShapeError if a document is empty or its targets have another length than its ids.
  */
@@ -50,10 +38,9 @@ export function packDocuments(
   options: PackingOptions,
 ): PackedDocuments {
   const packer = new BatchPacker(options);
-  const leftOver: LeftOver[] = [];
+  const leftOver: number[] = [];
   documents.forEach((document, documentIndex) => {
-    const start = packer.add(document);
-    if (start < document.ids.length) leftOver.push({ documentIndex, start });
+    if (!packer.add(document)) leftOver.push(documentIndex);
   });
   return { batch: packer.batch, leftOver };
 }
@@ -63,9 +50,8 @@ export class BatchPacker {
   readonly batch: TrainingBatch;
   private readonly used: Int32Array; // [B] positions taken in each row
   private readonly numSegments: Int32Array; // [B]
-  private readonly split: boolean;
 
-  constructor({ rows, length, padId, split = false }: PackingOptions) {
+  constructor({ rows, length, padId }: PackingOptions) {
     checkBatchSize(rows, length);
     const size = rows * length;
     this.batch = {
@@ -78,43 +64,29 @@ export class BatchPacker {
     };
     this.used = new Int32Array(rows);
     this.numSegments = new Int32Array(rows);
-    this.split = split;
   }
 
   /**
-   * Places a document.
+   * Places a document as one segment, in the first row with room for all of it.
    *
-   * @returns how many of its positions were placed, from its first on. Unless `split` is set, that
-   * is all of them or 0.
+   * @returns whether there was one.
    * @throws ShapeError if it is empty or its targets have another length than its ids.
    */
-  add(document: TrainingDocument): number {
+  add(document: TrainingDocument): boolean {
     checkDocument(document);
-    const end = document.ids.length;
-    let start = 0;
-    while (start < end) {
-      const needed = this.split ? 1 : end - start;
-      const row = this.used.findIndex((taken) => taken + needed <= this.batch.length);
-      if (row < 0) break;
-      start += this.place(row, document, start);
-    }
-    return start;
-  }
-
-  /** Writes as much of the document as fits the row, as one segment; returns how much. */
-  private place(row: number, document: TrainingDocument, start: number): number {
     const { ids, targets, segments, positions, length } = this.batch;
-    const taken = this.used[row] ?? 0;
-    const count = Math.min(document.ids.length - start, length - taken);
+    const count = document.ids.length;
+    const row = this.used.findIndex((taken) => taken + count <= length);
+    if (row < 0) return false;
     const segment = (this.numSegments[row] ?? 0) + 1;
-    const offset = row * length + taken;
-    ids.set(document.ids.slice(start, start + count), offset);
-    targets.set(document.targets.slice(start, start + count), offset);
+    const offset = row * length + (this.used[row] ?? 0);
+    ids.set(document.ids, offset);
+    targets.set(document.targets, offset);
     segments.fill(segment, offset, offset + count);
     for (let position = 0; position < count; position++) positions[offset + position] = position;
-    this.used[row] = taken + count;
+    this.used[row]! += count;
     this.numSegments[row] = segment;
-    return count;
+    return true;
   }
 }
 

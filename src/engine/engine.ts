@@ -16,7 +16,7 @@ import { LayerRunner } from './by-layer/runner.js';
 import { LoopRunner } from './by-loop/runner.js';
 import type { Runner } from './runner.js';
 import type { Trace, TraceOptions } from './trace.js';
-import { traceLoops } from './trace.js';
+import { traceLoops, tracePieces } from './trace.js';
 
 /** What an engine is made of. */
 export interface EngineOptions extends KvOptions {
@@ -113,6 +113,19 @@ export class Engine {
   async trace(ids: readonly number[], options: TraceOptions = {}): Promise<Trace> {
     this.#checkAlive();
     return traceLoops(this.#runner, ids, options);
+  }
+
+  /**
+   * As `trace` at chosen positions of the prompt, in their order and a few at a time, so that the
+   * logits of a long text are never held at once. The prompt has a cache of its own, freed at the end.
+   */
+  async *tracePieces(
+    ids: readonly number[],
+    positions: readonly number[],
+    options: TraceOptions = {},
+  ): AsyncGenerator<Trace> {
+    this.#checkAlive();
+    yield* tracePieces(this.#runner, ids, positions, options);
   }
 
   /** Frees the programs. Later calls throw `DisposedError`. */

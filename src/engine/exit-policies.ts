@@ -11,7 +11,7 @@ import { assert, ConfigError } from '../errors.js';
 import type { LoopLMConfig } from '../model/index.js';
 import { hasExitGate } from '../model/index.js';
 import type { ExitDecider, ExitPolicy, LoopObservation } from './exit-policy.js';
-import { argmax, logSumExp } from './logits.js';
+import { argmax, klDivergence, logSumExp } from './logits.js';
 import { drawUniform } from './random.js';
 
 const NEEDS_NOTHING = { gate: false, logits: false, hidden: false } as const;
@@ -278,19 +278,6 @@ function norm(row: Float32Array): number {
 
 function distance(row: Float32Array, other: Float32Array): number {
   return Math.sqrt(row.reduce((sum, value, index) => sum + (value - other[index]!) ** 2, 0));
-}
-
-/** KL(softmax(logits) || softmax(reference)) in nats; infinite if the reference rules a token out. */
-function klDivergence(logits: Float32Array, reference: Float32Array): number {
-  const logSum = logSumExp(logits);
-  const referenceLogSum = logSumExp(reference);
-  let divergence = 0;
-  for (let id = 0; id < logits.length; id += 1) {
-    const logProb = logits[id]! - logSum;
-    const prob = Math.exp(logProb);
-    if (prob > 0) divergence += prob * (logProb - (reference[id]! - referenceLogSum));
-  }
-  return divergence;
 }
 
 function checkDepth(depth: number, what: string, remedy: string): void {

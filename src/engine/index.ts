@@ -23,6 +23,7 @@ export {
 export type { ExitContext, ExitDecider, ExitPolicy, LoopObservation } from './exit-policy.js';
 export { ExitTracker } from './exit-policy.js';
 export { EXIT_POLICY_FORMS, parseExitPolicy } from './exit-policy-spec.js';
+export { argmax, klDivergence, logSumExp } from './logits.js';
 export type {
   EngineEvent,
   FinishEvent,

@@ -1,5 +1,5 @@
 /**
- * What is asked of one row of logits: its softmax normaliser, its best entry.
+ * What is asked of rows of logits: softmax normaliser, best entry, distance of two distributions.
  *
  * The one idea: rows come as float32 from the runtime, every sum here is float64. A row with NaN or
  * +Infinity has no softmax and is refused by name instead of turning into an arbitrary token.
@@ -50,4 +50,17 @@ export function logSumExp(logits: LogitsRow): number {
   let sum = 0;
   for (let id = 0; id < logits.length; id += 1) sum += Math.exp(logits[id]! - largest);
   return largest + Math.log(sum);
+}
+
+/** KL(softmax(logits) || softmax(reference)) in nats; infinite if the reference rules a token out. */
+export function klDivergence(logits: LogitsRow, reference: LogitsRow): number {
+  const logSum = logSumExp(logits);
+  const referenceLogSum = logSumExp(reference);
+  let divergence = 0;
+  for (let id = 0; id < logits.length; id += 1) {
+    const logProb = logits[id]! - logSum;
+    const prob = Math.exp(logProb);
+    if (prob > 0) divergence += prob * (logProb - (reference[id]! - referenceLogSum));
+  }
+  return divergence;
 }

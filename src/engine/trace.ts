@@ -6,12 +6,17 @@ import { exitDistribution } from './exit-distribution.js';
 import { fullDepth } from './exit-policies.js';
 import { checkRun } from './request.js';
 import type { Runner } from './runner.js';
+import { MAX_BATCH_TOKENS } from './runner.js';
 import { parseSamplingOptions } from './sampler.js';
 import { Sequence } from './sequence.js';
 
 export interface TraceOptions {
   /** Loops to run; default the model's own. */
   readonly numLoops?: number;
+  /** Ends the pass within a batch of tokens: the call throws its reason. */
+  readonly signal?: AbortSignal;
+  /** Called after every batch of tokens, with (token, loop) pairs. */
+  readonly onProgress?: (executedLoops: number, totalLoops: number) => void;
 }
 
 /** Arrays are row-major; R loops, T positions. */
@@ -33,61 +38,158 @@ export interface Trace {
 /** Readouts are done in pieces of this many positions. */
 const READOUT_ROWS = 64;
 
+/** The whole trace of a prompt. */
 export async function traceLoops(
   runner: Runner,
   ids: readonly number[],
   options: TraceOptions,
 ): Promise<Trace> {
-  const { config } = runner;
+  const trace = emptyTrace(runner, checkPass(runner, ids, options), ids.length);
+  const positions = ids.map((_, position) => position);
+  let start = 0;
+  for await (const piece of gatedPieces(runner, ids, positions, options)) {
+    for (const name of ARRAYS) copyColumns(piece, trace, name, start);
+    start += piece.length;
+  }
+  return shown(trace, runner);
+}
+
+/** What is computed at some positions of a prompt, in their order and a few at a time. */
+export async function* tracePieces(
+  runner: Runner,
+  ids: readonly number[],
+  positions: readonly number[],
+  options: TraceOptions,
+): AsyncGenerator<Trace> {
+  for await (const piece of gatedPieces(runner, ids, positions, options)) {
+    yield shown(piece, runner);
+  }
+}
+
+/** A trace with gate logits, also of a model without a gate, whose gate is always shut. */
+type GatedTrace = Required<Trace>;
+
+function shown({ gateLogits, ...trace }: GatedTrace, { config }: Runner): Trace {
+  return hasExitGate(config) ? { ...trace, gateLogits } : trace;
+}
+
+async function* gatedPieces(
+  runner: Runner,
+  ids: readonly number[],
+  positions: readonly number[],
+  options: TraceOptions,
+): AsyncGenerator<GatedTrace> {
+  const { signal } = options;
+  const numLoops = checkPass(runner, ids, options);
+  const loops = await runLoops(runner, ids, positions, numLoops, options);
+  for (let start = 0; start < positions.length; start += READOUT_ROWS) {
+    signal?.throwIfAborted();
+    yield await readPiece(runner, loops, start, Math.min(start + READOUT_ROWS, positions.length));
+  }
+}
+
+/** Loops to run, of a pass that can be run. @throws LoopLMError if it cannot */
+function checkPass({ config }: Runner, ids: readonly number[], options: TraceOptions): number {
   const numLoops = resolveNumLoops(config, options.numLoops);
   const request = { promptIds: ids, maxNewTokens: 1, exitPolicy: fullDepth() };
-  checkRun(config, [{ ...request, sampling: parseSamplingOptions({}) }], options);
-  const trace: Trace = {
-    numLoops,
-    length: ids.length,
-    hidden: new Float32Array(numLoops * ids.length * config.hiddenSize),
-    exitPdf: new Float32Array(numLoops * ids.length),
-    exitCdf: new Float32Array(numLoops * ids.length),
-    logits: new Float32Array(numLoops * ids.length * config.vocabSize),
-  };
-  const gateLogits = new Float32Array(numLoops * ids.length);
+  checkRun(config, [{ ...request, sampling: parseSamplingOptions({}) }], { numLoops });
+  return numLoops;
+}
+
+/** What one loop leaves at the positions asked for. */
+interface LoopOutputs {
+  readonly states: readonly Float32Array[]; // [D] each
+  readonly gateLogits: readonly number[];
+}
+
+/** Runs all loops of all tokens; of what they leave, only the given positions are kept. */
+async function runLoops(
+  runner: Runner,
+  ids: readonly number[],
+  positions: readonly number[],
+  numLoops: number,
+  { signal, onProgress }: TraceOptions,
+): Promise<readonly LoopOutputs[]> {
+  const sequence = new Sequence();
+  for (const id of ids) sequence.append(id, { isPrompt: true });
+  const entries = sequence.tokens.map((token) => ({ sequence, token }));
+  const outputs: LoopOutputs[] = [];
   const cache = runner.openRun(numLoops);
   try {
-    const sequence = new Sequence();
-    for (const id of ids) sequence.append(id, { isPrompt: true });
     await cache.reserve(sequence);
-    const entries = sequence.tokens.map((token) => ({ sequence, token }));
-    for (let loopIndex = 0; loopIndex < numLoops; loopIndex++) {
-      gateLogits.set(await cache.runLoop({ entries, plane: loopIndex }), loopIndex * ids.length);
-      const states = sequence.tokens.map(({ hidden }) => hidden!);
-      await keepLoop(trace, runner, states, loopIndex);
+    for (let plane = 0; plane < numLoops; plane++) {
+      const gateLogits: number[] = [];
+      while (gateLogits.length < ids.length) {
+        signal?.throwIfAborted();
+        const start = gateLogits.length;
+        const batch = entries.slice(start, start + MAX_BATCH_TOKENS);
+        gateLogits.push(...(await cache.runLoop({ entries: batch, plane })));
+        onProgress?.(plane * ids.length + gateLogits.length, numLoops * ids.length);
+      }
+      outputs.push({
+        states: positions.map((position) => sequence.tokens[position]!.hidden!),
+        gateLogits: positions.map((position) => gateLogits[position]!),
+      });
     }
   } finally {
     await cache.dispose();
   }
-  fillExits(trace, gateLogits);
-  return hasExitGate(config) ? { ...trace, gateLogits } : trace;
+  return outputs;
 }
 
-async function keepLoop(
-  { hidden, logits, length }: Trace,
+async function readPiece(
   runner: Runner,
-  states: readonly Float32Array[],
-  loopIndex: number,
-): Promise<void> {
+  loops: readonly LoopOutputs[],
+  start: number,
+  end: number,
+): Promise<GatedTrace> {
   const { hiddenSize, vocabSize } = runner.config;
-  for (let start = 0; start < length; start += READOUT_ROWS) {
-    const part = states.slice(start, start + READOUT_ROWS);
+  const trace = emptyTrace(runner, loops.length, end - start);
+  for (const [loopIndex, { states, gateLogits }] of loops.entries()) {
+    const first = loopIndex * trace.length;
+    trace.gateLogits.set(gateLogits.slice(start, end), first);
+    const part = states.slice(start, end);
     const rows = await runner.readout(part);
     part.forEach((state, index) => {
-      const row = loopIndex * length + start + index;
-      hidden.set(state, row * hiddenSize);
-      logits.set(rows[index]!.logits, row * vocabSize);
+      trace.hidden.set(state, (first + index) * hiddenSize);
+      trace.logits.set(rows[index]!.logits, (first + index) * vocabSize);
     });
+  }
+  fillExits(trace);
+  return trace;
+}
+
+function emptyTrace({ config }: Runner, numLoops: number, length: number): GatedTrace {
+  const array = (width: number) => new Float32Array(numLoops * length * width);
+  return {
+    numLoops,
+    length,
+    hidden: array(config.hiddenSize),
+    gateLogits: array(1),
+    exitPdf: array(1),
+    exitCdf: array(1),
+    logits: array(config.vocabSize),
+  };
+}
+
+const ARRAYS = ['hidden', 'gateLogits', 'exitPdf', 'exitCdf', 'logits'] as const;
+
+/** Puts the positions of a piece into the whole, from position `start` on. */
+function copyColumns(
+  piece: GatedTrace,
+  whole: GatedTrace,
+  name: (typeof ARRAYS)[number],
+  start: number,
+): void {
+  const width = piece[name].length / (piece.numLoops * piece.length);
+  const size = piece.length * width;
+  for (let loopIndex = 0; loopIndex < piece.numLoops; loopIndex++) {
+    const rows = piece[name].subarray(loopIndex * size, (loopIndex + 1) * size);
+    whole[name].set(rows, (loopIndex * whole.length + start) * width);
   }
 }
 
-function fillExits({ numLoops, length, exitPdf, exitCdf }: Trace, gateLogits: Float32Array): void {
+function fillExits({ numLoops, length, gateLogits, exitPdf, exitCdf }: GatedTrace): void {
   for (let position = 0; position < length; position++) {
     const at = (loopIndex: number) => loopIndex * length + position;
     const gates = Array.from({ length: numLoops }, (_, loopIndex) => gateLogits[at(loopIndex)]!);

@@ -5,17 +5,18 @@ import type { TrainingDocument } from '../data/index.js';
 import { generatorFor, IGNORED_TARGET } from '../data/index.js';
 import type { ExitPolicy } from '../engine/index.js';
 import { Engine, parseExitPolicy, parseSamplingOptions } from '../engine/index.js';
-import { ConfigError } from '../errors.js';
+import { CapacityError, ConfigError, ShapeError } from '../errors.js';
 import type { LoopLMConfig, ModelWeights } from '../model/index.js';
 import { initializeWeights, parameterSpecs } from '../model/index.js';
 import type { Device } from '../runtime/index.js';
 import { createInlineDevice } from '../runtime/index.js';
+import type { DepthFigures } from './depth-figures.js';
+import { depthFigures } from './depth-figures.js';
 import type { PolicyFamily } from './frontier.js';
 import { frontier } from './frontier.js';
 import type { LoopReadings } from './readings.js';
 import { readLoops } from './readings.js';
 import { streamAccuracy } from './stream-accuracy.js';
-import { lossByDepth } from './text-loss.js';
 
 const CONFIG: LoopLMConfig = {
   architecture: 'ouro',
@@ -69,11 +70,10 @@ describe('readings of a model with four loops', () => {
   let device: Device;
   let engine: Engine;
   let readings: LoopReadings[];
-  const options = () => ({ device, config: CONFIG, weights, rows: 3, length: 12 });
   beforeAll(async () => {
     device = await createInlineDevice({ numThreads: 1 });
     engine = await Engine.create({ device, config: CONFIG, weights });
-    readings = await readLoops(options(), documents);
+    readings = await readLoops(engine, documents);
   });
   afterAll(async () => {
     await engine.dispose();
@@ -96,7 +96,7 @@ describe('readings of a model with four loops', () => {
   });
 
   test.each([4, 6])('%d loops equal the trace of each document alone', async (numLoops) => {
-    const all = await readLoops({ ...options(), numLoops }, documents);
+    const all = await readLoops(engine, documents, { numLoops });
     for (const [documentIndex, { ids }] of documents.entries()) {
       const trace = await engine.trace([...ids], { numLoops });
       const ofDocument = all.filter((reading) => reading.documentIndex === documentIndex);
@@ -127,17 +127,6 @@ describe('readings of a model with four loops', () => {
         });
       }
     }
-  });
-
-  test('the size of the batch changes nothing', async () => {
-    const others = await readLoops({ ...options(), rows: 1, length: 30 }, documents);
-    others.forEach((other, index) => {
-      other.loops.forEach((loop, loopIndex) => {
-        const same = readings[index]!.loops[loopIndex]!;
-        expect(loop.gateLogit).toBeCloseTo(same.gateLogit, 4);
-        expect(loop.tokenId).toBe(same.tokenId);
-      });
-    });
   });
 
   const POLICIES: readonly (readonly [PolicyFamily, number])[] = [
@@ -240,25 +229,100 @@ describe('readings of a model with four loops', () => {
     expect(Math.abs(total / numDraws - point!.meanDepth)).toBeLessThan((4 * 1.5) / numDraws ** 0.5);
   });
 
-  test('loss by depth is the mean loss of the readings', async () => {
-    const { countedTargets, lossByDepth: losses } = await lossByDepth(options(), documents);
-    expect(countedTargets).toBe(readings.length);
-    losses.forEach((loss, loopIndex) => {
-      const sum = readings.reduce((total, { loops }) => total + loops[loopIndex]!.loss, 0);
-      expect(loss).toBeCloseTo(sum / readings.length, 6);
-    });
+  test('figures of a set equal those of each document alone, whatever the order and the company', async () => {
+    const exitThreshold = 0.5;
+    const alone = new Map<TrainingDocument, DepthFigures>();
+    for (const document of documents) {
+      const [figures] = await depthFigures(engine, [[document]], { exitThreshold });
+      alone.set(document, figures!);
+    }
+    const rng = generatorFor(SEED, 2);
+    for (let run = 0; run < 6; run++) {
+      const drawn = Array.from({ length: 14 }, () => documents[uniformInt(rng, 0, 11)]!);
+      const cut = uniformInt(rng, 0, 14);
+      const sets = [drawn.slice(0, cut), drawn.slice(cut)];
+      const together = await depthFigures(engine, sets, { exitThreshold });
+      sets.forEach((set, index) => {
+        const labels = set.reduce((sum, one) => sum + alone.get(one)!.labels, 0);
+        const mean = (valueOf: (figures: DepthFigures) => number) =>
+          set.reduce((sum, one) => sum + alone.get(one)!.labels * valueOf(alone.get(one)!), 0) /
+          labels;
+        const { accuracyByDepth, lossByDepth, exit, ...counts } = together[index]!;
+        expect(counts).toEqual({ labels });
+        if (labels === 0) return;
+        for (let loopIndex = 0; loopIndex < CONFIG.numLoops; loopIndex++) {
+          expect(accuracyByDepth[loopIndex]).toBeCloseTo(
+            mean((figures) => figures.accuracyByDepth[loopIndex]!),
+            12,
+          );
+          expect(lossByDepth[loopIndex]).toBeCloseTo(
+            mean((figures) => figures.lossByDepth[loopIndex]!),
+            12,
+          );
+        }
+        expect(exit.accuracy).toBeCloseTo(
+          mean((figures) => figures.exit.accuracy),
+          12,
+        );
+        expect(exit.meanDepth).toBeCloseTo(
+          mean((figures) => figures.exit.meanDepth),
+          12,
+        );
+      });
+    }
   });
 
-  test('a document longer than a row is refused, or cut on request', async () => {
-    const long = { ids: new Int32Array(20), targets: new Int32Array(20).fill(1) };
-    await expect(readLoops(options(), [long])).rejects.toThrow(ConfigError);
-    const cut = await readLoops({ ...options(), split: true }, [long]);
-    expect(cut.map(({ position }) => position)).toEqual(Array.from(long.ids, (_, index) => index));
+  test('a document has the same readings, bit for bit, in any company', async () => {
+    const reversed = await readLoops(engine, documents.toReversed());
+    for (const reading of readings) {
+      const documentIndex = documents.length - 1 - reading.documentIndex;
+      expect(reversed).toContainEqual({ ...reading, documentIndex });
+    }
+  });
+
+  test('documents that cannot be read are refused by name before anything is computed', async () => {
+    const executed = engine.numExecuted;
+    const long = { ids: new Int32Array(65), targets: new Int32Array(65).fill(1) };
+    const read = (document: TrainingDocument) => readLoops(engine, [documents[0]!, document]);
+    await expect(read(long)).rejects.toThrow(CapacityError);
+    await expect(read(long)).rejects.toThrow(/documents\[1\] has 65 tokens.* 64.*[Cc]ut/);
+    await expect(read({ ids: [], targets: [] })).rejects.toThrow(ShapeError);
+    await expect(read({ ids: [1, 2], targets: [1] })).rejects.toThrow(/2 ids and 1 targets/);
+    await expect(read({ ids: [1], targets: [11] })).rejects.toThrow(/target 11.*0\.\.10/);
+    await expect(readLoops(engine, documents, { numLoops: 0 })).rejects.toThrow(/numLoops is 0/);
+    expect(engine.numExecuted).toBe(executed);
+  });
+
+  test('progress counts the loops that are run, and ends at their number', async () => {
+    const shown: [number, number][] = [];
+    const before = engine.numExecuted;
+    const unlabelled = { ids: [1, 2], targets: [-100, -100] };
+    await readLoops(engine, [unlabelled, ...documents], {
+      onProgress: (done, total) => shown.push([done, total]),
+    });
+    const total = 4 * documents.reduce((sum, { ids }) => sum + ids.length, 0);
+    expect(shown.map(([, all]) => all)).toEqual(shown.map(() => total));
+    const done = shown.map(([count]) => count);
+    expect(done).toEqual(done.toSorted((a, b) => a - b));
+    expect(done.at(-1)).toBe(total);
+    expect(engine.numExecuted - before).toBe(total);
+  });
+
+  test('a signal ends the reading within a document, and leaves nothing behind', async () => {
+    const before = await device.stats();
+    const controller = new AbortController();
+    const reason = new Error('enough');
+    const onProgress = () => controller.abort(reason);
+    const executed = engine.numExecuted;
+    const reading = readLoops(engine, documents, { signal: controller.signal, onProgress });
+    await expect(reading).rejects.toBe(reason);
+    expect(engine.numExecuted - executed).toBe(documents[0]!.ids.length);
+    expect(await device.stats()).toEqual(before);
   });
 
   test('reading leaves nothing on the device', async () => {
     const before = await device.stats();
-    await readLoops(options(), documents);
+    await readLoops(engine, documents);
     expect(await device.stats()).toEqual(before);
   });
 });

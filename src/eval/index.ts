@@ -3,6 +3,8 @@
  */
 export type { CalibrateOptions, Calibration } from './calibration.js';
 export { CALIBRATION_FORMAT, calibrate, calibrationChunks } from './calibration.js';
+export type { DepthFigures, DepthFiguresOptions } from './depth-figures.js';
+export { bitsPerByte, depthFigures } from './depth-figures.js';
 export type { FrontierPoint, PolicyFamily } from './frontier.js';
 export {
   accuracyByDepth,
@@ -14,9 +16,9 @@ export {
   POLICY_FAMILIES,
   truncateLoops,
 } from './frontier.js';
-export type { LoopReading, LoopReadings, ReadLoopsOptions } from './readings.js';
-export { readLoops } from './readings.js';
-export { mean, meanRows, spearman } from './statistics.js';
+export type { LoopReading, LoopReadings, ReadLoopsOptions, ReadModel } from './readings.js';
+export { readLoops, readLoopsByDocument } from './readings.js';
+export { mean, meanRows, spearman, wilsonInterval } from './statistics.js';
 export type {
   StreamAnswer,
   StreamedDocument,
@@ -24,5 +26,3 @@ export type {
   StreamResult,
 } from './stream-accuracy.js';
 export { streamAccuracy } from './stream-accuracy.js';
-export type { DepthLoss } from './text-loss.js';
-export { bitsPerByte, lossByDepth } from './text-loss.js';

@@ -3,17 +3,16 @@
  *
  * The one idea: under the `per-loop` KV policy the loops of a token do not depend on where other
  * tokens exit. So one full-depth pass tells the result of every exit policy at every threshold; the
- * rest of this folder only looks at these readings.
+ * rest of this folder only looks at these readings. Each document has a pass of its own, by the
+ * programs that generate: what is read does not depend on which documents there are besides.
  * Knows no task and no policy.
  */
-import type { TrainingBatch, TrainingDocument } from '../data/index.js';
-import { IGNORED_TARGET, packDocuments } from '../data/index.js';
-import { compileWith } from '../engine/index.js';
-import { assert, ConfigError } from '../errors.js';
-import type { GraphWeights, LoopLMConfig, ModelWeights } from '../model/index.js';
-import { batchForwardFeeds, graphWeights, resolveNumLoops } from '../model/index.js';
-import type { CommandResult, Device, HostTensor } from '../runtime/index.js';
-import { LOOP_OUTPUTS, loopGraph } from './loop-graph.js';
+import type { TrainingDocument } from '../data/index.js';
+import type { Engine, Trace, TraceOptions } from '../engine/index.js';
+import { argmax, klDivergence, logSumExp } from '../engine/index.js';
+import { CapacityError, ShapeError } from '../errors.js';
+import type { LoopLMConfig } from '../model/index.js';
+import { resolveNumLoops } from '../model/index.js';
 
 /** One position after one loop. */
 export interface LoopReading {
@@ -27,9 +26,9 @@ export interface LoopReading {
   readonly loss: number;
   /** Exit gate before the sigmoid; minus infinity, a gate that is always shut, in a model without. */
   readonly gateLogit: number;
-  /** Relative change of the state since the loop before; Infinity at the first. */
+  /** Relative change of the state since the loop before, |h_t - h_{t-1}| / |h_{t-1}|; Infinity at the first. */
   readonly stateDelta: number;
-  /** KL divergence from the readout of the loop before, in nats; Infinity at the first. */
+  /** KL(p_t || p_{t-1}) of the readouts, in nats; Infinity at the first. */
   readonly kl: number;
 }
 
@@ -43,159 +42,133 @@ export interface LoopReadings {
   readonly loops: readonly LoopReading[];
 }
 
-export interface ReadLoopsOptions {
-  readonly device: Device;
-  readonly config: LoopLMConfig;
-  readonly weights: ModelWeights | GraphWeights;
-  /** Loops to run; default the model's own. More than it was trained with is allowed. */
-  readonly numLoops?: number;
-  /** Rows of a batch. Default 16. */
-  readonly rows?: number;
-  /** Positions of a row; documents are packed into rows. Default 128. */
-  readonly length?: number;
-  /** Cuts documents that are longer than a row, instead of refusing them. Default false. */
-  readonly split?: boolean;
-  /** Called after every batch. */
-  readonly onProgress?: (documentsDone: number, documentsTotal: number) => void;
-}
+/** What is read: an `Engine` or a `LoopLM`. */
+export type ReadModel = Pick<Engine, 'config' | 'tracePieces'>;
+
+/** The signal acts within a batch of tokens; progress is that of all documents. */
+export type ReadLoopsOptions = TraceOptions;
 
 /**
  * Reads every labelled position of the documents at every loop.
  *
  * @returns in the order of documents and positions
- * @throws ConfigError if a document is longer than a row and `split` is not set, or the number of
- * loops is out of range
- * @throws ShapeError if a document is empty or has another number of targets than ids
+ * @throws ConfigError if the number of loops is out of range
+ * @throws CapacityError, before anything is computed, if a document is longer than the context
+ * @throws ShapeError if a document is empty, has another number of targets than ids, or a target
+ *   outside the vocabulary
  */
 export async function readLoops(
-  options: ReadLoopsOptions,
+  model: ReadModel,
   documents: readonly TrainingDocument[],
+  options: ReadLoopsOptions = {},
 ): Promise<LoopReadings[]> {
-  const readings: LoopReadings[] = [];
-  for await (const part of readLoopsByBatch(options, documents)) readings.push(...part);
-  return readings.toSorted((a, b) => a.documentIndex - b.documentIndex || a.position - b.position);
+  const parts: (readonly LoopReadings[])[] = [];
+  for await (const part of readLoopsByDocument(model, documents, options)) parts.push(part);
+  return parts.flat();
 }
 
-/** As `readLoops`, batch by batch and without order, for sets too large to be held. */
-export async function* readLoopsByBatch(
-  options: ReadLoopsOptions,
+/**
+ * As `readLoops`, one document after the other, for sets too large to be held. Documents without a
+ * label give no readings, and are not run.
+ */
+export async function* readLoopsByDocument(
+  model: ReadModel,
   documents: readonly TrainingDocument[],
+  options: ReadLoopsOptions = {},
 ): AsyncGenerator<readonly LoopReadings[]> {
-  const { device, config, weights, rows = 16, length = 128, split = false } = options;
-  const numLoops = resolveNumLoops(config, options.numLoops);
-  if (!split) checkLengths(documents, length);
-  const source = graphWeights(weights);
-  const graph = loopGraph(config, source, { rows, length, numLoops });
-  const program = await compileWith(device, graph, source);
-  try {
-    for (const { batch, labels, documentsDone } of packLabels(documents, rows, length, split)) {
-      const chosen = labels.map(({ flatPosition }) => flatPosition);
-      const feeds = {
-        ...batchForwardFeeds(batch, config),
-        chosen: indices(chosen),
-        targets: indices(labels.map(({ targetId }) => targetId)),
-      };
-      const fetch = LOOP_OUTPUTS.filter((name) => program.outputNames.includes(name));
-      const [result] = await device.submit([{ kind: 'run', program, feeds, fetch }]);
-      yield labels.map((label, column) => toReadings(label, result!, column, numLoops));
-      options.onProgress?.(documentsDone, documents.length);
+  documents.forEach((document, index) => checkDocument(document, `documents[${index}]`, model));
+  const { onProgress } = options;
+  const numLoops = resolveNumLoops(model.config, options.numLoops);
+  const labels = documents.map(labelledPositions);
+  const loopsOf = documents.map(({ ids }, index) => labels[index]!.length && ids.length * numLoops);
+  const totalLoops = loopsOf.reduce((sum, count) => sum + count, 0);
+  let doneLoops = 0;
+  for (const [documentIndex, { ids, targets }] of documents.entries()) {
+    const positions = labels[documentIndex]!;
+    if (positions.length === 0) continue;
+    const readings: LoopReadings[] = [];
+    const pieces = model.tracePieces([...ids], positions, {
+      ...options,
+      ...(onProgress && {
+        onProgress: (executed: number) => onProgress(doneLoops + executed, totalLoops),
+      }),
+    });
+    for await (const trace of pieces) {
+      for (let row = 0; row < trace.length; row++) {
+        const position = positions[readings.length]!;
+        const targetId = targets[position]!;
+        readings.push({ documentIndex, position, targetId, loops: loopsAt(trace, row, targetId) });
+      }
     }
-  } finally {
-    await device.free(program);
+    doneLoops += loopsOf[documentIndex]!;
+    yield readings;
   }
 }
 
-/** A labelled position of a document and where it lies in a batch. */
-interface Label {
-  readonly documentIndex: number;
-  readonly position: number;
-  readonly targetId: number;
-  readonly flatPosition: number;
+function labelledPositions({ targets }: TrainingDocument): number[] {
+  return Array.from(targets.keys()).filter((position) => targets[position]! >= 0);
 }
 
-interface LabelledBatch {
-  readonly batch: TrainingBatch;
-  readonly labels: readonly Label[];
-  readonly documentsDone: number;
-}
-
-/** Packs documents into batches, in order; batches without a label are left out. */
-function* packLabels(
-  documents: readonly TrainingDocument[],
-  rows: number,
-  length: number,
-  split: boolean,
-): Generator<LabelledBatch> {
-  const labels: Omit<Label, 'flatPosition'>[] = [];
-  // A target is replaced by its number, so that the batch says which label lies where.
-  const numbered = documents.map(({ ids, targets }, documentIndex) => ({
-    ids,
-    targets: Array.from(targets, (targetId, position) =>
-      targetId < 0 ? IGNORED_TARGET : labels.push({ documentIndex, position, targetId }) - 1,
-    ),
-  }));
-  let waiting: TrainingDocument[] = [];
-  let numTaken = 0;
-  while (waiting.length > 0 || numTaken < numbered.length) {
-    let numTokens = waiting.reduce((sum, { ids }) => sum + ids.length, 0);
-    while (numTaken < numbered.length && numTokens < rows * length) {
-      const document = numbered[numTaken++]!;
-      waiting.push(document);
-      numTokens += document.ids.length;
-    }
-    const { batch, leftOver } = packDocuments(waiting, { rows, length, padId: 0, split });
-    waiting = leftOver.map(({ documentIndex, start }) => rest(waiting[documentIndex]!, start));
-    const placed = Array.from(batch.targets, (label, flatPosition) => ({ label, flatPosition }))
-      .filter(({ label }) => label >= 0)
-      .map(({ label, flatPosition }): Label => ({ ...labels[label]!, flatPosition }));
-    const documentsDone = numTaken - waiting.length;
-    if (placed.length > 0) yield { batch, labels: placed, documentsDone };
-  }
-}
-
-function rest({ ids, targets }: TrainingDocument, start: number): TrainingDocument {
-  return start === 0 ? { ids, targets } : { ids: ids.slice(start), targets: targets.slice(start) };
-}
-
-function toReadings(
-  { documentIndex, position, targetId }: Label,
-  result: CommandResult,
-  column: number,
-  numLoops: number,
-): LoopReadings {
-  const at = (name: (typeof LOOP_OUTPUTS)[number], row: number, absent = Infinity): number => {
-    const tensor = result[name];
-    // The outputs that compare loops begin at the second.
-    if (row < 0 || tensor === undefined) return absent;
-    const value = tensor.data[row * tensor.dims[1]! + column];
-    assert(value !== undefined, `output ${name} has no column ${column}`);
-    return Number(value);
-  };
-  const loops = Array.from({ length: numLoops }, (_, loopIndex): LoopReading => {
-    const tokenId = at('tokenIds', loopIndex);
-    return {
+/** What one position of a trace says at each loop. */
+function loopsAt(trace: Trace, row: number, targetId: number): LoopReading[] {
+  let before: { readonly logits: Float32Array; readonly state: Float32Array } | undefined;
+  return Array.from({ length: trace.numLoops }, (_, loopIndex) => {
+    const at = loopIndex * trace.length + row;
+    const logits = rowOf(trace.logits, at, trace);
+    const state = rowOf(trace.hidden, at, trace);
+    const logSum = logSumExp(logits);
+    const tokenId = argmax(logits);
+    const reading = {
       tokenId,
       isCorrect: tokenId === targetId,
-      topProb: at('topProbs', loopIndex),
-      loss: at('losses', loopIndex),
-      gateLogit: at('gateLogits', loopIndex, -Infinity),
-      stateDelta: at('stateDeltas', loopIndex - 1),
-      kl: at('kls', loopIndex - 1),
+      topProb: Math.exp(logits[tokenId]! - logSum),
+      loss: logSum - logits[targetId]!,
+      gateLogit: trace.gateLogits?.[at] ?? -Infinity,
+      stateDelta: before ? relativeChange(state, before.state) : Infinity,
+      kl: before ? klDivergence(logits, before.logits) : Infinity,
     };
+    before = { logits, state };
+    return reading;
   });
-  return { documentIndex, position, targetId, loops };
 }
 
-function indices(values: readonly number[]): HostTensor {
-  return { dtype: 'i32', dims: [values.length], data: Int32Array.from(values) };
+function rowOf(values: Float32Array, row: number, { numLoops, length }: Trace): Float32Array {
+  const width = values.length / (numLoops * length);
+  return values.subarray(row * width, (row + 1) * width);
 }
 
-function checkLengths(documents: readonly TrainingDocument[], length: number): void {
-  const longest = documents.reduce((most, { ids }) => Math.max(most, ids.length), 0);
-  if (longest <= length) return;
-  throw new ConfigError(
-    'length',
-    `A document has ${longest} tokens; a row holds at most ${length}. ` +
-      `Set length to ${longest} or more, or split to cut documents.`,
-  );
+/** |h - previous| / |previous| */
+function relativeChange(h: Float32Array, previous: Float32Array): number {
+  let [change, size] = [0, 0];
+  for (let index = 0; index < h.length; index++) {
+    change += (h[index]! - previous[index]!) ** 2;
+    size += previous[index]! ** 2;
+  }
+  return Math.sqrt(change / size);
+}
+
+function checkDocument(
+  { ids, targets }: TrainingDocument,
+  name: string,
+  { config: { maxPositionEmbeddings, vocabSize } }: { readonly config: LoopLMConfig },
+): void {
+  if (ids.length === 0) {
+    throw new ShapeError(`${name} has 0 tokens; it needs at least 1. Leave empty ones out.`);
+  }
+  if (ids.length !== targets.length) {
+    throw new ShapeError(
+      `${name} has ${ids.length} ids and ${targets.length} targets; it needs one target for each id.`,
+    );
+  }
+  if (ids.length > maxPositionEmbeddings) {
+    throw new CapacityError(
+      `${name} has ${ids.length} tokens; the model's context holds ${maxPositionEmbeddings}. Cut it into shorter documents.`,
+    );
+  }
+  const outside = targets.find((targetId) => targetId >= vocabSize);
+  if (outside !== undefined) {
+    throw new ShapeError(
+      `${name} has the target ${outside}; targets lie in 0..${vocabSize - 1}, or below 0 where nothing is counted.`,
+    );
+  }
 }

@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { ShapeError } from '../errors.js';
-import { mean, meanRows, spearman } from './statistics.js';
+import { mean, meanRows, spearman, wilsonInterval } from './statistics.js';
 
 const FC_SEED = 20260302;
 const distinct = fc.uniqueArray(fc.integer({ min: -1000, max: 1000 }), {
@@ -76,4 +76,38 @@ test('rows are averaged entry by entry', () => {
       [3, 6],
     ]),
   ).toEqual([2, 4]);
+});
+
+describe("Wilson's interval", () => {
+  test('agrees with values worked out by hand', () => {
+    // (p + z^2/2n +- z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n), z = 1.959964
+    const rounded = (successes: number, draws: number) =>
+      wilsonInterval(successes, draws).map((bound) => Number(bound.toFixed(4)));
+    expect(rounded(0, 10)).toEqual([0, 0.2775]);
+    expect(rounded(5, 10)).toEqual([0.2366, 0.7634]);
+    expect(rounded(1, 1)).toEqual([0.2065, 1]);
+  });
+
+  test('holds the share, is symmetric, and narrows with more draws', () => {
+    const counts = fc
+      .integer({ min: 1, max: 500 })
+      .chain((draws) => fc.tuple(fc.integer({ min: 0, max: draws }), fc.constant(draws)));
+    fc.assert(
+      fc.property(counts, ([successes, draws]) => {
+        const [low, high] = wilsonInterval(successes, draws);
+        expect(low).toBeLessThanOrEqual(successes / draws + 1e-12);
+        expect(high).toBeGreaterThanOrEqual(successes / draws - 1e-12);
+        const [mirrored] = wilsonInterval(draws - successes, draws);
+        expect(mirrored).toBeCloseTo(1 - high, 12);
+        const [lower, higher] = wilsonInterval(4 * successes, 4 * draws);
+        expect(higher - lower).toBeLessThan(high - low);
+      }),
+      { seed: FC_SEED },
+    );
+  });
+
+  test('without draws there is none', () => {
+    expect(() => wilsonInterval(0, 0)).toThrow(ShapeError);
+    expect(() => wilsonInterval(3, 2)).toThrow(ShapeError);
+  });
 });

@@ -1,5 +1,6 @@
 /**
- * The few statistics that evaluation reports: means, means of groups and rank correlation.
+ * The few statistics that evaluation reports: means, means of groups, rank correlation, and the
+ * uncertainty of a proportion.
  *
  * Knows no model. Ties in a ranking share the mean of their places.
  */
@@ -31,6 +32,30 @@ export function spearman(xs: readonly number[], ys: readonly number[]): number {
   const [a, b] = [deviations(ranks(xs)), deviations(ranks(ys))];
   const scale = Math.sqrt(dot(a, a) * dot(b, b));
   return scale === 0 ? 0 : dot(a, b) / scale;
+}
+
+/** Quantile of the normal distribution that leaves 2.5 % on each side. */
+const NORMAL_95 = 1.959964;
+
+/**
+ * 95 % interval of a proportion from independent draws, by Wilson's score; within [0, 1] also where none
+ * or all succeed.
+ *
+ * Source: E. B. Wilson, Probable inference, J. Am. Stat. Assoc. 22 (1927).
+ *
+ * @throws ShapeError if there are no draws or more successes than draws.
+ */
+export function wilsonInterval(successes: number, draws: number): [low: number, high: number] {
+  if (!(draws >= 1 && successes >= 0 && successes <= draws)) {
+    throw new ShapeError(
+      `wilsonInterval got ${successes} successes of ${draws} draws; it needs at least 1 draw, and no more successes than draws.`,
+    );
+  }
+  const share = successes / draws;
+  const z2 = NORMAL_95 ** 2 / draws;
+  const center = (share + z2 / 2) / (1 + z2);
+  const half = Math.sqrt((share * (1 - share) + z2 / 4) * z2) / (1 + z2);
+  return [Math.max(0, center - half), Math.min(1, center + half)];
 }
 
 /** Place of each value in the sorted list, from 1; equal values share the mean of their places. */

@@ -1,7 +1,7 @@
 /**
  * The forward pass over a fixed rectangle of packed documents: h of every loop at every position.
  *
- * Training and evaluation both read a whole batch at once, so nothing is cached: a position sees the
+ * Training and calibration read a whole batch at once, so nothing is cached: a position sees the
  * earlier positions of its own document and no others. What is done with the states (losses,
  * readouts) is the caller's business, as is how documents were packed (data/).
  * Source: docs/math.md (block); block and gate are those of loop-lm.ts.

@@ -57,6 +57,22 @@ const trainFile = (name: string, change: Record<string, unknown>): string => {
 writeFileSync(join(folder, 'data.jsonl'), '{"ids":[1,2,3],"targets":[2,3,4]}\n');
 writeFileSync(join(folder, 'bad.jsonl'), '{"ids":[1,2,3],"targets":[2,3,4]}\n{"ids":[1,2]}\n');
 
+let numFiles = 0;
+function jsonl(lines: readonly object[]): string {
+  const path = join(folder, `eval-${numFiles++}.jsonl`);
+  writeFileSync(path, lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
+  return path;
+}
+const LABELLED = [{ ids: [1, 2, 3], targets: [-100, 3, 4] }];
+const evaluating = (lines: readonly object[], ...flags: string[]) => [
+  'eval',
+  '--model',
+  TINY,
+  '--data',
+  jsonl(lines),
+  ...flags,
+];
+
 const generate = (...flags: string[]) => ['generate', '--model', TINY, ...flags];
 const on = (model: string) => ['generate', '--model', model, '--ids', '1'];
 const longPrompt = Array.from({ length: 513 }, () => 1).join(',');
@@ -125,7 +141,6 @@ describe.each<[string, [what: string, argv: string[], message: RegExp][]]>([
         /at most 9007199254740991/,
       ],
       ['an infinite number', generate('--ids', '1', '--temperature', '1e999'), /must be a number/],
-      ['no problems', ['eval', '--problems', '0'], /--problems.*from 1 up/],
       [
         'more threads than any machine can start',
         generate('--ids', '1', '--threads', '100000'),
@@ -175,7 +190,39 @@ describe.each<[string, [what: string, argv: string[], message: RegExp][]]>([
         ],
         /bad\.jsonl, line 2/,
       ],
+    ],
+  ],
+  [
+    'an evaluation',
+    [
       ['missing data', ['eval', '--model', TINY, '--data', 'none.jsonl'], /none\.jsonl/],
+      ['no problems', ['eval', '--problems', '0'], /'--problems.*'0'.*whole number from 1 to 2000/],
+      ['fewer than none', ['eval', '--problems=-3'], /'-3'.*from 1 to 2000/],
+      ['more problems than can be drawn', ['eval', '--problems', '99999999'], /at most 2000/],
+      ['no loops', evaluating(LABELLED, '--num-loops', '0'), /'--num-loops.*'0'.*from 1 up/],
+      [
+        'more loops than can be meant',
+        evaluating(LABELLED, '--num-loops', '65'),
+        /numLoops is 65; .* 1 to 64/,
+      ],
+      ['a threshold of 0', evaluating(LABELLED, '--threshold', '0'), /is 0; .*\(0, 1\]/],
+      ['data without a label', evaluating([{ ids: [1, 2], targets: [-100, -100] }]), /no label/],
+      ['data without a line', evaluating([]), /holds no documents/],
+      [
+        'a document longer than the context',
+        evaluating([...LABELLED, { ids: Array(513).fill(1), targets: Array(513).fill(1) }]),
+        /line 2: the document has 513 tokens; the model's context holds 512\. Cut/,
+      ],
+      [
+        'an empty answer',
+        ['eval', '--data', jsonl([{ prompt: 'cup 3;', answer: '' }])],
+        /line 1: "answer" is empty/,
+      ],
+      [
+        'an empty prompt',
+        ['eval', '--data', jsonl([{ prompt: '', answer: ' 3' }])],
+        /line 1: "prompt" is empty/,
+      ],
     ],
   ],
 ])('%s', (_, cases) => {

@@ -58,7 +58,7 @@ test('without a tokenizer the ids are shown, and the closing line says what was 
   expect(stderr).toMatch(/^note: the model folder has no tokenizer\.json/);
   // The three prompt tokens run all four loops, the two decoded ones two.
   expect(stderr).toMatch(
-    /\n3 tokens, mean depth 2\.00 of 4, 20 % of loops saved \(16 of 20 run\), .* tokens\/s\n$/,
+    /\n3 tokens, mean depth 2\.00 of 4, 20 % of loops saved \(16 of 20 run, prompt included\), .* tokens\/s\n$/,
   );
 });
 

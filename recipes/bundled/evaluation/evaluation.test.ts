@@ -1,14 +1,20 @@
 /** Laws of measuring and reporting the bundled model, on tiny models and made-up figures. */
-import { KV_POLICIES } from 'looplm/engine';
+import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Engine, KV_POLICIES, PREFILL_MODES } from 'looplm/engine';
+import { POLICY_FAMILIES } from 'looplm/eval';
 import type { LoopLMConfig } from 'looplm/model';
 import { initializeWeights, memoryFolder } from 'looplm/model';
 import { createInlineDevice, encodeSafetensors } from 'looplm/runtime';
 import { Tokenizer } from 'looplm/tokenizer';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { GATES_FILE } from '../gates.js';
 import { isHeldOut, TASKS } from '../tasks.js';
 import { bundledTokenizerJson } from '../tokenizer.js';
+import { answerFigures } from './answers.js';
 import { bundledCharts } from './charts.js';
+import { describeDifferences, differencesOf, settleFigures } from './committed.js';
 import type { Comparison, Evaluation } from './figures.js';
 import { comparisonSchema, evaluationSchema, figuresToJson, GATES } from './figures.js';
 import { readGates } from './gates-file.js';
@@ -19,9 +25,16 @@ import {
   measureSets,
   overallFrontier,
   rankCorrelations,
+  uniformCell,
 } from './measure.js';
 import { replaceMarked } from './marked-text.js';
-import { longerSets, TASK_NAMES, trainedSets, unseenStartSets } from './problem-sets.js';
+import {
+  longerSets,
+  TASK_NAMES,
+  trainedSets,
+  uniformSets,
+  unseenStartSets,
+} from './problem-sets.js';
 import { pointsNear } from './streams.js';
 import { evaluationTables, readmeTables } from './tables.js';
 
@@ -134,9 +147,95 @@ test('figures of a tiny model survive their file, and every text and picture is 
   expect(tables).toContain('| twin |');
   expect(tables).toContain('| `cdf:0.5` | 50.0 % at 2.00 (60 %) |');
   expect(tables).not.toMatch(/NaN|undefined|Infinity/);
-  expect(readmeTables(read)).not.toContain('twin');
-  expect(readmeTables(read, comparison)).toContain('| 25.0 % |');
+  expect(tables).toContain('| 25.0 % |');
+  const { executedLoops, fullDepthLoops } = read.answers.find(
+    ({ prefill }) => prefill === 'deferred',
+  )!;
+  const executed = `executes ${((100 * executedLoops) / fullDepthLoops).toFixed(1)} % of the loops`;
+  expect(tables).toContain(executed);
+  expect(readmeTables(read)).toContain(executed);
+  expect(readmeTables(read)).not.toMatch(/NaN|undefined|Infinity/);
   for (const svg of Object.values(bundledCharts(read))) expect(svg).toMatch(/^<svg [^]*<\/svg>$/);
+});
+
+test('every problem is drawn uniformly: all lengths, any beginning, held out or not', () => {
+  const sets = uniformSets(encode, 120);
+  for (const { task, difficulty, documents } of sets) {
+    const texts = documents.map(({ ids }) => tokenizer.decode(ids));
+    expect(new Set(texts).size).toBe(texts.length);
+    expect(texts.length).toBe(task === 'cups' && difficulty === 1 ? 100 : 120);
+    expect(texts.some((text) => !isHeldOut(text))).toBe(true);
+    expect(texts.some(isHeldOut)).toBe(true);
+    if (difficulty < 3) continue;
+    expect(new Set(documents.map(({ start }) => start)).size).toBe(2);
+  }
+  const difficulties = sets.filter(({ task }) => task === 'cups').map((set) => set.difficulty);
+  expect(difficulties).toEqual(Array.from({ length: 18 }, (_, index) => index + 1));
+});
+
+test('answers count the loops that the engine executes, prompt included', async () => {
+  await using device = await createInlineDevice({ numThreads: 1 });
+  await using engine = await Engine.create({ device, config: CONFIG, weights: WEIGHTS });
+  const sets = trainedSets(encode, 3).slice(0, 4);
+  for (const prefill of PREFILL_MODES) {
+    const before = engine.numExecuted;
+    const run = await answerFigures(engine, sets, { policy: 'cdf', threshold: 0.4 }, prefill);
+    expect(run.executedLoops).toBe(engine.numExecuted - before);
+    expect(run.executedLoops).toBeLessThan(run.fullDepthLoops);
+  }
+});
+
+test('differences from committed figures are found wherever they are, and named', () => {
+  const committed = {
+    model: { numLoops: 4 },
+    streams: [
+      { kvPolicy: 'per-loop', policy: 'sampled', meanDepth: 3.3 },
+      { kvPolicy: 'shared', policy: 'cdf', threshold: 0.2, meanDepth: 2 },
+    ],
+    shares: [0.5, 0.5],
+  };
+  expect(differencesOf(committed, structuredClone(committed))).toEqual([]);
+  const measured = structuredClone(committed);
+  measured.streams[0]!.meanDepth = 3.2;
+  measured.shares.push(0);
+  expect(differencesOf(committed, measured)).toEqual([
+    { where: 'streams[per-loop sampled].meanDepth', committed: 3.3, measured: 3.2 },
+    { where: 'shares[2]', committed: undefined, measured: 0 },
+  ]);
+  const lines = describeDifferences(differencesOf(committed, measured), 'figures.json');
+  expect(lines[0]).toBe('2 figures are not those of figures.json, which stays as it is:');
+  expect(lines[1]).toBe('  streams[per-loop sampled].meanDepth: committed 3.3, measured 3.2');
+  expect(describeDifferences([], 'figures.json')).toEqual([
+    'Every figure is that of figures.json.',
+  ]);
+});
+
+test('figures are written only where that is asked for', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'looplm-figures-'));
+  const lines: string[] = [];
+  vi.spyOn(console, 'log').mockImplementation((line: string) => void lines.push(line));
+  const exitCode = process.exitCode;
+  try {
+    const path = join(folder, 'figures.json');
+    const outcome = { path, json: '{"a":2}\n' };
+    writeFileSync(path, '{"a":1}\n');
+    await settleFigures({ ...outcome, write: false });
+    expect(readFileSync(path, 'utf8')).toBe('{"a":1}\n');
+    expect(lines).toContain('  a: committed 1, measured 2');
+    expect(process.exitCode).toBe(1);
+
+    await settleFigures({ ...outcome, write: true });
+    expect(readdirSync(folder).toSorted()).toEqual(['figures.json']);
+    process.exitCode = exitCode;
+    lines.length = 0;
+    await settleFigures({ ...outcome, write: false });
+    expect(lines).toEqual([`Every figure is that of ${path}.`]);
+    expect(process.exitCode).toBe(exitCode);
+  } finally {
+    process.exitCode = exitCode;
+    vi.restoreAllMocks();
+    rmSync(folder, { recursive: true });
+  }
 });
 
 test('marked text is replaced between its markers only, and twice is once', () => {
@@ -150,10 +249,16 @@ test('marked text is replaced between its markers only, and twice is once', () =
 
 async function tinyEvaluation(): Promise<Evaluation> {
   await using device = await createInlineDevice({ numThreads: 1 });
-  const subject = { device, config: CONFIG, weights: WEIGHTS };
-  const sets = await measureSets(subject, trainedSets(encode, 2), CONFIG.numLoops);
-  const longer = await measureSets(subject, longerSets(encode, 1), CONFIG.numLoops);
+  await using engine = await Engine.create({ device, config: CONFIG, weights: WEIGHTS });
+  const problems = trainedSets(encode, 2);
+  const sets = await measureSets(engine, problems);
+  const longer = await measureSets(engine, longerSets(encode, 1));
+  const uniform = await measureSets(engine, uniformSets(encode, 3), { numLoops: 6 });
   const { exitThreshold, numLoops } = CONFIG;
+  const shipped = overallFrontier(sets, 'cdf', [exitThreshold])[0]!;
+  const runs = await Promise.all(
+    PREFILL_MODES.map((prefill) => answerFigures(engine, problems, shipped, prefill)),
+  );
   return {
     provenance: {
       looplm: '0',
@@ -161,17 +266,18 @@ async function tinyEvaluation(): Promise<Evaluation> {
       seed: 1,
       problemsPerDifficulty: 2,
       streamedPerDifficulty: 1,
+      uniformPerDifficulty: 3,
     },
     model: { parameters: 1, numLoops, exitThreshold, gate: 'stage1' },
     trained: sets.map((set) => ({ ...accuracyCell(set), ...exitFigures(set, exitThreshold) })),
     unseenStarts: sets.filter(({ difficulty }) => difficulty > 1).map(accuracyCell),
     longer: longer.map(accuracyCell),
-    shipped: overallFrontier(sets, 'cdf', [exitThreshold])[0]!,
+    uniform: uniform.map((set) => uniformCell(set, CONFIG)),
+    shipped,
     rankCorrelation: rankCorrelations(sets, exitThreshold),
-    frontiers: (
-      ['fixed', 'cdf', 'delta', 'kl', 'confidence', 'sampled', 'oracle'] as const
-    ).flatMap((policy) => overallFrontier(sets, policy)),
+    frontiers: POLICY_FAMILIES.flatMap((policy) => overallFrontier(sets, policy)),
     gates: [gateFigures('stage1', sets)],
+    answers: runs.map((run) => ({ gate: 'stage1', ...run })),
     streams: KV_POLICIES.map((kvPolicy) => ({
       kvPolicy,
       policy: 'cdf',

@@ -6,6 +6,7 @@
  */
 import { readTextFile } from 'looplm/node';
 import { FileError } from 'looplm/errors';
+import { PREFILL_MODES } from 'looplm/engine';
 import { POLICY_FAMILIES } from 'looplm/eval';
 import { z } from 'zod';
 import { TASKS } from '../tasks.js';
@@ -34,6 +35,10 @@ const cell = z.strictObject({
   accuracyByDepth: z.array(number),
 });
 const gate = z.enum(GATES).or(z.literal('own'));
+/** Right answers at full depth. */
+const tally = z.strictObject({ n: count, correct: count });
+/** (token, loop) pairs as the engine counts them, prompts and deferred loops included. */
+const loops = z.strictObject({ executedLoops: count, fullDepthLoops: count });
 
 export const evaluationSchema = z.strictObject({
   provenance: z.strictObject({
@@ -42,6 +47,7 @@ export const evaluationSchema = z.strictObject({
     seed: count,
     problemsPerDifficulty: count,
     streamedPerDifficulty: count,
+    uniformPerDifficulty: count,
   }),
   model: z.strictObject({
     parameters: count,
@@ -63,6 +69,20 @@ export const evaluationSchema = z.strictObject({
   unseenStarts: z.array(cell),
   /** Problems longer than any trained one. */
   longer: z.array(cell),
+  /**
+   * Problems of all lengths as somebody types them: each equally likely, nothing filtered, whatever
+   * training has seen.
+   */
+  uniform: z.array(
+    cell.extend({
+      /** Whether these are all problems that there are. */
+      isComplete: z.boolean(),
+      /** Those whose beginning training may contain. */
+      trainedStart: tally,
+      /** Under Q-exit at the shipped threshold with the shipped gate. */
+      exit: z.strictObject({ accuracy: number, meanDepth: number }),
+    }),
+  ),
   /** Q-exit at the shipped threshold with the shipped gate, over all tasks. */
   shipped: point,
   /** Spearman's correlation of mean exit depth with difficulty there. */
@@ -85,6 +105,11 @@ export const evaluationSchema = z.strictObject({
       rankCorrelation: byTask(number),
     }),
   ),
+  /**
+   * Answers as a user gets them, under `per-loop`: the held-out problems of trained lengths as prompts,
+   * generated to the end of the text. Depth and accuracy are those of the answers.
+   */
+  answers: z.array(point.extend({ gate, prefill: z.enum(PREFILL_MODES), ...loops.shape })),
   /** Real runs in which every token exits where the policy says. */
   streams: z.array(
     point.extend({

@@ -4,7 +4,13 @@
  * The one idea: one pass over the problems at twice the trained loops tells accuracy at every depth
  * and the outcome of every exit policy; only another gate needs another pass.
  */
-import type { FrontierPoint, LoopReadings, PolicyFamily } from 'looplm/eval';
+import type {
+  FrontierPoint,
+  LoopReadings,
+  PolicyFamily,
+  ReadLoopsOptions,
+  ReadModel,
+} from 'looplm/eval';
 import {
   accuracyByDepth,
   cheapestPoint,
@@ -12,22 +18,17 @@ import {
   frontier,
   meanExitDepth,
   meanPoints,
+  POLICY_FAMILIES,
   readLoops,
   spearman,
   truncateLoops,
 } from 'looplm/eval';
-import type { LoopLMConfig, ModelWeights } from 'looplm/model';
-import type { Device } from 'looplm/runtime';
+import type { LoopLMConfig } from 'looplm/model';
+import { TASKS } from '../tasks.js';
+import { countProblems } from '../test-problems.js';
 import type { Cell, Evaluation } from './figures.js';
 import type { ProblemSet, TaskName } from './problem-sets.js';
 import { TASK_NAMES } from './problem-sets.js';
-
-/** A model that is measured. */
-export interface Subject {
-  readonly device: Device;
-  readonly config: LoopLMConfig;
-  readonly weights: ModelWeights;
-}
 
 /** Problems of one task and difficulty with their readings. */
 export interface MeasuredSet extends ProblemSet {
@@ -56,16 +57,12 @@ const KEPT_ACCURACY = 0.99;
 
 /** Reads all problems of the sets in one pass. */
 export async function measureSets(
-  subject: Subject,
+  model: ReadModel,
   sets: readonly ProblemSet[],
-  numLoops: number,
-  onProgress?: (done: number, total: number) => void,
+  options: ReadLoopsOptions = {},
 ): Promise<MeasuredSet[]> {
   const documents = sets.flatMap((set) => set.documents);
-  const readings = await readLoops(
-    { ...subject, numLoops, ...(onProgress && { onProgress }) },
-    documents,
-  );
+  const readings = await readLoops(model, documents, options);
   let start = 0;
   return sets.map((set) => ({
     ...set,
@@ -91,6 +88,26 @@ export function exitFigures(
   return {
     meanExitDepth: meanExitDepth(readings, exitThreshold),
     exitShares: exitShares(readings, exitThreshold),
+  };
+}
+
+/** What is said of a uniform set: accuracy at every depth that was read, the rest at `numLoops`. */
+export function uniformCell(
+  set: MeasuredSet,
+  { numLoops, exitThreshold }: Pick<LoopLMConfig, 'numLoops' | 'exitThreshold'>,
+): Evaluation['uniform'][number] {
+  const { task, difficulty, documents } = set;
+  const readings = truncateLoops(set.readings, numLoops);
+  const trained = readings.filter((_, index) => documents[index]!.start === 'trained');
+  const [exit] = frontier([readings], 'cdf', [exitThreshold]);
+  return {
+    ...accuracyCell(set),
+    isComplete: documents.length === countProblems(TASKS[task], difficulty),
+    trainedStart: {
+      n: trained.length,
+      correct: trained.filter(({ loops }) => loops.at(-1)!.isCorrect).length,
+    },
+    exit: { accuracy: exit!.accuracy, meanDepth: exit!.meanDepth },
   };
 }
 
@@ -152,8 +169,24 @@ export function gateFigures(
   };
 }
 
+/**
+ * Each policy at the threshold of least depth that keeps 99 % of the full-depth accuracy; policies
+ * without a threshold as they are, and none where no threshold keeps it.
+ *
+ * @param frontiers - the points of every policy with the shipped gate
+ */
+export function cheapestOfPolicies(frontiers: readonly FrontierPoint[]): FrontierPoint[] {
+  const ofPolicy = (family: PolicyFamily) => frontiers.filter(({ policy }) => policy === family);
+  const least = keptAccuracy(ofPolicy('cdf'));
+  return POLICY_FAMILIES.flatMap((family) => {
+    const points = ofPolicy(family);
+    if (THRESHOLDS[family].length === 0) return points;
+    return cheapestPoint(points, least) ?? [];
+  });
+}
+
 /** Least accuracy that counts as kept: nearly that of Q-exit at threshold 1, which is full depth. */
-export function keptAccuracy(points: readonly FrontierPoint[]): number {
+function keptAccuracy(points: readonly FrontierPoint[]): number {
   return KEPT_ACCURACY * fullDepthPoint(points).accuracy;
 }
 

@@ -6,9 +6,12 @@
  */
 import { IGNORED_TARGET } from 'looplm/data';
 import { ConfigError } from 'looplm/errors';
+import { mean } from 'looplm/eval';
 import type { Encode } from '../curriculum.js';
-import type { Problem, ProblemStart, TaskDefinition } from '../tasks.js';
-import { heldOutProblems, TASKS } from '../tasks.js';
+import type { Problem } from '../tasks.js';
+import { TASKS } from '../tasks.js';
+import type { ProblemStart } from '../test-problems.js';
+import { heldOutProblems, startOf, uniformProblems } from '../test-problems.js';
 
 export const EVALUATION_SEED = 11;
 
@@ -24,6 +27,8 @@ export interface ProblemDocument {
   readonly targets: readonly number[];
   /** Tokens of the first clause. */
   readonly promptLength: number;
+  /** Whether training may contain its beginning. */
+  readonly start: ProblemStart;
 }
 
 /** Problems of one task and difficulty. */
@@ -35,60 +40,91 @@ export interface ProblemSet {
 
 /**
  * Held-out problems of every trained difficulty whose beginning training may contain; at most
- * `count` of each, fewer if there are fewer.
+ * `count` of each, fewer if there are fewer. Drawn as in training.
  */
 export function trainedSets(encode: Encode, count: number): ProblemSet[] {
-  return TASK_NAMES.flatMap((task) =>
-    range(1, TASKS[task].maxTrainedDifficulty).map((difficulty) =>
-      problemSet(encode, task, difficulty, count),
-    ),
+  return setsOf(encode, trainedDifficulties, (task, difficulty) =>
+    heldOutProblems(TASKS[task], difficulty, count, EVALUATION_SEED),
   );
 }
 
 /** As `trainedSets`, of problems that begin with a problem which is held out as well. */
 export function unseenStartSets(encode: Encode, count: number): ProblemSet[] {
-  return TASK_NAMES.flatMap((task) =>
-    range(2, TASKS[task].maxTrainedDifficulty).map((difficulty) =>
-      problemSet(encode, task, difficulty, count, 'held-out'),
-    ),
+  const difficulties = (task: TaskName) => trainedDifficulties(task).slice(1);
+  return setsOf(encode, difficulties, (task, difficulty) =>
+    heldOutProblems(TASKS[task], difficulty, count, EVALUATION_SEED, 'held-out'),
   );
 }
 
-/** Problems that are longer than any that was trained. */
+/** As `trainedSets`, of problems that are longer than any that was trained. */
 export function longerSets(encode: Encode, count: number): ProblemSet[] {
-  return TASK_NAMES.flatMap((task) =>
-    range(TASKS[task].maxTrainedDifficulty + 1, LONGEST_TRIED[task]).map((difficulty) =>
-      problemSet(encode, task, difficulty, count),
-    ),
+  return setsOf(encode, longerDifficulties, (task, difficulty) =>
+    heldOutProblems(TASKS[task], difficulty, count, EVALUATION_SEED),
   );
 }
 
-function problemSet(
-  encode: Encode,
-  task: TaskName,
-  difficulty: number,
-  count: number,
-  start: ProblemStart = 'trained',
-): ProblemSet {
-  const definition: TaskDefinition = TASKS[task];
-  const problems = heldOutProblems(definition, difficulty, count, EVALUATION_SEED, start);
-  return { task, difficulty, documents: problems.map((problem) => toDocument(problem, encode)) };
+/**
+ * Problems as somebody types them: of every difficulty that is tried, trained or longer, all equally
+ * likely, with any beginning, whether or not training has seen them.
+ */
+export function uniformSets(encode: Encode, count: number): ProblemSet[] {
+  const difficulties = (task: TaskName) => [
+    ...trainedDifficulties(task),
+    ...longerDifficulties(task),
+  ];
+  return setsOf(encode, difficulties, (task, difficulty) =>
+    uniformProblems(TASKS[task], difficulty, count, EVALUATION_SEED),
+  );
 }
 
-function toDocument({ text, answers }: Problem, encode: Encode): ProblemDocument {
+function trainedDifficulties(task: TaskName): number[] {
+  return range(1, TASKS[task].maxTrainedDifficulty);
+}
+
+function longerDifficulties(task: TaskName): number[] {
+  return range(TASKS[task].maxTrainedDifficulty + 1, LONGEST_TRIED[task]);
+}
+
+function setsOf(
+  encode: Encode,
+  difficultiesOf: (task: TaskName) => readonly number[],
+  draw: (task: TaskName, difficulty: number) => readonly Problem[],
+): ProblemSet[] {
+  return TASK_NAMES.flatMap((task) =>
+    difficultiesOf(task).map((difficulty) => ({
+      task,
+      difficulty,
+      documents: draw(task, difficulty).map((problem) => toDocument(problem, encode)),
+    })),
+  );
+}
+
+function toDocument(problem: Problem, encode: Encode): ProblemDocument {
+  const { text, answers } = problem;
   const ids = encode(text);
   const { answer } = answers.at(-1)!;
   const [answerId, ...more] = encode(answer);
   if (answerId === undefined || more.length > 0) {
     throw new ConfigError(
       'encode',
-      `"${answer}" is not one token of this tokenizer; evaluate with the tokenizer of the model.`,
+      `"${answer}" is not one token of this tokenizer, so the problems of the bundled model cannot be asked. Measure on documents of your own.`,
     );
   }
   const targets = ids.map((_, position) =>
     position === ids.length - 1 ? answerId : IGNORED_TARGET,
   );
-  return { ids, targets, promptLength: encode(text.slice(0, text.indexOf(';') + 1)).length };
+  const promptLength = encode(text.slice(0, text.indexOf(';') + 1)).length;
+  return { ids, targets, promptLength, start: startOf(problem) };
+}
+
+/** Mean of a figure over problems, of which each task's count as much as the other's. */
+export function meanOverTasks<One extends { readonly task: TaskName }>(
+  problems: readonly One[],
+  valueOf: (problem: One) => number,
+): number {
+  return mean(
+    TASK_NAMES.map((name) => mean(problems.filter(({ task }) => task === name).map(valueOf))),
+  );
 }
 
 function range(first: number, last: number): number[] {

@@ -5,6 +5,7 @@
  * so one trace of each model for each problem tells everything. Only sums are kept.
  */
 import type { Trace } from 'looplm/engine';
+import { argmax, klDivergence } from 'looplm/engine';
 import { mean, meanRows } from 'looplm/eval';
 import type { ProblemDocument, TaskName } from './problem-sets.js';
 import { TASK_NAMES } from './problem-sets.js';
@@ -46,8 +47,11 @@ export class VariantTally {
     const logits = depths.map((depth) => answerLogits(variant, depth));
     this.#outcomes.push({
       task,
-      isCorrect: logits.map((row) => Number(row.indexOf(Math.max(...row)) === answerId)),
-      kl: depths.map((depth, index) => divergence(answerLogits(plain, depth), logits[index]!)),
+      isCorrect: logits.map((row) => Number(argmax(row) === answerId)),
+      // rounding may leave a divergence of equal rows just below 0
+      kl: depths.map((depth, index) =>
+        Math.max(0, klDivergence(answerLogits(plain, depth), logits[index]!)),
+      ),
       exitDepth: exitDepthOf(variant, this.#exitThreshold),
       plainExitDepth: exitDepthOf(plain, this.#exitThreshold),
     });
@@ -108,20 +112,4 @@ function exitDepthOf({ exitCdf, numLoops, length }: Trace, exitThreshold: number
     if (exitCdf[depth * length - 1]! >= exitThreshold) return depth;
   }
   return numLoops;
-}
-
-/** KL(p || q) in nats, from logits. */
-function divergence(p: Float32Array, q: Float32Array): number {
-  const [logP, logQ] = [logSoftmax(p), logSoftmax(q)];
-  const terms = logP.map((value, index) => Math.exp(value) * (value - logQ[index]!));
-  return Math.max(
-    0,
-    terms.reduce((sum, term) => sum + term, 0),
-  );
-}
-
-function logSoftmax(logits: Float32Array): Float64Array {
-  const largest = Math.max(...logits);
-  const total = logits.reduce((sum, value) => sum + Math.exp(value - largest), 0);
-  return Float64Array.from(logits, (value) => value - largest - Math.log(total));
 }

@@ -4,7 +4,7 @@
 import { errorByDepthChart } from 'looplm/charts';
 import { meanRows } from 'looplm/eval';
 import type { QuantizationFigures } from './quantization-figures.js';
-import { percent, table } from './tables.js';
+import { percent, table } from './markdown.js';
 
 /** The section of the model card, without its heading. */
 export function quantizationTables(figures: QuantizationFigures): string {

@@ -7,11 +7,11 @@
  */
 import type { Engine } from 'looplm/engine';
 import { parseExitPolicy } from 'looplm/engine';
-import type { FrontierPoint, StreamAnswer } from 'looplm/eval';
-import { mean, streamAccuracy } from 'looplm/eval';
+import type { FrontierPoint } from 'looplm/eval';
+import { streamAccuracy } from 'looplm/eval';
 import type { Evaluation } from './figures.js';
 import type { ProblemSet } from './problem-sets.js';
-import { TASK_NAMES } from './problem-sets.js';
+import { meanOverTasks } from './problem-sets.js';
 
 type StreamFigures = Evaluation['streams'][number];
 
@@ -27,34 +27,41 @@ export function pointsNear(
   return [...new Set(nearest)];
 }
 
+/** A policy at a threshold, whatever it comes to. */
+export type PolicyPoint = Pick<FrontierPoint, 'policy' | 'threshold'>;
+
+export function policyOf({ policy, threshold }: PolicyPoint): PolicyPoint {
+  return { policy, ...(threshold !== undefined && { threshold }) };
+}
+
+/** As `parseExitPolicy` reads it, such as `cdf:0.2`. */
+export function policySpec({ policy, threshold }: PolicyPoint): string {
+  return threshold === undefined ? policy : `${policy}:${threshold}`;
+}
+
 /** Runs one policy over the sets; depth and accuracy are those of the answers. */
 export async function streamFigures(
   engine: Engine,
   sets: readonly ProblemSet[],
-  { policy, threshold }: Pick<FrontierPoint, 'policy' | 'threshold'>,
+  point: PolicyPoint,
   kvPolicy: StreamFigures['kvPolicy'],
 ): Promise<StreamFigures> {
-  const spec = threshold === undefined ? policy : `${policy}:${threshold}`;
   const documents = sets.flatMap((set) => set.documents);
   const taskOf = sets.flatMap((set) => set.documents.map(() => set.task));
   const result = await streamAccuracy(engine, documents, {
-    exitPolicy: parseExitPolicy(spec),
+    exitPolicy: parseExitPolicy(policySpec(point)),
     kvPolicy,
+    prefill: 'full',
   });
-  const meanOf = (valueOf: (answer: StreamAnswer) => number) =>
-    mean(
-      TASK_NAMES.map((task) =>
-        mean(
-          result.answers.filter(({ documentIndex }) => taskOf[documentIndex] === task).map(valueOf),
-        ),
-      ),
-    );
+  const answers = result.answers.map((answer) => ({
+    ...answer,
+    task: taskOf[answer.documentIndex]!,
+  }));
   return {
     kvPolicy,
-    policy,
-    ...(threshold !== undefined && { threshold }),
-    meanDepth: meanOf(({ exitDepth }) => exitDepth),
-    accuracy: meanOf(({ isCorrect }) => Number(isCorrect)),
+    ...policyOf(point),
+    meanDepth: meanOverTasks(answers, ({ exitDepth }) => exitDepth),
+    accuracy: meanOverTasks(answers, ({ isCorrect }) => Number(isCorrect)),
     executedFraction: result.executedLoops / result.fullDepthLoops,
   };
 }

@@ -3,12 +3,28 @@
  */
 import type { KvPolicy } from 'looplm/engine';
 import { KV_POLICIES } from 'looplm/engine';
-import type { FrontierPoint } from 'looplm/eval';
-import { cheapestPoint, mean, meanRows, POLICY_FAMILIES } from 'looplm/eval';
-import type { Cell, Comparison, Evaluation } from './figures.js';
-import { keptAccuracy } from './measure.js';
+import type { PrefillMode } from 'looplm/engine';
+import { mean, meanRows } from 'looplm/eval';
+import { TASKS } from '../tasks.js';
+import { twoDraws, uniformTable, weakestSentence } from './draw-tables.js';
+import type { Cell, Comparison, Evaluation, GateName } from './figures.js';
+import {
+  at,
+  depths,
+  meanOverProblems,
+  percent,
+  section,
+  shareWithInterval,
+  table,
+  tallyAt,
+  trainedLengths,
+  trainedRange,
+} from './markdown.js';
+import { cheapestOfPolicies } from './measure.js';
 import type { TaskName } from './problem-sets.js';
 import { TASK_NAMES } from './problem-sets.js';
+import type { PolicyPoint } from './streams.js';
+import { policySpec } from './streams.js';
 
 /** Name of a compared model and its accuracy on a task at a difficulty. */
 interface Rival {
@@ -21,9 +37,10 @@ export function evaluationTables(evaluation: Evaluation, comparison?: Comparison
   const rivals = rivalsOf(comparison);
   return [
     summary(evaluation, rivals),
+    twoDraws(evaluation),
     comparison ? comparedModels(comparison) : '',
     byDifficulty(evaluation, rivals),
-    unseenStartTable(evaluation),
+    uniformTable(evaluation),
     policyTable(evaluation),
     gateTable(evaluation),
     streamTable(evaluation),
@@ -33,9 +50,23 @@ export function evaluationTables(evaluation: Evaluation, comparison?: Comparison
     .join('\n\n');
 }
 
-/** The short table of the README. */
-export function readmeTables(evaluation: Evaluation, comparison?: Comparison): string {
-  return summary(evaluation, rivalsOf(comparison));
+/** The few lines of the README. */
+export function readmeTables(evaluation: Evaluation): string {
+  const { numLoops } = evaluation.model;
+  const trained = (task: TaskName) => evaluation.trained.filter((cell) => cell.task === task);
+  const uniform = (task: TaskName) => trainedLengths(evaluation.uniform, task);
+  const full = (cells: readonly Cell[]) => shareWithInterval(tallyAt(cells, numLoops));
+  return [
+    `Right answers at full depth on problems of trained lengths, with 95 % intervals:`,
+    table(
+      ['problems', ...TASK_NAMES],
+      [
+        ['held out, drawn as in training', ...TASK_NAMES.map((task) => full(trained(task)))],
+        ['uniform, as somebody types them', ...TASK_NAMES.map((task) => full(uniform(task)))],
+      ],
+    ),
+    `${weakestSentence(evaluation.uniform, numLoops)} ${executedSentence(evaluation)}`,
+  ].join('\n\n');
 }
 
 function summary(evaluation: Evaluation, rivals: readonly Rival[]): string {
@@ -67,7 +98,7 @@ function summary(evaluation: Evaluation, rivals: readonly Rival[]): string {
   };
   const { cheapest, equalDifficulties: equal } = gates[0]!;
   return [
-    `Accuracy on held-out problems of trained lengths; the last row is the mean over tasks. "Exit depth" is the mean under \`cdf:${model.exitThreshold}\`, with which the model ships, and "rank" its rank correlation with difficulty.`,
+    `Accuracy on held-out problems of trained lengths, drawn as in training; the last row is the mean over tasks. "Exit depth" is the mean under \`cdf:${model.exitThreshold}\`, with which the model ships, and "rank" its rank correlation with difficulty.`,
     table(
       [
         'task',
@@ -84,9 +115,29 @@ function summary(evaluation: Evaluation, rivals: readonly Rival[]): string {
         line('mean', total, ''),
       ],
     ),
-    `With that threshold the accuracy is ${percent(shipped.accuracy)} and the mean depth ${shipped.meanDepth.toFixed(2)}, ${share(shipped.meanDepth, model.numLoops)} of the loops.`,
-    `The cheapest threshold that keeps 99 % of the full-depth accuracy is ${cheapest.threshold}: ${percent(cheapest.accuracy)} with ${share(cheapest.meanDepth, model.numLoops)} of the loops. If every difficulty counts the same instead of every problem (there are few of one move), it is ${equal.cheapest.threshold}: ${percent(equal.cheapest.accuracy)} of ${percent(equal.fullDepth.accuracy)}, with ${share(equal.cheapest.meanDepth, model.numLoops)} of the loops.`,
+    executedSentence(evaluation),
+    `The cheapest threshold that keeps 99 % of the full-depth accuracy is ${cheapest.threshold}: ${percent(cheapest.accuracy)} at mean depth ${cheapest.meanDepth.toFixed(2)}, with ${executed(evaluation, gates[0]!.gate, cheapest, 'deferred')} of the loops executed. If every difficulty counts the same instead of every problem (there are few of one move), it is ${equal.cheapest.threshold}: ${percent(equal.cheapest.accuracy)} of ${percent(equal.fullDepth.accuracy)}, at mean depth ${equal.cheapest.meanDepth.toFixed(2)}.`,
   ].join('\n\n');
+}
+
+/** What early exit saves with the shipped threshold, under each prefill. */
+function executedSentence(evaluation: Evaluation): string {
+  const { model, shipped } = evaluation;
+  const share = (prefill: PrefillMode) => executed(evaluation, model.gate, shipped, prefill);
+  return `With \`${policySpec(shipped)}\` the accuracy on held-out problems is ${percent(shipped.accuracy)}, and the answers exit at mean depth ${shipped.meanDepth.toFixed(2)} of ${model.numLoops}. Generating them to the end of the text, prompt included, executes ${share('deferred')} of the loops of full depth under \`--prefill deferred\`, and ${share('full')} under \`--prefill full\`.`;
+}
+
+/** Loops executed of those of full depth, as the engine counted them. */
+function executed(
+  { answers }: Evaluation,
+  gate: GateName,
+  point: PolicyPoint,
+  prefill: PrefillMode,
+): string {
+  const run = answers.find(
+    (one) => one.gate === gate && one.prefill === prefill && policySpec(one) === policySpec(point),
+  );
+  return run ? percent(run.executedLoops / run.fullDepthLoops) : '';
 }
 
 function comparedModels({ models }: Comparison): string {
@@ -150,30 +201,26 @@ function byDifficulty({ model, trained }: Evaluation, rivals: readonly Rival[]):
   );
 }
 
-function policyTable({ frontiers, gates, model }: Evaluation): string {
-  const least = keptAccuracy(gates[0]!.points);
-  const rows = POLICY_FAMILIES.map((family) => {
-    const points = frontiers.filter(({ policy }) => policy === family);
-    const hasChoice = points.some(({ threshold }) => threshold !== undefined);
-    return hasChoice ? cheapestPoint(points, least) : points[0];
-  }).filter((point) => point !== undefined);
+function policyTable(evaluation: Evaluation): string {
+  const { frontiers, model } = evaluation;
   return section(
     'Exit policies',
-    `With the shipped gate under \`per-loop\`, exact: the least mean depth that keeps 99 % of the full-depth accuracy. \`sampled\` and \`oracle\` (stop at the first right answer) have no threshold.`,
+    `With the shipped gate under \`per-loop\`, exact: the least mean depth that keeps 99 % of the full-depth accuracy, and the loops that the engine then executes for the whole text, prompt included, under \`--prefill deferred\`. \`sampled\` and \`oracle\` (stop at the first right answer; nothing that can be run) have no threshold.`,
     table(
-      ['policy', 'threshold', 'mean depth', 'of the loops', 'accuracy'],
-      rows.map((point) => [
+      ['policy', 'threshold', 'mean depth', 'executed loops', 'accuracy'],
+      cheapestOfPolicies(frontiers).map((point) => [
         `\`${point.policy}\``,
         String(point.threshold ?? ''),
         point.meanDepth.toFixed(2),
-        share(point.meanDepth, model.numLoops),
+        executed(evaluation, model.gate, point, 'deferred'),
         percent(point.accuracy),
       ]),
     ),
   );
 }
 
-function gateTable({ gates, model }: Evaluation): string {
+function gateTable(evaluation: Evaluation): string {
+  const { gates, model } = evaluation;
   return section(
     'Exit gates',
     `Q-exit with each gate at its cheapest threshold that keeps 99 % of the full-depth accuracy. The model ships with \`${model.gate}\`.`,
@@ -182,7 +229,7 @@ function gateTable({ gates, model }: Evaluation): string {
         'gate',
         'threshold',
         'mean depth',
-        'of the loops',
+        'executed loops',
         'accuracy',
         'mean depth if drawn',
         'accuracy if drawn',
@@ -192,7 +239,7 @@ function gateTable({ gates, model }: Evaluation): string {
         `\`${gate}\``,
         String(cheapest.threshold),
         cheapest.meanDepth.toFixed(2),
-        share(cheapest.meanDepth, model.numLoops),
+        executed(evaluation, gate, cheapest, 'deferred'),
         percent(cheapest.accuracy),
         sampled.meanDepth.toFixed(2),
         percent(sampled.accuracy),
@@ -203,16 +250,16 @@ function gateTable({ gates, model }: Evaluation): string {
 }
 
 function streamTable({ streams, provenance }: Evaluation): string {
-  const policies = [...new Set(streams.map(label))];
+  const policies = [...new Set(streams.map(policySpec))];
   const outcome = (policy: string, kvPolicy: KvPolicy): string => {
-    const point = streams.find((one) => one.kvPolicy === kvPolicy && label(one) === policy);
+    const point = streams.find((one) => one.kvPolicy === kvPolicy && policySpec(one) === policy);
     if (!point) return '';
     const computed = (100 * point.executedFraction).toFixed(0);
     return `${percent(point.accuracy)} at ${point.meanDepth.toFixed(2)} (${computed} %)`;
   };
   return section(
     'KV policies',
-    `Real runs over ${provenance.streamedPerDifficulty} problems of each difficulty, in which every token of a problem but its first clause exits where the policy says. Accuracy at mean depth of the answers, and in brackets the loops computed for all tokens, of those of full depth.`,
+    `Real runs over ${provenance.streamedPerDifficulty} problems of each difficulty, in which every token of a problem but its first clause exits where the policy says; the first clause runs all loops (\`--prefill full\`). Accuracy at mean depth of the answers, and in brackets the loops executed for all tokens, first clause included, of those of full depth.`,
     table(
       ['policy', ...KV_POLICIES.map((kvPolicy) => `\`${kvPolicy}\``)],
       policies.map((policy) => [
@@ -223,47 +270,33 @@ function streamTable({ streams, provenance }: Evaluation): string {
   );
 }
 
-function moreLoops({ model, trained, longer }: Evaluation): string {
+function moreLoops({ model, trained, longer, uniform }: Evaluation): string {
   const tried = depths(trained[0]!.accuracyByDepth.length).filter(
     (depth) => depth >= model.numLoops,
   );
-  const row = (task: string, moves: string, cells: readonly Cell[]) => [
+  const row = (drawn: string, task: string, moves: string, cells: readonly Cell[]) => [
+    drawn,
     task,
     moves,
     ...tried.map((depth) => percent(meanOverProblems(cells, (cell) => at(cell, depth)))),
   ];
   return section(
     'Deeper and longer than trained',
-    `Accuracy at ${model.numLoops} loops, as trained, and at more; the first rows are trained lengths.`,
+    `Accuracy at ${model.numLoops} loops, as trained, and at more; the first rows of each draw are trained lengths.`,
     table(
-      ['task', 'moves', ...tried.map((depth) => `${depth} loops`)],
+      ['drawn', 'task', 'moves', ...tried.map((depth) => `${depth} loops`)],
       [
-        ...TASK_NAMES.map((task) => {
-          const cells = trained.filter((cell) => cell.task === task);
-          return row(task, `1 to ${cells.at(-1)!.difficulty}`, cells);
-        }),
-        ...longer.map((cell) => row(cell.task, String(cell.difficulty), [cell])),
+        ...TASK_NAMES.map((task) =>
+          row('as in training', task, trainedRange(task), trainedLengths(trained, task)),
+        ),
+        ...longer.map((cell) => row('as in training', cell.task, String(cell.difficulty), [cell])),
+        ...TASK_NAMES.map((task) =>
+          row('uniform', task, trainedRange(task), trainedLengths(uniform, task)),
+        ),
+        ...uniform
+          .filter(({ task, difficulty }) => difficulty > TASKS[task].maxTrainedDifficulty)
+          .map((cell) => row('uniform', cell.task, String(cell.difficulty), [cell])),
       ],
-    ),
-  );
-}
-
-function unseenStartTable({ model, unseenStarts }: Evaluation): string {
-  return section(
-    'Beginnings never seen',
-    'The problems above begin with moves that training may contain. These begin with a problem that is held out as well, so that training never showed their beginning: what one first move does to one opening must be worked out from other pairs.',
-    table(
-      ['task', 'problems', ...depths(model.numLoops).map((depth) => `depth ${depth}`)],
-      TASK_NAMES.map((task) => {
-        const cells = unseenStarts.filter((cell) => cell.task === task);
-        return [
-          task,
-          String(cells.reduce((sum, { n }) => sum + n, 0)),
-          ...depths(model.numLoops).map((depth) =>
-            percent(meanOverProblems(cells, (cell) => at(cell, depth))),
-          ),
-        ];
-      }),
     ),
   );
 }
@@ -276,44 +309,4 @@ function rivalsOf(comparison: Comparison | undefined): Rival[] {
       accuracy: (task, difficulty) =>
         cells.find((cell) => cell.task === task && cell.difficulty === difficulty)!.accuracy,
     }));
-}
-
-function section(title: string, text: string, body: string): string {
-  return `### ${title}\n\n${text}\n\n${body}`;
-}
-
-/** A table in markdown. */
-export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
-  return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n');
-}
-
-function depths(numLoops: number): number[] {
-  return Array.from({ length: numLoops }, (_, loopIndex) => loopIndex + 1);
-}
-
-function at({ accuracyByDepth }: Cell, depth: number): number {
-  return accuracyByDepth[depth - 1]!;
-}
-
-/** Mean of a figure of difficulties, each as often as it has problems. */
-function meanOverProblems<One extends { readonly n: number }>(
-  cells: readonly One[],
-  valueOf: (cell: One) => number,
-): number {
-  const total = cells.reduce((sum, { n }) => sum + n, 0);
-  return cells.reduce((sum, cell) => sum + cell.n * valueOf(cell), 0) / total;
-}
-
-/** A fraction as percent with one decimal. */
-export function percent(fraction: number): string {
-  return `${(100 * fraction).toFixed(1)} %`;
-}
-
-function share(meanDepth: number, numLoops: number): string {
-  return percent(meanDepth / numLoops);
-}
-
-function label({ policy, threshold }: Pick<FrontierPoint, 'policy' | 'threshold'>): string {
-  return threshold === undefined ? policy : `${policy}:${threshold}`;
 }

@@ -6,7 +6,8 @@
  */
 import type { Command } from 'commander';
 import type { Problem, TaskDefinition } from '../../../recipes/bundled/tasks.js';
-import { TASKS, heldOutProblems } from '../../../recipes/bundled/tasks.js';
+import { TASKS } from '../../../recipes/bundled/tasks.js';
+import { heldOutProblems } from '../../../recipes/bundled/test-problems.js';
 import { modelCost } from '../../model/index.js';
 import type { LoopLM, TextFinishEvent } from '../../loop-lm.js';
 import type { CliIo } from '../io.js';

@@ -1,42 +1,51 @@
 /**
  * `looplm eval`: accuracy and loss of a model after each of its loops, and under Q-exit.
  *
- * One pass at full depth tells them all (src/eval/). Without --data it measures the held-out problems
- * of the bundled model, by kind and difficulty.
+ * One pass of each document at full depth tells them all (src/eval/). Without --data it measures
+ * problems of the bundled model, by kind and difficulty.
  */
-import { realpath } from 'node:fs/promises';
 import type { Command } from 'commander';
-import { trainedSets } from '../../../recipes/bundled/evaluation/problem-sets.js';
+import { Option } from 'commander';
+import { trainedSets, uniformSets } from '../../../recipes/bundled/evaluation/problem-sets.js';
 import type { TrainingDocument } from '../../data/index.js';
+import { cdfThreshold } from '../../engine/index.js';
 import { ConfigError } from '../../errors.js';
-import type { LoopReadings } from '../../eval/index.js';
-import type { LoadedWeights } from '../../model/index.js';
-import { loadWeights } from '../../model/index.js';
-import { createNodeDevice, nodeFolder, readTextFile } from '../../platform/node/index.js';
-import { loadTokenizer } from '../../loop-lm.js';
-import type { Tokenizer } from '../../tokenizer/index.js';
+import type { DepthFigures } from '../../eval/index.js';
+import type { LoopLM } from '../../loop-lm.js';
+import { hasExitGate } from '../../model/index.js';
+import { readTextFile } from '../../platform/node/index.js';
+import { openProgress } from '../byte-progress.js';
 import { LINE_FORMS, readDocuments } from '../documents.js';
 import type { CliIo } from '../io.js';
+import { InterruptedError, interruptible } from '../io.js';
 import type { ModelFlags } from '../model-flags.js';
-import { addModelFlags, noteModelFiles, prepareModelOf } from '../model-flags.js';
-import { parseCount, parseNumber } from '../parse-flags.js';
+import { addEngineFlags, withModel } from '../model-flags.js';
+import { parseCount, parseNumber, wholeFrom } from '../parse-flags.js';
 import { table } from '../table.js';
+
+const PROBLEM_SETS = { 'held-out': trainedSets, uniform: uniformSets } as const;
 
 type Flags = ModelFlags & {
   readonly data?: string;
   readonly problems: number;
+  readonly problemSet: keyof typeof PROBLEM_SETS;
   readonly numLoops?: number;
   readonly threshold?: number;
   readonly json?: true;
 };
 
 const DEFAULT_PROBLEMS = 40;
+/** Of one difficulty; more would be drawn for long. */
+const MAX_PROBLEMS = 2000;
 
 const EXAMPLES = `
 Lines of the data: ${LINE_FORMS}.
+Each line is measured alone, as if there were no others, and counts as often as it has labels: the
+tokens of its answer, all tokens of a text, or the targets that are no -100.
 
 Examples:
   looplm eval                                   held-out problems of the bundled model
+  looplm eval --problem-set uniform             problems as somebody types them
   looplm eval --problems 200 --num-loops 8
   looplm eval --model ./my-model --data problems.jsonl --threshold 0.7 --json
 `;
@@ -46,12 +55,25 @@ export function registerEval(program: Command, io: CliIo): void {
     .command('eval')
     .description('measure accuracy and loss by depth')
     .addHelpText('after', EXAMPLES);
-  addModelFlags(command)
+  addEngineFlags(command)
     .option(
       '--data <file>',
       "JSONL of labelled documents; the bundled model's problems if left out",
     )
-    .option('--problems <n>', 'held-out problems of each difficulty', parseCount, DEFAULT_PROBLEMS)
+    .option(
+      '--problems <n>',
+      'problems of each difficulty',
+      wholeFrom(1, MAX_PROBLEMS),
+      DEFAULT_PROBLEMS,
+    )
+    .addOption(
+      new Option(
+        '--problem-set <kind>',
+        'held-out: unseen, drawn as in training; uniform: of all problems, seen or not',
+      )
+        .choices(Object.keys(PROBLEM_SETS))
+        .default('held-out'),
+    )
     .option('--num-loops <n>', "loops to run (default: the model's)", parseCount)
     .option('--threshold <q>', "q of Q-exit (default: the model's)", parseNumber)
     .option('--json', 'print one JSON object instead of the tables')
@@ -64,49 +86,50 @@ interface Group {
   readonly documents: readonly TrainingDocument[];
 }
 
-/** What is said of a group. */
-interface Figures {
-  readonly name: string;
-  readonly labels: number;
-  /** Entry `depth - 1` belongs to `depth`. */
-  readonly accuracyByDepth: readonly number[];
-  /** Cross-entropy in nats. */
-  readonly lossByDepth: readonly number[];
-  /** Under Q-exit at the threshold. */
-  readonly exit: { readonly accuracy: number; readonly meanDepth: number };
-}
+type GroupFigures = { readonly name: string } & DepthFigures;
 
 async function evaluate(flags: Flags, io: CliIo): Promise<void> {
-  const folder = nodeFolder(await realpath(await prepareModelOf(flags, io)));
-  const checkpoint = await loadWeights(folder);
-  noteModelFiles(checkpoint, io);
-  const tokenizer = await loadTokenizer(folder);
-  const groups = await groupsOf(flags, checkpoint, tokenizer);
-  const threshold = flags.threshold ?? checkpoint.config.exitThreshold;
-  const figures = await measure(groups, threshold, flags, checkpoint);
-  const text = flags.json
-    ? JSON.stringify({ threshold, groups: figures })
-    : tablesOf(figures, threshold).join('\n');
-  io.stdout.write(`${text}\n`);
+  if (flags.threshold !== undefined) cdfThreshold(flags.threshold); // refuses what it cannot be
+  const text = flags.data === undefined ? undefined : await readTextFile(flags.data);
+  await withModel(flags, io, async (model) => {
+    const hasGate = hasExitGate(model.config);
+    if (flags.threshold !== undefined && !hasGate) {
+      throw new ConfigError(
+        'threshold',
+        `--threshold is ${flags.threshold}, but the model has no exit gate to compare with it: every token runs all loops. Leave it out.`,
+      );
+    }
+    const threshold = flags.threshold ?? model.config.exitThreshold;
+    const groups =
+      text === undefined ? problemGroups(model, flags) : [dataGroup(model, flags.data!, text)];
+    const figures = await measure(model, groups, threshold, flags, io);
+    const result = flags.json
+      ? JSON.stringify({ threshold, groups: figures })
+      : tablesOf(figures, hasGate ? threshold : undefined).join('\n');
+    io.stdout.write(`${result}\n`);
+  });
 }
 
-async function groupsOf(
-  { data, problems }: Flags,
-  { config }: LoadedWeights,
-  tokenizer: Tokenizer | undefined,
-): Promise<Group[]> {
-  if (data !== undefined) {
-    const text = await readTextFile(data);
-    const documents = readDocuments(text, { path: data, config, tokenizer, labelsEnd: false });
-    return [{ name: data, documents }];
+function dataGroup({ config, tokenizer }: LoopLM, path: string, text: string): Group {
+  const maxLength = config.maxPositionEmbeddings;
+  const documents = readDocuments(text, { path, config, tokenizer, labelsEnd: false, maxLength });
+  if (documents.some(({ targets }) => targets.some((targetId) => targetId >= 0))) {
+    return { name: path, documents };
   }
+  throw new ConfigError(
+    'data',
+    `${path} holds ${documents.length} documents and no label: all of their targets are -100, so there is nothing to measure. Give at least one target that is a token.`,
+  );
+}
+
+function problemGroups({ tokenizer }: LoopLM, { problems, problemSet }: Flags): Group[] {
   if (!tokenizer) {
     throw new ConfigError(
       'data',
       'The model folder has no tokenizer.json, which the problems need; give --data with lines of ids and targets.',
     );
   }
-  const sets = trainedSets((text) => tokenizer.encode(text), problems);
+  const sets = PROBLEM_SETS[problemSet]((words) => tokenizer.encode(words), problems);
   return sets.map(({ task, difficulty, documents }) => ({
     name: `${task} ${difficulty}`,
     documents,
@@ -114,78 +137,39 @@ async function groupsOf(
 }
 
 async function measure(
+  model: LoopLM,
   groups: readonly Group[],
-  threshold: number,
-  flags: Flags,
-  { config, weights }: LoadedWeights,
-): Promise<Figures[]> {
-  const { readLoops } = await import('../../eval/index.js');
-  const documents = groups.flatMap((group) => group.documents);
-  const { threads, device: kind, numLoops } = flags;
-  const device = await createNodeDevice({
-    device: kind,
-    ...(threads !== undefined && { numThreads: threads }),
-  });
+  exitThreshold: number,
+  { numLoops }: Flags,
+  io: CliIo,
+): Promise<GroupFigures[]> {
+  const { depthFigures } = await import('../../eval/index.js');
+  const progress = openProgress(io, 'evaluating', ' loops');
   try {
-    const readings = await readLoops(
-      {
-        device,
-        config,
-        weights,
-        ...batchSize(documents, config.maxPositionEmbeddings),
-        split: true,
-        ...(numLoops !== undefined && { numLoops }),
-      },
-      documents,
-    );
-    let start = 0;
-    const figures: Figures[] = [];
-    for (const {
-      name,
-      documents: { length },
-    } of groups) {
-      const end = start + length;
-      const own = readings.filter(({ documentIndex: i }) => i >= start && i < end);
-      if (own.length > 0) figures.push(await figuresOf(name, own, threshold));
-      start = end;
-    }
-    return figures;
+    const figures = await interruptible(io, async (signal) => {
+      try {
+        return await depthFigures(
+          model,
+          groups.map(({ documents }) => documents),
+          {
+            exitThreshold,
+            signal,
+            onProgress: (done, total) => progress.show(done, total),
+            ...(numLoops !== undefined && { numLoops }),
+          },
+        );
+      } catch (error) {
+        throw signal.aborted ? new InterruptedError() : error;
+      }
+    });
+    return figures.map((figure, index) => ({ name: groups[index]!.name, ...figure }));
   } finally {
-    await device.dispose();
+    progress.stop();
   }
 }
 
-/** Positions of a batch; more need more memory. */
-const BATCH_POSITIONS = 2048;
-
-/** Rows as long as the longest document, within the context. */
-function batchSize(
-  documents: readonly TrainingDocument[],
-  context: number,
-): { rows: number; length: number } {
-  const longest = documents.reduce((most, { ids }) => Math.max(most, ids.length), 1);
-  const length = Math.min(longest, context, BATCH_POSITIONS);
-  return { rows: Math.max(1, Math.floor(BATCH_POSITIONS / length)), length };
-}
-
-async function figuresOf(
-  name: string,
-  readings: readonly LoopReadings[],
-  threshold: number,
-): Promise<Figures> {
-  const { accuracyByDepth, frontier, meanRows } = await import('../../eval/index.js');
-  const [point] = frontier([readings], 'cdf', [threshold]);
-  const { accuracy, meanDepth } = point!;
-  return {
-    name,
-    labels: readings.length,
-    accuracyByDepth: accuracyByDepth(readings),
-    lossByDepth: meanRows(readings.map(({ loops }) => loops.map(({ loss }) => loss))),
-    exit: { accuracy, meanDepth },
-  };
-}
-
-function tablesOf(figures: readonly Figures[], threshold: number): string[] {
+/** @param threshold - of Q-exit; undefined for a model without an exit gate */
+function tablesOf(figures: readonly GroupFigures[], threshold: number | undefined): string[] {
   const numLoops = figures[0]?.accuracyByDepth.length ?? 0;
   const depths = Array.from({ length: numLoops }, (_, loopIndex) => `depth ${loopIndex + 1}`);
   const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
@@ -193,18 +177,30 @@ function tablesOf(figures: readonly Figures[], threshold: number): string[] {
     name,
     String(labels),
     ...shares.map(percent),
-    percent(exit.accuracy),
-    exit.meanDepth.toFixed(2),
+    ...(threshold === undefined ? [] : [percent(exit.accuracy), exit.meanDepth.toFixed(2)]),
   ]);
   const loss = figures.map(({ name, lossByDepth }) => [
     name,
     ...lossByDepth.map((value) => value.toFixed(3)),
   ]);
+  const losses = [
+    'Loss after each loop, nats for each label:',
+    ...table([['', ...depths], ...loss]),
+  ];
+  if (threshold === undefined) {
+    return [
+      'Accuracy after each loop; the model has no exit gate:',
+      ...table([['', 'labels', ...depths], ...accuracy]),
+      '',
+      ...losses,
+    ];
+  }
   return [
     `Accuracy after each loop, and under Q-exit with q = ${threshold}:`,
     ...table([['', 'labels', ...depths, 'Q-exit', 'mean depth'], ...accuracy]),
     '',
-    'Loss after each loop, nats for each label:',
-    ...table([['', ...depths], ...loss]),
+    ...losses,
+    '',
+    'The mean depth is that of the labelled tokens; looplm generate tells what a run executes, prompt included.',
   ];
 }
