@@ -16,8 +16,10 @@ import { registerDemo } from './commands/demo.js';
 import { registerEval } from './commands/eval.js';
 import { registerGenerate } from './commands/generate.js';
 import { registerInspect } from './commands/inspect.js';
+import { registerList } from './commands/list.js';
 import { registerPull } from './commands/pull.js';
 import { registerRandom } from './commands/random.js';
+import { registerRm } from './commands/rm.js';
 import { registerTrace } from './commands/trace.js';
 import { registerTrain } from './commands/train.js';
 import type { CliIo } from './io.js';
@@ -35,6 +37,8 @@ const REGISTER = [
   registerCalibrate,
   registerRandom,
   registerPull,
+  registerList,
+  registerRm,
 ];
 
 const DESCRIPTION = 'looped language models: generate and train, each token at its own depth';

@@ -1,15 +1,24 @@
 /**
- * Rows of text as columns: the first column to the left, numbers to the right.
+ * Rows of text as columns: texts to the left, numbers to the right.
  */
 
+export interface TableOptions {
+  readonly indent?: string;
+  /** Columns of text. Default: the first one. */
+  readonly textColumns?: readonly number[];
+}
+
 /** Aligned lines; every row has as many cells as the first, which is the heading. */
-export function table(rows: readonly (readonly string[])[], indent = '  '): string[] {
+export function table(
+  rows: readonly (readonly string[])[],
+  { indent = '  ', textColumns = [0] }: TableOptions = {},
+): string[] {
   const widths = (rows[0] ?? []).map((_, column) =>
     Math.max(...rows.map((row) => row[column]?.length ?? 0)),
   );
   return rows.map((row) => {
     const cells = row.map((cell, column) =>
-      column === 0 ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!),
+      textColumns.includes(column) ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!),
     );
     return `${indent}${cells.join('  ')}`.trimEnd();
   });

@@ -32,6 +32,14 @@ export type {
   PullProgress,
   ResolvedModel,
 } from './hub/index.js';
+export {
+  cacheFolders,
+  holdStoredModels,
+  listStoredModels,
+  pickStoredModel,
+} from './stored-models.js';
+export type { CacheFolders, PickedModel } from './stored-models.js';
+export type { HeldModel, StoredModel, StoredRevision } from './stored-model.js';
 export { writeRandomCheckpoint } from './random-checkpoint.js';
 export type { RandomCheckpointOptions } from './random-checkpoint.js';
 export { cacheRoot, convertedFolder, convertModel, readConversionReport } from './convert/index.js';

@@ -35,9 +35,14 @@ export async function convertedFolder(
   const commit = revision === undefined ? {} : { revision };
   const prepared = await prepareConversion(path, { ...settings, ...commit });
   const name = `${modelNameOf(path)}-${settings.dtype}-${prepared.key.slice(0, 16)}`;
-  const folder = join(cacheDir ?? cacheRoot(env), 'converted', name);
+  const folder = join(conversionsFolder(cacheDir ?? cacheRoot(env)), name);
   await runConversion(prepared, folder, { ...rest, ...commit, shouldWait: true });
   return folder;
+}
+
+/** The folder of a cache that holds the converted models. */
+export function conversionsFolder(cacheDir: string): string {
+  return join(cacheDir, 'converted');
 }
 
 /** Where converted models are kept. */

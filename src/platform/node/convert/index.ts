@@ -2,8 +2,9 @@
  * Converting checkpoints to the formats that looplm runs: `convertModel` into a folder,
  * `convertedFolder` through a cache.
  */
-export { cacheRoot, convertedFolder } from './cache.js';
+export { cacheRoot, conversionsFolder, convertedFolder } from './cache.js';
 export type { ConversionCacheOptions } from './cache.js';
+export { holdConversion, listConversions } from './cached-conversions.js';
 export { convertModel } from './convert.js';
 export type { ConvertOptions } from './convert.js';
 export type { ConversionReport, TensorReport } from './report.js';

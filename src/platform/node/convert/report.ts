@@ -71,8 +71,14 @@ export function tensorReports(
 }
 
 const numbers = z.number();
+const formatSchema = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('float'), dtype: z.string() }),
+  z.object({ kind: z.literal('blocks'), bits: numbers }),
+]);
 const reportSchema = z.object({
   key: z.string(),
+  source: z.object({ path: z.string() }),
+  settings: z.object({ body: formatSchema }),
   sizeBytes: numbers,
   relativeError: numbers,
   tensors: z.array(

@@ -8,5 +8,13 @@ export { takeLock } from './lock.js';
 export type { NewFolder, NewFolderOptions } from './new-folder.js';
 export { beginFolder, makeWay } from './new-folder.js';
 export { readAt, writeAt } from './parts.js';
+export {
+  buryFolder,
+  deletePath,
+  entriesBelow,
+  foldersIn,
+  gravesIn,
+  measureFolder,
+} from './remove.js';
 export { fileExists, findFile, openFile, readTextFile } from './read.js';
 export { followLinks, makeFolder, prepareWriting, writeFileAtomic } from './write.js';

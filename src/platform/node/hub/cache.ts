@@ -9,12 +9,14 @@ import { randomBytes } from 'node:crypto';
 import { readdir, rename, stat, symlink } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { z } from 'zod';
+import type { Lock, LockOptions } from '../files/index.js';
 import {
   failRead,
   failWrite,
   fileExists,
   makeFolder,
   readTextFile,
+  takeLock,
   writeFileAtomic,
 } from '../files/index.js';
 import { isCommit } from './names.js';
@@ -40,6 +42,11 @@ export class CachedRepo {
 
   snapshotPath(commit: string): string {
     return join(this.path, 'snapshots', commit);
+  }
+
+  /** Held while something of the model is added or removed. */
+  lock(options: LockOptions): Promise<Lock> {
+    return takeLock(join(this.path, 'looplm.lock'), options);
   }
 
   /** The commit a revision was when it was last pulled, if it was. */

@@ -287,9 +287,7 @@ it('pulls at the same time share the download: the later one waits, and says for
   expectWhole(first.path);
   expect(ranges()).toEqual([undefined]);
   expect(messages).toContainEqual(
-    expect.stringMatching(
-      `^Waiting: Process ${process.pid} has been downloading model.safetensors since`,
-    ),
+    expect.stringMatching(`^Waiting: Process ${process.pid} has been pulling org/tiny since`),
   );
   expect(fs.readdirSync(blobs()).filter((name) => name.includes('.'))).toEqual([]);
 });

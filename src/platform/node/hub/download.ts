@@ -2,17 +2,17 @@
  * One file from the hub into one blob: resumed where an earlier download stopped, hashed while it is
  * written, and renamed to its final name only if its hash is right. Nothing is held in memory.
  *
- * One process at a time downloads a blob; others wait for it. What is not whole yet has a name of our
- * own, since the Python client may be at work in the same cache.
+ * One process of ours at a time is at work in a repository of the cache (see pull.ts); what is not whole
+ * yet has a name of our own, since the Python client may be there too.
  * It does not know snapshots or what the file is for.
  */
 import type { Hash } from 'node:crypto';
 import { createHash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
-import { rename, rm, stat } from 'node:fs/promises';
+import { rename, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { DownloadError } from '../../../errors.js';
-import type { LockOptions } from '../files/index.js';
-import { failWrite, takeLock } from '../files/index.js';
+import { failWrite, makeFolder } from '../files/index.js';
 import type { HubBody, HubFile } from './protocol.js';
 import type { RetryOptions } from './retry.js';
 import { TransientError, withRetries } from './retry.js';
@@ -26,7 +26,6 @@ export interface DownloadOptions extends RetryOptions {
   readonly openWritable: OpenWritable;
   /** Called with the number of bytes of the file that are on disk. */
   onProgress(bytes: number): void;
-  readonly onWait?: LockOptions['onWait'];
 }
 
 /**
@@ -41,32 +40,20 @@ export async function downloadBlob(
   blobPath: string,
   options: DownloadOptions,
 ): Promise<void> {
-  const lock = await takeLock(`${blobPath}.lock`, {
-    task: `downloading ${file.name}`,
-    remedy: 'Wait for it.',
-    shouldWait: true,
-    onWait: options.onWait,
-    signal: options.signal,
-  });
+  await makeFolder(dirname(blobPath));
+  const path = `${blobPath}.looplm.incomplete`;
+  const writer = await BlobWriter.open(path, file, options);
   try {
-    const found = await stat(blobPath).catch(() => undefined);
-    if (found?.size === file.size) return; // of the process that we waited for
-    const path = `${blobPath}.looplm.incomplete`;
-    const writer = await BlobWriter.open(path, file, options);
-    try {
-      await receiveWhole(writer, file, options);
-      await writer.sync();
-    } catch (error) {
-      const isUseless = error instanceof WrongBytesError || writer.position === 0;
-      if (isUseless) await rm(path, { force: true });
-      throw error;
-    } finally {
-      await writer.close();
-    }
-    await rename(path, blobPath).catch((cause: unknown) => failWrite(blobPath, cause));
+    await receiveWhole(writer, file, options);
+    await writer.sync();
+  } catch (error) {
+    const isUseless = error instanceof WrongBytesError || writer.position === 0;
+    if (isUseless) await rm(path, { force: true });
+    throw error;
   } finally {
-    await lock.release();
+    await writer.close();
   }
+  await rename(path, blobPath).catch((cause: unknown) => failWrite(blobPath, cause));
 }
 
 /** What arrived is not the file. */

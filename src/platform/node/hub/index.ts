@@ -5,4 +5,6 @@ export { NODE_PLATFORM, pullModel } from './pull.js';
 export type { HubPlatform, PulledModel, PullOptions, PullProgress } from './pull.js';
 export { resolveModel } from './resolve.js';
 export type { ResolvedModel } from './resolve.js';
+export { holdHubModel, listHubModels } from './cached-models.js';
+export { hubCacheFolder } from './settings.js';
 export type { CachedFile } from './cache.js';

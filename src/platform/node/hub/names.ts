@@ -12,6 +12,11 @@ export function isModelId(text: string): boolean {
   return /^\b[\w.-]{1,96}\b\/\b[\w.-]{1,96}\b$/.test(text) && !/--|\.\.|\.git$/.test(text);
 }
 
+/** The name of the model that a folder of the cache is for; undefined if it is for none. */
+export function idOfFolder(folder: string): string | undefined {
+  return /^models--(.+)$/.exec(folder)?.[1]?.replace('--', '/');
+}
+
 /** @throws ConfigError if it is not of the form `ORG/NAME`. */
 export function checkModelId(id: string): void {
   if (isModelId(id)) return;

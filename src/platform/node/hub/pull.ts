@@ -31,7 +31,7 @@ export interface PullProgress {
 
 export interface PullOptions extends HubOptions {
   readonly progress?: (progress: PullProgress) => void;
-  /** Called with a sentence if another process downloads the same file, which is waited for. */
+  /** Called with a sentence if another process pulls the same model, which is waited for. */
   readonly onWait?: ((message: string) => void) | undefined;
   /** Ends the pull; what has arrived is kept and resumed by the next one. */
   readonly signal?: AbortSignal;
@@ -163,12 +163,37 @@ async function describe(repo: CachedRepo, commit: string): Promise<PulledModel> 
 async function download(call: Call, commit: string): Promise<PulledModel> {
   const { id, repo, hub, settings } = call;
   const files = selectFiles(await ask(call, (signal) => hub.listFiles(commit, signal)), id);
-  await downloadAll(call, commit, files);
-  for (const file of files) {
-    if (!(await repo.hasFile(commit, file))) await repo.link(commit, file.name, file.hash);
-  }
-  await repo.writeRef(settings.revision, commit);
+  const complete = async () => {
+    await downloadAll(call, commit, files);
+    for (const file of files) {
+      if (!(await repo.hasFile(commit, file))) await repo.link(commit, file.name, file.hash);
+    }
+    await repo.writeRef(settings.revision, commit);
+  };
+  const isWhole = (await Promise.all(files.map((file) => repo.hasFile(commit, file)))).every(
+    Boolean,
+  );
+  await (isWhole ? complete() : locked(call, complete)); // a cache that is whole may be read-only
   return describe(repo, commit);
+}
+
+/** One process of ours at a time changes what the cache has of a model. */
+async function locked(
+  { id, repo, options: { onWait, signal } }: Call,
+  task: () => Promise<void>,
+): Promise<void> {
+  const lock = await repo.lock({
+    task: `pulling ${id}`,
+    remedy: 'Wait for it.',
+    shouldWait: true,
+    onWait,
+    signal,
+  });
+  try {
+    await task();
+  } finally {
+    await lock.release();
+  }
 }
 
 /** The files to fetch, small ones first and weights last. */
@@ -192,7 +217,7 @@ function selectFiles(listing: readonly HubFile[], id: string): HubFile[] {
 /** Brings the contents of all files into the cache. */
 async function downloadAll(call: Call, commit: string, files: readonly HubFile[]): Promise<void> {
   const { repo, hub, options, platform } = call;
-  const { signal, progress, onWait } = options;
+  const { signal, progress } = options;
   const totalBytes = files.reduce((total, { size }) => total + size, 0);
   let doneBytes = 0;
   for (const file of files) {
@@ -209,7 +234,6 @@ async function downloadAll(call: Call, commit: string, files: readonly HubFile[]
     if (!(await isHere(repo, commit, file))) {
       await downloadBlob(file, repo.blobPath(file.hash), {
         ...retrying,
-        onWait,
         openWritable: platform.openWritable,
         openBody: (offset) => hub.openFile(commit, file, offset, signal),
         onProgress(fileBytes) {

@@ -42,28 +42,32 @@ export interface HubSettings {
  *   unreadable.
  */
 export async function hubSettings(options: HubOptions, env: Environment): Promise<HubSettings> {
-  const home = expand(env['HF_HOME'] || join(cacheHome(env), 'huggingface'));
-  const cacheDir =
-    options.cacheDir ?? (env['HF_HUB_CACHE'] || env['HUGGINGFACE_HUB_CACHE'] || join(home, 'hub'));
   const { revision = 'main' } = options;
   checkRevision(revision);
   return {
     revision,
-    cacheDir: resolve(expand(cacheDir)),
+    cacheDir: hubCacheFolder(options.cacheDir, env),
     endpoint: parseEndpoint(options.endpoint ?? (env['HF_ENDPOINT'] || 'https://huggingface.co')),
-    token: options.token ?? (await findToken(env, home)),
+    token: options.token ?? (await findToken(env)),
     isOffline: options.offline ?? [env['HF_HUB_OFFLINE'], env['TRANSFORMERS_OFFLINE']].some(isOn),
   };
 }
 
-function cacheHome(env: Environment): string {
-  return env['XDG_CACHE_HOME'] || join(homedir(), '.cache');
+/** The folder of the cache: the one that is named, or else that of the environment. */
+export function hubCacheFolder(named: string | undefined, env: Environment): string {
+  const fromVariable = env['HF_HUB_CACHE'] || env['HUGGINGFACE_HUB_CACHE'];
+  return resolve(expand(named ?? (fromVariable || join(hubHome(env), 'hub'))));
 }
 
-async function findToken(env: Environment, home: string): Promise<string | undefined> {
+function hubHome(env: Environment): string {
+  const cacheHome = env['XDG_CACHE_HOME'] || join(homedir(), '.cache');
+  return expand(env['HF_HOME'] || join(cacheHome, 'huggingface'));
+}
+
+async function findToken(env: Environment): Promise<string | undefined> {
   const fromVariable = (env['HF_TOKEN'] || env['HUGGING_FACE_HUB_TOKEN'])?.trim();
   if (fromVariable) return fromVariable;
-  const path = expand(env['HF_TOKEN_PATH'] || join(home, 'token'));
+  const path = expand(env['HF_TOKEN_PATH'] || join(hubHome(env), 'token'));
   return (await fileExists(path)) ? (await readTextFile(path)).trim() || undefined : undefined;
 }
 
