@@ -14,6 +14,7 @@ import type {
   RunOptions,
   SamplingOptions,
   Trace,
+  TracedPrompt,
   TraceOptions,
 } from './engine/index.js';
 import {
@@ -290,13 +291,9 @@ export class LoopLM {
     return this.#engine.trace(this.encode(prompt), options);
   }
 
-  /** As `Engine.tracePieces`: a trace of chosen positions that is never held as a whole. */
-  tracePieces(
-    prompt: Prompt,
-    positions: readonly number[],
-    options: TraceOptions = {},
-  ): AsyncGenerator<Trace> {
-    return this.#engine.tracePieces(this.encode(prompt), positions, options);
+  /** As `Engine.tracePieces`: traces of chosen positions that are never held as a whole. */
+  tracePieces(prompts: readonly TracedPrompt[], options: TraceOptions = {}): AsyncGenerator<Trace> {
+    return this.#engine.tracePieces(prompts, options);
   }
 
   /** Frees the model, and the device if it is owned. Later calls throw `DisposedError`. */

@@ -15,7 +15,7 @@ import type { KvOptions } from './by-layer/runner.js';
 import { LayerRunner } from './by-layer/runner.js';
 import { LoopRunner } from './by-loop/runner.js';
 import type { Runner } from './runner.js';
-import type { Trace, TraceOptions } from './trace.js';
+import type { Trace, TracedPrompt, TraceOptions } from './trace.js';
 import { traceLoops, tracePieces } from './trace.js';
 
 /** What an engine is made of. */
@@ -116,16 +116,16 @@ export class Engine {
   }
 
   /**
-   * As `trace` at chosen positions of the prompt, in their order and a few at a time, so that the
-   * logits of a long text are never held at once. The prompt has a cache of its own, freed at the end.
+   * As `trace` at chosen positions of a few prompts, in their order and some at a time, so that the
+   * logits of a long text are never held at once. The prompts are computed together, each as if alone,
+   * and their cache is freed at the end.
    */
   async *tracePieces(
-    ids: readonly number[],
-    positions: readonly number[],
+    prompts: readonly TracedPrompt[],
     options: TraceOptions = {},
   ): AsyncGenerator<Trace> {
     this.#checkAlive();
-    yield* tracePieces(this.#runner, ids, positions, options);
+    yield* tracePieces(this.#runner, prompts, options);
   }
 
   /** Frees the programs. Later calls throw `DisposedError`. */

@@ -43,4 +43,4 @@ export type { SamplingOptions } from './sampler.js';
 export { parseSamplingOptions, sampleToken, tokenDistribution } from './sampler.js';
 export type { StopOptions, StopOutcome } from './stop.js';
 export { StopStringMatcher, parseStopOptions } from './stop.js';
-export type { Trace, TraceOptions } from './trace.js';
+export type { Trace, TracedPrompt, TraceOptions } from './trace.js';

@@ -47,21 +47,26 @@ export async function traceLoops(
   const trace = emptyTrace(runner, checkPass(runner, ids, options), ids.length);
   const positions = ids.map((_, position) => position);
   let start = 0;
-  for await (const piece of gatedPieces(runner, ids, positions, options)) {
+  for await (const piece of gatedPieces(runner, [{ ids, positions }], options)) {
     for (const name of ARRAYS) copyColumns(piece, trace, name, start);
     start += piece.length;
   }
   return shown(trace, runner);
 }
 
-/** What is computed at some positions of a prompt, in their order and a few at a time. */
+/** A prompt of which some positions are asked for. */
+export interface TracedPrompt {
+  readonly ids: readonly number[];
+  readonly positions: readonly number[];
+}
+
+/** What is computed at the positions of the prompts, in their order and a few at a time. */
 export async function* tracePieces(
   runner: Runner,
-  ids: readonly number[],
-  positions: readonly number[],
+  prompts: readonly TracedPrompt[],
   options: TraceOptions,
 ): AsyncGenerator<Trace> {
-  for await (const piece of gatedPieces(runner, ids, positions, options)) {
+  for await (const piece of gatedPieces(runner, prompts, options)) {
     yield shown(piece, runner);
   }
 }
@@ -75,16 +80,15 @@ function shown({ gateLogits, ...trace }: GatedTrace, { config }: Runner): Trace 
 
 async function* gatedPieces(
   runner: Runner,
-  ids: readonly number[],
-  positions: readonly number[],
+  prompts: readonly TracedPrompt[],
   options: TraceOptions,
 ): AsyncGenerator<GatedTrace> {
-  const { signal } = options;
-  const numLoops = checkPass(runner, ids, options);
-  const loops = await runLoops(runner, ids, positions, numLoops, options);
-  for (let start = 0; start < positions.length; start += READOUT_ROWS) {
-    signal?.throwIfAborted();
-    yield await readPiece(runner, loops, start, Math.min(start + READOUT_ROWS, positions.length));
+  for (const { ids } of prompts) checkPass(runner, ids, options);
+  const loops = await runLoops(runner, prompts, options);
+  const numRows = loops[0]?.states.length ?? 0;
+  for (let start = 0; start < numRows; start += READOUT_ROWS) {
+    options.signal?.throwIfAborted();
+    yield await readPiece(runner, loops, start, Math.min(start + READOUT_ROWS, numRows));
   }
 }
 
@@ -102,33 +106,43 @@ interface LoopOutputs {
   readonly gateLogits: readonly number[];
 }
 
-/** Runs all loops of all tokens; of what they leave, only the given positions are kept. */
+/** Runs all loops of all tokens; of what they leave, only the positions asked for are kept. */
 async function runLoops(
   runner: Runner,
-  ids: readonly number[],
-  positions: readonly number[],
-  numLoops: number,
-  { signal, onProgress }: TraceOptions,
+  prompts: readonly TracedPrompt[],
+  { signal, onProgress, ...options }: TraceOptions,
 ): Promise<readonly LoopOutputs[]> {
-  const sequence = new Sequence();
-  for (const id of ids) sequence.append(id, { isPrompt: true });
-  const entries = sequence.tokens.map((token) => ({ sequence, token }));
+  const numLoops = resolveNumLoops(runner.config, options.numLoops);
+  const sequences = prompts.map(({ ids }) => {
+    const sequence = new Sequence();
+    for (const id of ids) sequence.append(id, { isPrompt: true });
+    return sequence;
+  });
+  const entries = sequences.flatMap((sequence) =>
+    sequence.tokens.map((token) => ({ sequence, token })),
+  );
+  const chosen: number[] = [];
+  let first = 0;
+  for (const { ids, positions } of prompts) {
+    for (const position of positions) chosen.push(first + position);
+    first += ids.length;
+  }
   const outputs: LoopOutputs[] = [];
   const cache = runner.openRun(numLoops);
   try {
-    await cache.reserve(sequence);
+    for (const sequence of sequences) await cache.reserve(sequence);
     for (let plane = 0; plane < numLoops; plane++) {
       const gateLogits: number[] = [];
-      while (gateLogits.length < ids.length) {
+      while (gateLogits.length < entries.length) {
         signal?.throwIfAborted();
         const start = gateLogits.length;
         const batch = entries.slice(start, start + MAX_BATCH_TOKENS);
         gateLogits.push(...(await cache.runLoop({ entries: batch, plane })));
-        onProgress?.(plane * ids.length + gateLogits.length, numLoops * ids.length);
+        onProgress?.(plane * entries.length + gateLogits.length, numLoops * entries.length);
       }
       outputs.push({
-        states: positions.map((position) => sequence.tokens[position]!.hidden!),
-        gateLogits: positions.map((position) => gateLogits[position]!),
+        states: chosen.map((index) => entries[index]!.token.hidden!),
+        gateLogits: chosen.map((index) => gateLogits[index]!),
       });
     }
   } finally {

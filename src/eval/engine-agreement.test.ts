@@ -308,7 +308,7 @@ describe('readings of a model with four loops', () => {
     expect(engine.numExecuted - before).toBe(total);
   });
 
-  test('a signal ends the reading within a document, and leaves nothing behind', async () => {
+  test('a signal ends the reading within a batch of documents, and leaves nothing behind', async () => {
     const before = await device.stats();
     const controller = new AbortController();
     const reason = new Error('enough');
@@ -316,7 +316,8 @@ describe('readings of a model with four loops', () => {
     const executed = engine.numExecuted;
     const reading = readLoops(engine, documents, { signal: controller.signal, onProgress });
     await expect(reading).rejects.toBe(reason);
-    expect(engine.numExecuted - executed).toBe(documents[0]!.ids.length);
+    const longestBatch = documents.slice(0, 8).reduce((sum, { ids }) => sum + ids.length, 0);
+    expect(engine.numExecuted - executed).toBeLessThanOrEqual(longestBatch);
     expect(await device.stats()).toEqual(before);
   });
 

@@ -3,8 +3,8 @@
  *
  * The one idea: under the `per-loop` KV policy the loops of a token do not depend on where other
  * tokens exit. So one full-depth pass tells the result of every exit policy at every threshold; the
- * rest of this folder only looks at these readings. Each document has a pass of its own, by the
- * programs that generate: what is read does not depend on which documents there are besides.
+ * rest of this folder only looks at these readings. They come from the engine that generates, in which
+ * no document's numbers depend on its company: what is read of a set is what each document gives alone.
  * Knows no task and no policy.
  */
 import type { TrainingDocument } from '../data/index.js';
@@ -79,34 +79,70 @@ export async function* readLoopsByDocument(
   documents.forEach((document, index) => checkDocument(document, `documents[${index}]`, model));
   const { onProgress } = options;
   const numLoops = resolveNumLoops(model.config, options.numLoops);
-  const labels = documents.map(labelledPositions);
-  const loopsOf = documents.map(({ ids }, index) => labels[index]!.length && ids.length * numLoops);
-  const totalLoops = loopsOf.reduce((sum, count) => sum + count, 0);
+  const labelled = documents.map(labelledDocument).filter(({ labels }) => labels.length > 0);
+  const totalLoops = numLoops * countTokens(labelled);
   let doneLoops = 0;
-  for (const [documentIndex, { ids, targets }] of documents.entries()) {
-    const positions = labels[documentIndex]!;
-    if (positions.length === 0) continue;
-    const readings: LoopReadings[] = [];
-    const pieces = model.tracePieces([...ids], positions, {
+  for (const batch of batchesOf(labelled)) {
+    const prompts = batch.map(({ ids, labels }) => ({
+      ids,
+      positions: labels.map(({ position }) => position),
+    }));
+    const pieces = model.tracePieces(prompts, {
       ...options,
       ...(onProgress && {
         onProgress: (executed: number) => onProgress(doneLoops + executed, totalLoops),
       }),
     });
+    const labels = batch.flatMap((document) => document.labels);
+    const readings: LoopReadings[] = [];
     for await (const trace of pieces) {
       for (let row = 0; row < trace.length; row++) {
-        const position = positions[readings.length]!;
-        const targetId = targets[position]!;
-        readings.push({ documentIndex, position, targetId, loops: loopsAt(trace, row, targetId) });
+        const label = labels[readings.length]!;
+        readings.push({ ...label, loops: loopsAt(trace, row, label.targetId) });
       }
     }
-    doneLoops += loopsOf[documentIndex]!;
-    yield readings;
+    doneLoops += numLoops * countTokens(batch);
+    let start = 0;
+    for (const document of batch) yield readings.slice(start, (start += document.labels.length));
   }
 }
 
-function labelledPositions({ targets }: TrainingDocument): number[] {
-  return Array.from(targets.keys()).filter((position) => targets[position]! >= 0);
+interface LabelledDocument {
+  readonly ids: readonly number[];
+  readonly labels: readonly Omit<LoopReadings, 'loops'>[];
+}
+
+function labelledDocument(
+  { ids, targets }: TrainingDocument,
+  documentIndex: number,
+): LabelledDocument {
+  const labels = Array.from(targets, (targetId, position) => ({
+    documentIndex,
+    position,
+    targetId,
+  }));
+  return { ids: [...ids], labels: labels.filter(({ targetId }) => targetId >= 0) };
+}
+
+const countTokens = (documents: readonly LabelledDocument[]): number =>
+  documents.reduce((sum, { ids }) => sum + ids.length, 0);
+
+/** Documents that are computed together: enough to fill a step, few enough for the cache. */
+const BATCH_TOKENS = 256;
+const BATCH_DOCUMENTS = 8;
+
+function* batchesOf(documents: readonly LabelledDocument[]): Generator<LabelledDocument[]> {
+  let batch: LabelledDocument[] = [];
+  for (const document of documents) {
+    const isFull =
+      batch.length === BATCH_DOCUMENTS || countTokens([...batch, document]) > BATCH_TOKENS;
+    if (isFull && batch.length > 0) {
+      yield batch;
+      batch = [];
+    }
+    batch.push(document);
+  }
+  if (batch.length > 0) yield batch;
 }
 
 /** What one position of a trace says at each loop. */
