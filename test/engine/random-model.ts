@@ -64,15 +64,20 @@ export const modelDraw: fc.Arbitrary<ModelDraw> = fc
     return { config, dtype, namesHeadDim, seed };
   });
 
-/** As `modelDraw`, of the architecture without gate, with and without norms between loops. */
+/**
+ * As `modelDraw`, of the architecture without gate: with and without norms between loops, and half of
+ * them with six query heads to a key-value head, as the release.
+ */
 export const nanbeigeDraw: fc.Arbitrary<ModelDraw> = fc
-  .tuple(modelDraw, fc.boolean())
-  .map(([draw, skipLoopFinalNorm]) => ({
+  .tuple(modelDraw, fc.boolean(), fc.boolean())
+  .map(([draw, skipLoopFinalNorm, isGrouped]) => ({
     ...draw,
+    namesHeadDim: draw.namesHeadDim || isGrouped,
     config: {
       ...draw.config,
       architecture: 'nanbeige',
       ...(skipLoopFinalNorm && { skipLoopFinalNorm }),
+      ...(isGrouped && { numAttentionHeads: 6 * draw.config.numKeyValueHeads }),
     },
   }));
 

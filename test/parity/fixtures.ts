@@ -88,27 +88,36 @@ export interface Golden {
   };
 }
 
-export interface Fixture {
-  readonly name: FixtureName;
+/** A checkpoint with its goldens. */
+export interface OpenFixture<G> {
   readonly path: string;
   readonly config: LoopLMConfig;
   readonly weights: ModelWeights;
-  readonly golden: Golden;
+  readonly golden: G;
   /** An array of golden.safetensors. */
   array(name: string): Promise<Float32Array>;
   readonly arrayNames: readonly string[];
 }
 
+export interface Fixture extends OpenFixture<Golden> {
+  readonly name: FixtureName;
+}
+
 export async function loadFixture(name: FixtureName): Promise<Fixture> {
+  return { name, ...(await openFixture<Golden>(name)) };
+}
+
+/** @param name - of a folder of test/fixtures, whose golden.json is a `G` */
+export async function openFixture<G>(name: string): Promise<OpenFixture<G>> {
   const path = fileURLToPath(new URL(`../fixtures/${name}`, import.meta.url));
   const folder = nodeFolder(path);
   const { config, weights } = await loadCheckpoint(folder);
-  const golden = JSON.parse(await folder.readText('golden.json')) as Golden;
+  const golden = JSON.parse(await folder.readText('golden.json')) as G;
   const goldenName = 'golden.safetensors';
   const bytes = new Uint8Array(await readFile(join(path, goldenName)));
   const reader = await openSafetensors(memorySource(goldenName, bytes));
   const array = (key: string) => reader.readFloat32(key);
-  return { name, path, config, weights, golden, array, arrayNames: [...reader.entries.keys()] };
+  return { path, config, weights, golden, array, arrayNames: [...reader.entries.keys()] };
 }
 
 /** Largest absolute difference; fails on another length or a NaN. */

@@ -75,7 +75,8 @@ describe('random models without an exit gate', () => {
         some.some(({ config }) => what(config));
       expect(has((c) => c.skipLoopFinalNorm === true)).toBe(true);
       expect(has((c) => c.skipLoopFinalNorm === undefined)).toBe(true);
-      expect(has((c) => c.numKeyValueHeads < c.numAttentionHeads)).toBe(true);
+      expect(has((c) => c.numAttentionHeads === 6 * c.numKeyValueHeads)).toBe(true);
+      expect(has((c) => c.numAttentionHeads < 6 * c.numKeyValueHeads)).toBe(true);
       expect(has((c) => c.headDim * c.numAttentionHeads !== c.hiddenSize)).toBe(true);
       expect(has((c) => c.numLoops > 2)).toBe(true);
     }
