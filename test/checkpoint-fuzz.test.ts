@@ -19,9 +19,9 @@ type Files = Map<string, Uint8Array>;
 type Draw = (end: number) => number;
 type Mutation = (bytes: Uint8Array, draw: Draw) => Uint8Array;
 
-const CHECKPOINTS = ['tiny-mha', 'tiny-gqa-tied'].map((name): Files => {
+const CHECKPOINTS = ['tiny-mha', 'tiny-gqa-tied', 'tiny-nanbeige'].map((name): Files => {
   const path = new URL(`fixtures/${name}/`, import.meta.url);
-  const names = readdirSync(path).filter((file) => !file.startsWith('golden'));
+  const names = readdirSync(path).filter((file) => /^(config|model)/.test(file));
   return new Map(names.map((file) => [file, new Uint8Array(readFileSync(new URL(file, path)))]));
 });
 

@@ -32,7 +32,7 @@ export function addGenerationFlags(command: Command): Command {
     .option('--max-new-tokens <n>', 'tokens to generate at most', parseCount, 128)
     .option(
       '--exit-policy <spec>',
-      `when a token stops looping: ${EXIT_POLICY_FORMS} (default: cdf:Q with the model's threshold)`,
+      `when a token stops looping: ${EXIT_POLICY_FORMS} (default: the model's, cdf:Q or full)`,
     )
     .addOption(
       new Option('--kv-policy <name>', 'how tokens of other depths are read from the cache')

@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { ConfigError, LoopLMError, UnsupportedError } from '../errors.js';
 import type { LoopLMConfig } from './config.js';
 import { modelConfigToJson, parseModelConfig } from './config-json.js';
+import { RELEASED_SHAPES } from './released-shapes.js';
 import { modelFormatToJson } from './weight-format.js';
 
 const tinyJson = JSON.parse(
@@ -30,6 +31,8 @@ const tinyConfig: LoopLMConfig = {
   eosTokenIds: [2],
   padTokenId: 0,
 };
+
+const NANBEIGE = RELEASED_SHAPES.get('nanbeige-4.2-3b')!;
 
 function errorOf(json: unknown): unknown {
   try {
@@ -162,11 +165,16 @@ describe('parseModelConfig', () => {
   });
 
   it('any JSON whatever gives a config or a one-line LoopLMError', () => {
-    const keys = fc.constantFrom(...Object.keys(tinyJson));
-    const edits = fc.array(fc.tuple(keys, fc.jsonValue()), { maxLength: 3 });
+    const edited = (base: object, ...more: string[]) =>
+      fc
+        .array(fc.tuple(fc.constantFrom(...Object.keys(base), ...more), fc.jsonValue()), {
+          maxLength: 3,
+        })
+        .map((list) => ({ ...base, ...Object.fromEntries(list) }));
     const json = fc.oneof(
       fc.jsonValue(),
-      edits.map((list) => ({ ...tinyJson, ...Object.fromEntries(list) })),
+      edited(tinyJson, 'rope_parameters', 'early_exit_step'),
+      edited(modelConfigToJson(NANBEIGE, 'float32'), 'loop_share_kv', 'emb_neighbor_num'),
     );
     fc.assert(
       fc.property(json, (value) => {
