@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { ConfigError, UnsupportedError } from '../errors.js';
 import { modelConfigToJson, parseModelConfig } from './config-json.js';
 import { RELEASED_SHAPES } from './released-shapes.js';
+import { thrownBy } from '../../test/thrown.js';
 
 /** Without kv_channels, which repeats head_dim: two faults from one edit. */
 function jsonOf(shape: string): Record<string, unknown> {
@@ -75,13 +76,7 @@ const OWN_FAULTS: Readonly<Record<string, readonly Fault[]>> = {
   ],
 };
 
-function errorOf(json: unknown): unknown {
-  try {
-    return parseModelConfig(json);
-  } catch (error) {
-    return error;
-  }
-}
+const errorOf = (json: unknown) => thrownBy(() => parseModelConfig(json));
 
 describe.each(Object.entries(OWN_FAULTS))('a config of %s', (shape, own) => {
   const faults = [...COMMON_FAULTS, ...own];

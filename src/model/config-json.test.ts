@@ -6,6 +6,7 @@ import type { LoopLMConfig } from './config.js';
 import { modelConfigToJson, parseModelConfig } from './config-json.js';
 import { RELEASED_SHAPES } from './released-shapes.js';
 import { modelFormatToJson } from './weight-format.js';
+import { thrownBy } from '../../test/thrown.js';
 
 const tinyJson = JSON.parse(
   readFileSync(new URL('../../test/fixtures/tiny-gqa-tied/config.json', import.meta.url), 'utf8'),
@@ -34,13 +35,7 @@ const tinyConfig: LoopLMConfig = {
 
 const NANBEIGE = RELEASED_SHAPES.get('nanbeige-4.2-3b')!;
 
-function errorOf(json: unknown): unknown {
-  try {
-    return parseModelConfig(json);
-  } catch (error) {
-    return error;
-  }
-}
+const errorOf = (json: unknown) => thrownBy(() => parseModelConfig(json));
 
 describe('parseModelConfig', () => {
   it('reads every field of a config of the release layout and ignores nothing', () => {

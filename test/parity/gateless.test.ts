@@ -6,7 +6,6 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
-  Engine,
   KV_POLICIES,
   cdfThreshold,
   defaultExitPolicy,
@@ -18,8 +17,7 @@ import {
 import { ConfigError } from '../../src/errors.js';
 import type { Device } from '../../src/runtime/index.js';
 import { createInlineDevice } from '../../src/runtime/index.js';
-import type { RandomModel } from '../engine/random-model.js';
-import { VOCAB_SIZE, makeModel, nanbeigeDraw } from '../engine/random-model.js';
+import { nanbeigeDraw, promptArbitrary } from '../engine/random-model.js';
 import { referenceRun } from '../engine/reference-model.js';
 import {
   EXIT_MEASURES,
@@ -29,16 +27,10 @@ import {
   requestOf,
   runAll,
 } from '../engine/runs.js';
+import type { Subject } from '../engine/subjects.js';
+import { DRIFT, openSubjects } from '../engine/subjects.js';
 import { expectClose } from './fixtures.js';
 
-interface Subject extends RandomModel {
-  readonly engine: Engine;
-  /** What a failing property prints instead of all weights. */
-  readonly [fc.toStringMethod]: () => string;
-}
-
-/** As in random-models.test.ts; mistakes move log-probabilities by 0.1 to 10. */
-const DRIFT = 2e-3;
 const NUM_MODELS = 12;
 const RUNS = { numRuns: 15, seed: 8 };
 
@@ -48,14 +40,8 @@ let subjects: readonly Subject[];
 beforeAll(async () => {
   device = await createInlineDevice({ numThreads: 1 });
   const draws = fc.sample(nanbeigeDraw, { numRuns: NUM_MODELS, seed: 11 });
-  subjects = await Promise.all(
-    draws.map(async (draw, index) => {
-      const model = await makeModel(draw);
-      const { config, weights } = model;
-      const partition = index % 3 === 0 ? 'by-loop' : 'by-layer';
-      const engine = await Engine.create({ device, config, weights, partition });
-      return { ...model, engine, [fc.toStringMethod]: () => fc.stringify(draw) };
-    }),
+  subjects = await openSubjects(device, draws, (index) =>
+    index % 3 === 0 ? 'by-loop' : 'by-layer',
   );
 }, 60_000);
 
@@ -65,7 +51,6 @@ afterAll(async () => {
 });
 
 const subject = fc.nat(NUM_MODELS - 1).map((index) => subjects[index]!);
-const ids = (maxLength: number) => fc.array(fc.nat(VOCAB_SIZE - 1), { minLength: 1, maxLength });
 
 describe('random models without an exit gate', () => {
   it('are of every kind of shape', () => {
@@ -94,7 +79,7 @@ describe('random models without an exit gate', () => {
     await fc.assert(
       fc.asyncProperty(
         subject,
-        ids(20),
+        promptArbitrary(20),
         fc.integer({ min: -1, max: 2 }),
         async (of, prompt, extra) => {
           const numLoops = Math.max(1, of.config.numLoops + extra);
@@ -141,18 +126,24 @@ describe('random models without an exit gate', () => {
   ] as const)('generate by the definition at any depths under %o', async (options) => {
     const depths = fc.array(fc.nat(5), { minLength: 1, maxLength: 8 });
     await fc.assert(
-      fc.asyncProperty(subject, ids(9), ids(9), depths, async (of, promptIds, other, drawn) => {
-        const exits = drawn.map((depth) => 1 + (depth % of.config.numLoops));
-        const settings = { maxNewTokens: exits.length };
-        const requests = [promptIds, other].map((prompt) =>
-          requestOf(prompt, replay(exits), settings),
-        );
-        for (const run of await runAll(of.engine, requests, { ...options, record: true })) {
-          expect(run.finish.rollout).not.toHaveProperty('gateLogits');
-          const reference = referenceOf(of.config, of.expectedWeights, run);
-          expect(driftFrom(reference, run)).toBeLessThanOrEqual(DRIFT);
-        }
-      }),
+      fc.asyncProperty(
+        subject,
+        promptArbitrary(9),
+        promptArbitrary(9),
+        depths,
+        async (of, promptIds, other, drawn) => {
+          const exits = drawn.map((depth) => 1 + (depth % of.config.numLoops));
+          const settings = { maxNewTokens: exits.length };
+          const requests = [promptIds, other].map((prompt) =>
+            requestOf(prompt, replay(exits), settings),
+          );
+          for (const run of await runAll(of.engine, requests, { ...options, record: true })) {
+            expect(run.finish.rollout).not.toHaveProperty('gateLogits');
+            const reference = referenceOf(of.config, of.expectedWeights, run);
+            expect(driftFrom(reference, run)).toBeLessThanOrEqual(DRIFT);
+          }
+        },
+      ),
       RUNS,
     );
   });
@@ -164,7 +155,7 @@ describe('random models without an exit gate', () => {
       await fc.assert(
         fc.asyncProperty(
           subject,
-          ids(6),
+          promptArbitrary(6),
           fc.double({ ...limits, noNaN: true }),
           fc.constantFrom(...KV_POLICIES),
           async (of, prompt, limit, kvPolicy) => {

@@ -5,26 +5,15 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { GenerationRequest, RunOptions } from '../../src/engine/index.js';
-import { Engine, KV_POLICIES, cdfThreshold, replay } from '../../src/engine/index.js';
+import { KV_POLICIES, cdfThreshold, replay } from '../../src/engine/index.js';
 import type { Device } from '../../src/runtime/index.js';
 import { createInlineDevice } from '../../src/runtime/index.js';
-import type { RandomModel } from '../engine/random-model.js';
-import { VOCAB_SIZE, makeModel, modelDraw } from '../engine/random-model.js';
+import { VOCAB_SIZE, modelDraw, promptArbitrary } from '../engine/random-model.js';
 import { referenceRun } from '../engine/reference-model.js';
 import { driftFrom, expectQExit, referenceOf, requestOf, runAll } from '../engine/runs.js';
+import type { Subject } from '../engine/subjects.js';
+import { DRIFT, openSubjects } from '../engine/subjects.js';
 import { expectClose } from './fixtures.js';
-
-interface Subject extends RandomModel {
-  readonly engine: Engine;
-  /** What a failing property prints instead of all weights. */
-  readonly [fc.toStringMethod]: () => string;
-}
-
-/**
- * Ten times the golden tolerance: some random models amplify rounding, so that moving every weight
- * by half a unit in its last place moves log-probabilities by 1e-3. Mistakes move them by 0.1 to 10.
- */
-const DRIFT = 2e-3;
 
 const NUM_MODELS = 14;
 const RUNS = { numRuns: 20, seed: 2 };
@@ -35,14 +24,7 @@ let subjects: readonly Subject[];
 beforeAll(async () => {
   device = await createInlineDevice({ numThreads: 1 });
   const draws = fc.sample(modelDraw, { numRuns: NUM_MODELS, seed: 7 });
-  subjects = await Promise.all(
-    draws.map(async (draw) => {
-      const model = await makeModel(draw);
-      const { config, weights } = model;
-      const engine = await Engine.create({ device, config, weights });
-      return { ...model, engine, [fc.toStringMethod]: () => fc.stringify(draw) };
-    }),
-  );
+  subjects = await openSubjects(device, draws);
 }, 60_000);
 
 afterAll(async () => {
@@ -51,15 +33,14 @@ afterAll(async () => {
 });
 
 const subject = fc.nat(NUM_MODELS - 1).map((index) => subjects[index]!);
-const ids = (maxLength: number) => fc.array(fc.nat(VOCAB_SIZE - 1), { minLength: 1, maxLength });
 
 /** A model with requests whose tokens are forced, half of them, and whose depths are. */
 const replayedRun = subject.chain((of) => {
   const { numLoops } = of.config;
   const request = fc
     .record({
-      promptIds: ids(9),
-      forcedIds: fc.oneof(ids(10), fc.constant([])),
+      promptIds: promptArbitrary(9),
+      forcedIds: fc.oneof(promptArbitrary(10), fc.constant([])),
       exitDepths: fc.array(fc.integer({ min: 1, max: numLoops }), { minLength: 1, maxLength: 10 }),
     })
     .map(({ promptIds, forcedIds, exitDepths }) =>
@@ -109,7 +90,7 @@ describe('random models', () => {
     await fc.assert(
       fc.asyncProperty(
         subject,
-        ids(20),
+        promptArbitrary(20),
         fc.integer({ min: -1, max: 2 }),
         async (of, prompt, extra) => {
           const numLoops = Math.max(1, of.config.numLoops + extra);
@@ -149,7 +130,7 @@ describe('random models', () => {
       await fc.assert(
         fc.asyncProperty(
           subject,
-          ids(6),
+          promptArbitrary(6),
           fc.double({ min: 0.05, max: 0.95, noNaN: true }),
           async (of, prompt, exitThreshold) => {
             const requests = [requestOf(prompt, cdfThreshold(exitThreshold))];

@@ -5,6 +5,7 @@ import type { LoopLMConfig } from '../config.js';
 import { modelConfigToJson, parseModelConfig } from '../config-json.js';
 import { elementCount, parameterSpecs } from '../params.js';
 import { RELEASED_SHAPES } from '../released-shapes.js';
+import { thrownBy } from '../../../test/thrown.js';
 
 /** Nanbeige/Nanbeige4.2-3B, as published. */
 const NANBEIGE_JSON = {
@@ -44,13 +45,7 @@ const NANBEIGE_JSON = {
 const OURO_JSON = modelConfigToJson(RELEASED_SHAPES.get('ouro-1.4b')!, 'bfloat16');
 
 const read = (json: object): LoopLMConfig => parseModelConfig(json).config;
-function errorOf(json: unknown): unknown {
-  try {
-    return parseModelConfig(json);
-  } catch (error) {
-    return error;
-  }
-}
+const errorOf = (json: unknown) => thrownBy(() => parseModelConfig(json));
 
 describe('an architecture that looplm does not compute', () => {
   it.each<[string, object]>([
