@@ -18,7 +18,6 @@ import { nodeFolder } from 'looplm/node';
 import type { Device } from 'looplm/runtime';
 import { createInlineDevice } from 'looplm/runtime';
 import { Tokenizer } from 'looplm/tokenizer';
-import type { AnswerFigures } from './evaluation/answers.js';
 import { answerFigures } from './evaluation/answers.js';
 import { settleFigures } from './evaluation/committed.js';
 import type { Evaluation } from './evaluation/figures.js';
@@ -39,6 +38,7 @@ import {
 import type { ProblemSet } from './evaluation/problem-sets.js';
 import {
   EVALUATION_SEED,
+  isTrainedLength,
   longerSets,
   trainedSets,
   uniformSets,
@@ -98,16 +98,27 @@ async function evaluate(device: Device, folder: Folder, size: Size): Promise<Eva
   const longer = await measure('longer problems', longerProblems, loopsTried);
   const unseenProblems = unseenStartSets(encode, size.problems);
   const unseenStarts = await measure('unseen beginnings', unseenProblems, numLoops);
-  const uniform = await measure('uniform problems', uniformSets(encode, size.uniform), loopsTried);
+  const uniformProblems = uniformSets(encode, size.uniform);
+  const uniform = await measure('uniform problems', uniformProblems, loopsTried);
+  const uniformTrained = uniformProblems.filter(isTrainedLength);
 
   const frontiers = POLICY_FAMILIES.map((policy) => overallFrontier(trained, policy));
   const gates = [gateFigures(shipped!.gate, trained)];
-  const ownAnswers = await shippedAnswers(engine, trainedProblems, frontiers.flat(), exitThreshold);
-  const answers = ownAnswers.map((one) => ({ gate: shipped!.gate, ...one }));
+  const shippedPoint: PolicyPoint = { policy: 'cdf', threshold: exitThreshold };
+  const answers = await answersOf(engine, shipped!.gate, [
+    ...PREFILL_MODES.flatMap((prefill) => [
+      { problems: 'held-out', sets: trainedProblems, point: shippedPoint, prefill } as const,
+      { problems: 'uniform', sets: uniformTrained, point: shippedPoint, prefill } as const,
+    ]),
+    ...cheapestOfPolicies(frontiers.flat())
+      .filter(({ policy }) => policy !== 'oracle')
+      .filter((point) => policySpec(point) !== policySpec(shippedPoint))
+      .map((point) => cheapRun(trainedProblems, point)),
+  ]);
   for (const other of others) {
     const measured = await measureGate(device, config, other, trainedProblems);
     gates.push(measured.figures);
-    answers.push({ gate: other.gate, ...measured.answers });
+    answers.push(...measured.answers);
   }
   return {
     provenance: {
@@ -140,25 +151,29 @@ async function evaluate(device: Device, folder: Folder, size: Size): Promise<Eva
   };
 }
 
-/** The shipped threshold under each prefill, and every policy at its cheapest. */
-async function shippedAnswers(
+interface AnswerRun extends Pick<Answers, 'problems' | 'prefill'> {
+  readonly sets: readonly ProblemSet[];
+  readonly point: PolicyPoint;
+}
+type Answers = Evaluation['answers'][number];
+
+/** Held-out problems under the prefill that runs no loop without need. */
+const cheapRun = (sets: readonly ProblemSet[], point: PolicyPoint): AnswerRun => ({
+  problems: 'held-out',
+  prefill: 'deferred',
+  sets,
+  point,
+});
+
+async function answersOf(
   engine: Engine,
-  problems: readonly ProblemSet[],
-  frontiers: readonly FrontierPoint[],
-  exitThreshold: number,
-): Promise<AnswerFigures[]> {
-  const shipped: PolicyPoint = { policy: 'cdf', threshold: exitThreshold };
-  const cheapest = cheapestOfPolicies(frontiers).filter(({ policy }) => policy !== 'oracle');
-  const runs = [
-    ...PREFILL_MODES.map((prefill) => ({ point: shipped, prefill })),
-    ...cheapest
-      .filter((point) => policySpec(point) !== policySpec(shipped))
-      .map((point) => ({ point, prefill: 'deferred' as const })),
-  ];
-  const report = progressOf('answers');
-  const answers: AnswerFigures[] = [];
-  for (const { point, prefill } of runs) {
-    answers.push(await answerFigures(engine, problems, point, prefill));
+  gate: Answers['gate'],
+  runs: readonly AnswerRun[],
+): Promise<Answers[]> {
+  const report = progressOf(`answers with gate ${gate}`);
+  const answers: Answers[] = [];
+  for (const { problems, sets, point, prefill } of runs) {
+    answers.push({ gate, problems, ...(await answerFigures(engine, sets, point, prefill)) });
     report(answers.length, runs.length);
   }
   return answers;
@@ -170,12 +185,15 @@ async function measureGate(
   config: LoopLMConfig,
   { gate, weights }: GatedWeights,
   problems: readonly ProblemSet[],
-): Promise<{ figures: Evaluation['gates'][number]; answers: AnswerFigures }> {
+): Promise<{ figures: Evaluation['gates'][number]; answers: Answers[] }> {
   await using engine = await Engine.create({ device, config, weights });
   const { numLoops } = config;
   const onProgress = progressOf(`gate ${gate}`);
   const figures = gateFigures(gate, await measureSets(engine, problems, { numLoops, onProgress }));
-  return { figures, answers: await answerFigures(engine, problems, figures.cheapest, 'deferred') };
+  return {
+    figures,
+    answers: await answersOf(engine, gate, [cheapRun(problems, figures.cheapest)]),
+  };
 }
 
 /** Every policy for real: `per-loop` at one depth as a check, the other KV policies at each. */

@@ -11,7 +11,7 @@ import type { PolicyPoint } from './streams.js';
 import { policyOf, policySpec } from './streams.js';
 
 /** Of one policy under one prefill. */
-export type AnswerFigures = Omit<Evaluation['answers'][number], 'gate'>;
+export type AnswerFigures = Omit<Evaluation['answers'][number], 'gate' | 'problems'>;
 
 /** Sequences that run together. */
 const BATCH_SIZE = 32;

@@ -90,7 +90,17 @@ const isContainer = (value: unknown): value is Container =>
   typeof value === 'object' && value !== null;
 
 /** Fields that say which item of a list it is. */
-const NAMES = ['name', 'gate', 'kvPolicy', 'policy', 'threshold', 'prefill', 'task', 'difficulty'];
+const NAMES = [
+  'name',
+  'gate',
+  'kvPolicy',
+  'policy',
+  'threshold',
+  'problems',
+  'prefill',
+  'task',
+  'difficulty',
+];
 
 function placeOf(where: string, key: string, parent: Container, item: unknown): string {
   if (!Array.isArray(parent)) return where === '' ? key : `${where}.${key}`;

@@ -17,7 +17,7 @@ import {
   tallyAt,
   trainedLengths,
 } from './markdown.js';
-import { TASK_NAMES } from './problem-sets.js';
+import { isTrainedLength, TASK_NAMES } from './problem-sets.js';
 import { TASKS } from '../tasks.js';
 
 /** Where the accuracy comes from: how problems are drawn, and whether training has seen how they begin. */
@@ -48,19 +48,28 @@ export function twoDraws({ model, trained, unseenStarts, uniform }: Evaluation):
       'Right answers at full depth on trained lengths, with 95 % intervals. Training draws swaps so that three in four move the ball, and even factors rarely; so do the held-out problems above. Whoever types a problem chooses among all of them: two swaps in five move the ball, and every operation is as likely. These *uniform* problems are filtered by nothing, so that training may have shown the short ones, and one beginning in eight is held out.',
       '"Beginning seen" are problems of which no beginning is held out: training may have shown how they begin. The others begin with something that it never showed.',
     ].join('\n\n'),
-    `${table(['task', 'drawn', 'beginning seen', 'beginning not seen', 'all'], rows)}\n\n${weakestSentence(uniform, numLoops)}`,
+    `${table(['task', 'drawn', 'beginning seen', 'beginning not seen', 'all'], rows)}\n\n${weakestSentence(uniform, numLoops)} ${firstMoveSentence(uniform, numLoops)}`,
   );
 }
 
-/** Which trained lengths of uniform problems are answered worst. */
+/** Which trained length of uniform problems is answered worst. */
 export function weakestSentence(uniform: Evaluation['uniform'], numLoops: number): string {
-  const weakest = TASK_NAMES.map((task) => {
-    const [cell] = trainedLengths(uniform, task).toSorted(
-      (a, b) => at(a, numLoops) - at(b, numLoops),
-    );
-    return `${cell!.difficulty} moves of ${task} (${percent(at(cell!, numLoops))})`;
-  });
-  return `Uniform problems are answered worst at ${weakest.join(' and ')}.`;
+  const [weakest] = uniform
+    .filter(isTrainedLength)
+    .toSorted((one, other) => at(one, numLoops) - at(other, numLoops));
+  const { task, difficulty } = weakest!;
+  return `Of the trained lengths, uniform problems of ${difficulty} moves of ${task} are answered worst: ${shareWithInterval(tallyAt([weakest!], numLoops))}.`;
+}
+
+/** How many problems of two moves are right whose first one training never showed. */
+function firstMoveSentence(uniform: Evaluation['uniform'], numLoops: number): string {
+  const parts = uniform
+    .filter(({ difficulty }) => difficulty === 2)
+    .map((cell) => {
+      const { n, correct } = subtract(tallyAt([cell], numLoops), cell.trainedStart);
+      return `${correct} of ${n} (${cell.task})`;
+    });
+  return `Of those of two moves whose first one training never showed, ${parts.join(' and ')} are answered right.`;
 }
 
 /** The uniform problems length by length. */

@@ -106,10 +106,17 @@ export const evaluationSchema = z.strictObject({
     }),
   ),
   /**
-   * Answers as a user gets them, under `per-loop`: the held-out problems of trained lengths as prompts,
-   * generated to the end of the text. Depth and accuracy are those of the answers.
+   * Answers as a user gets them, under `per-loop`: problems of trained lengths as prompts, generated to
+   * the end of the text. Depth and accuracy are those of the answers.
    */
-  answers: z.array(point.extend({ gate, prefill: z.enum(PREFILL_MODES), ...loops.shape })),
+  answers: z.array(
+    point.extend({
+      gate,
+      problems: z.enum(['held-out', 'uniform']),
+      prefill: z.enum(PREFILL_MODES),
+      ...loops.shape,
+    }),
+  ),
   /** Real runs in which every token exits where the policy says. */
   streams: z.array(
     point.extend({

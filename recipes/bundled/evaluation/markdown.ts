@@ -5,6 +5,7 @@ import { wilsonInterval } from 'looplm/eval';
 import { TASKS } from '../tasks.js';
 import type { Cell } from './figures.js';
 import type { TaskName } from './problem-sets.js';
+import { isTrainedLength } from './problem-sets.js';
 
 export function section(title: string, text: string, body: string): string {
   return `### ${title}\n\n${text}\n\n${body}`;
@@ -79,9 +80,7 @@ export function trainedLengths<One extends Cell>(
   cells: readonly One[],
   name: TaskName,
 ): readonly One[] {
-  return cells.filter(
-    ({ task, difficulty }) => task === name && difficulty <= TASKS[task].maxTrainedDifficulty,
-  );
+  return cells.filter((cell) => cell.task === name && isTrainedLength(cell));
 }
 
 /** Its lengths, such as `1 to 8`. */

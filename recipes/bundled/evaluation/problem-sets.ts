@@ -77,6 +77,11 @@ export function uniformSets(encode: Encode, count: number): ProblemSet[] {
   );
 }
 
+/** Whether training reached problems as long as these. */
+export function isTrainedLength({ task, difficulty }: Pick<ProblemSet, 'task' | 'difficulty'>) {
+  return difficulty <= TASKS[task].maxTrainedDifficulty;
+}
+
 function trainedDifficulties(task: TaskName): number[] {
   return range(1, TASKS[task].maxTrainedDifficulty);
 }

@@ -5,7 +5,6 @@ import type { KvPolicy } from 'looplm/engine';
 import { KV_POLICIES } from 'looplm/engine';
 import type { PrefillMode } from 'looplm/engine';
 import { mean, meanRows } from 'looplm/eval';
-import { TASKS } from '../tasks.js';
 import { twoDraws, uniformTable, weakestSentence } from './draw-tables.js';
 import type { Cell, Comparison, Evaluation, GateName } from './figures.js';
 import {
@@ -22,7 +21,7 @@ import {
 } from './markdown.js';
 import { cheapestOfPolicies } from './measure.js';
 import type { TaskName } from './problem-sets.js';
-import { TASK_NAMES } from './problem-sets.js';
+import { isTrainedLength, TASK_NAMES } from './problem-sets.js';
 import type { PolicyPoint } from './streams.js';
 import { policySpec } from './streams.js';
 
@@ -116,26 +115,41 @@ function summary(evaluation: Evaluation, rivals: readonly Rival[]): string {
       ],
     ),
     executedSentence(evaluation),
-    `The cheapest threshold that keeps 99 % of the full-depth accuracy is ${cheapest.threshold}: ${percent(cheapest.accuracy)} at mean depth ${cheapest.meanDepth.toFixed(2)}, with ${executed(evaluation, gates[0]!.gate, cheapest, 'deferred')} of the loops executed. If every difficulty counts the same instead of every problem (there are few of one move), it is ${equal.cheapest.threshold}: ${percent(equal.cheapest.accuracy)} of ${percent(equal.fullDepth.accuracy)}, at mean depth ${equal.cheapest.meanDepth.toFixed(2)}.`,
+    `The cheapest threshold that keeps 99 % of the full-depth accuracy is ${cheapest.threshold}: ${percent(cheapest.accuracy)} at mean depth ${cheapest.meanDepth.toFixed(2)}, with ${executed(evaluation, { gate: gates[0]!.gate, point: cheapest })} of the loops executed. If every difficulty counts the same instead of every problem (there are few of one move), it is ${equal.cheapest.threshold}: ${percent(equal.cheapest.accuracy)} of ${percent(equal.fullDepth.accuracy)}, at mean depth ${equal.cheapest.meanDepth.toFixed(2)}.`,
   ].join('\n\n');
 }
 
 /** What early exit saves with the shipped threshold, under each prefill. */
 function executedSentence(evaluation: Evaluation): string {
   const { model, shipped } = evaluation;
-  const share = (prefill: PrefillMode) => executed(evaluation, model.gate, shipped, prefill);
-  return `With \`${policySpec(shipped)}\` the accuracy on held-out problems is ${percent(shipped.accuracy)}, and the answers exit at mean depth ${shipped.meanDepth.toFixed(2)} of ${model.numLoops}. Generating them to the end of the text, prompt included, executes ${share('deferred')} of the loops of full depth under \`--prefill deferred\`, and ${share('full')} under \`--prefill full\`.`;
+  const share = (prefill: PrefillMode, problems: ProblemKind) =>
+    executed(evaluation, { gate: model.gate, point: shipped, prefill, problems });
+  const [deferred, full] = (['deferred', 'full'] as const).map((prefill) =>
+    (['held-out', 'uniform'] as const).map((problems) => share(prefill, problems)),
+  );
+  return `With \`${policySpec(shipped)}\` answers to held-out problems exit at mean depth ${shipped.meanDepth.toFixed(2)} of ${model.numLoops}, and ${percent(shipped.accuracy)} are right. To the end of the text, prompt included, that executes ${deferred![0]} of the loops of full depth under \`--prefill deferred\` and ${full![0]} under \`--prefill full\` (uniform problems: ${deferred![1]} and ${full![1]}).`;
 }
 
-/** Loops executed of those of full depth, as the engine counted them. */
+type ProblemKind = Evaluation['answers'][number]['problems'];
+
+interface AnswerRun {
+  readonly gate: GateName;
+  readonly point: PolicyPoint;
+  readonly prefill?: PrefillMode;
+  readonly problems?: ProblemKind;
+}
+
+/** Loops executed of those of full depth, as the engine counted them; by default held-out problems, deferred. */
 function executed(
   { answers }: Evaluation,
-  gate: GateName,
-  point: PolicyPoint,
-  prefill: PrefillMode,
+  { gate, point, prefill = 'deferred', problems = 'held-out' }: AnswerRun,
 ): string {
   const run = answers.find(
-    (one) => one.gate === gate && one.prefill === prefill && policySpec(one) === policySpec(point),
+    (one) =>
+      one.gate === gate &&
+      one.prefill === prefill &&
+      one.problems === problems &&
+      policySpec(one) === policySpec(point),
   );
   return run ? percent(run.executedLoops / run.fullDepthLoops) : '';
 }
@@ -212,7 +226,7 @@ function policyTable(evaluation: Evaluation): string {
         `\`${point.policy}\``,
         String(point.threshold ?? ''),
         point.meanDepth.toFixed(2),
-        executed(evaluation, model.gate, point, 'deferred'),
+        executed(evaluation, { gate: model.gate, point }),
         percent(point.accuracy),
       ]),
     ),
@@ -239,7 +253,7 @@ function gateTable(evaluation: Evaluation): string {
         `\`${gate}\``,
         String(cheapest.threshold),
         cheapest.meanDepth.toFixed(2),
-        executed(evaluation, gate, cheapest, 'deferred'),
+        executed(evaluation, { gate, point: cheapest }),
         percent(cheapest.accuracy),
         sampled.meanDepth.toFixed(2),
         percent(sampled.accuracy),
@@ -294,7 +308,7 @@ function moreLoops({ model, trained, longer, uniform }: Evaluation): string {
           row('uniform', task, trainedRange(task), trainedLengths(uniform, task)),
         ),
         ...uniform
-          .filter(({ task, difficulty }) => difficulty > TASKS[task].maxTrainedDifficulty)
+          .filter((cell) => !isTrainedLength(cell))
           .map((cell) => row('uniform', cell.task, String(cell.difficulty), [cell])),
       ],
     ),

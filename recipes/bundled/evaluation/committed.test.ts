@@ -1,0 +1,76 @@
+/** The committed figures are what the code measures, and what texts and pictures say. */
+import { readFileSync } from 'node:fs';
+import { Engine } from 'looplm/engine';
+import { loadCheckpoint } from 'looplm/model';
+import { nodeFolder } from 'looplm/node';
+import { createInlineDevice } from 'looplm/runtime';
+import { Tokenizer } from 'looplm/tokenizer';
+import { expect, test } from 'vitest';
+import type { z } from 'zod';
+import { bundledCharts } from './charts.js';
+import { COMPARISON_FILE, comparisonSchema, EVALUATION_FILE, evaluationSchema } from './figures.js';
+import { replaceMarked } from './marked-text.js';
+import { accuracyCell, measureSets } from './measure.js';
+import { trainedSets } from './problem-sets.js';
+import { QUANTIZATION_FILE, quantizationSchema } from './quantization-figures.js';
+import { quantizationChart, quantizationTables } from './quantization-report.js';
+import { streamFigures } from './streams.js';
+import { evaluationTables, readmeTables } from './tables.js';
+
+const pathOf = (path: string) => new URL(`../../../${path}`, import.meta.url);
+const read = (path: string) => readFileSync(pathOf(path), 'utf8');
+const figures = <Schema extends z.ZodType>(name: string, schema: Schema) =>
+  schema.parse(JSON.parse(read(`models/bundled/${name}`)));
+
+const evaluation = figures(EVALUATION_FILE, evaluationSchema);
+const quantization = figures(QUANTIZATION_FILE, quantizationSchema);
+
+test('the model card and the README say what the figures say', () => {
+  const comparison = figures(COMPARISON_FILE, comparisonSchema);
+  const card = read('models/bundled/README.md');
+  expect(replaceMarked(card, 'figures', evaluationTables(evaluation, comparison))).toBe(card);
+  expect(replaceMarked(card, 'quantization', quantizationTables(quantization))).toBe(card);
+  const readme = read('README.md');
+  expect(replaceMarked(readme, 'bundled figures', readmeTables(evaluation))).toBe(readme);
+});
+
+test('the pictures show the figures', () => {
+  const pictures = {
+    ...bundledCharts(evaluation),
+    'quantization.svg': quantizationChart(quantization),
+  };
+  for (const [name, svg] of Object.entries(pictures)) expect(read(`docs/images/${name}`)).toBe(svg);
+});
+
+test('some of the figures, measured again, are the committed ones', async () => {
+  const folder = nodeFolder(decodeURIComponent(pathOf('models/bundled').pathname));
+  const { config, weights } = await loadCheckpoint(folder);
+  const tokenizer = Tokenizer.fromJson(JSON.parse(await folder.readText('tokenizer.json')));
+  await using device = await createInlineDevice({ numThreads: 1 });
+  await using engine = await Engine.create({ device, config, weights });
+  const { problemsPerDifficulty, streamedPerDifficulty } = evaluation.provenance;
+  const sets = trainedSets((text) => tokenizer.encode(text), problemsPerDifficulty);
+
+  const hardest = sets.filter(({ task, difficulty }) => task === 'sums' && difficulty === 8);
+  const [cell] = (await measureSets(engine, hardest)).map(accuracyCell);
+  const committed = evaluation.trained.find(
+    ({ task, difficulty }) => task === 'sums' && difficulty === 8,
+  )!;
+  expect(cell!.n).toBe(committed.n);
+  cell!.accuracyByDepth.forEach((accuracy, loopIndex) => {
+    // another processor may round two nearly tied answers the other way
+    const difference = Math.abs(accuracy - committed.accuracyByDepth[loopIndex]!);
+    expect(difference).toBeLessThan(2.5 / committed.n);
+  });
+
+  const few = sets.map((set) => ({
+    ...set,
+    documents: set.documents.slice(0, streamedPerDifficulty),
+  }));
+  const drawn = await streamFigures(engine, few, { policy: 'sampled' }, 'per-loop');
+  const expected = evaluation.streams.find(
+    ({ policy, kvPolicy }) => policy === 'sampled' && kvPolicy === 'per-loop',
+  )!;
+  // other draws of 367 exits move it by 0.05
+  expect(Math.abs(drawn.meanDepth - expected.meanDepth)).toBeLessThan(0.015);
+});
