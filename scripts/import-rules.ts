@@ -69,6 +69,8 @@ export const AREA_RULES: Readonly<Record<string, AreaRule>> = {
  */
 export const SAME_AREA: Readonly<Record<string, string>> = {
   'src/errors.ts': 'src/util',
+  'src/generate-options.ts': 'src/loop-lm.ts',
+  'src/load-options.ts': 'src/loop-lm.ts',
   'src/sequence-text.ts': 'src/loop-lm.ts',
   'src/text-files.ts': 'src/loop-lm.ts',
 };

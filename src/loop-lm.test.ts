@@ -282,7 +282,11 @@ test('what follows an open think tag is reasoning: in chat, and elsewhere when a
 });
 
 test.each<[string, unknown, RegExp]>([
-  ['an unknown option', { temperature: 1 }, /"temperature", which is not known/],
+  [
+    'an unknown option',
+    { temperature: 1 },
+    /"temperature" of the generation options is not known; .* maxNewTokens/,
+  ],
   ['an unknown KV policy', { kvPolicy: 'mean' }, /per-loop, last-exited, shared/],
   ['an unknown prefill', { prefill: 'lazy' }, /full, deferred/],
   ['a policy that cannot be read', { exitPolicy: 'deep' }, /Write one of/],

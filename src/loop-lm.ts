@@ -6,28 +6,31 @@
  * Knows no file system and no thread: it is given a `Folder` and a `Device`.
  */
 import type {
-  EngineOptions,
   ExitPolicy,
   GenerationRequest,
-  KvPolicy,
-  PrefillMode,
   RunOptions,
-  SamplingOptions,
   Trace,
   TracedPrompt,
   TraceOptions,
 } from './engine/index.js';
 import {
   Engine,
-  KV_POLICIES,
-  PREFILL_MODES,
   defaultExitPolicy,
   parseExitPolicy,
   parseSamplingOptions,
   parseStopOptions,
   withDepthBounds,
 } from './engine/index.js';
-import { ConfigError, RequestError } from './errors.js';
+import { ConfigError, DisposedError, RequestError } from './errors.js';
+import type { ChatOptions, GenerateOptions, Prompt } from './generate-options.js';
+import {
+  checkPrompt,
+  checkPrompts,
+  parseChatOptions,
+  parseGenerateOptions,
+} from './generate-options.js';
+import type { LoadOptions } from './load-options.js';
+import { checkFolder, parseLoadOptions } from './load-options.js';
 import type { Folder, LoopLMConfig } from './model/index.js';
 import { loadWeights } from './model/index.js';
 import type { Device } from './runtime/index.js';
@@ -39,7 +42,6 @@ import { loadTextFiles, stopTokenNotesOf, stopTokensOf } from './text-files.js';
 import type {
   ChatMessage,
   ChatTemplate,
-  ChatTemplateOptions,
   SamplingDefaults,
   StopToken,
   Tokenizer,
@@ -51,93 +53,15 @@ import {
   turnEndId,
   withSamplingDefaults,
 } from './tokenizer/index.js';
-import { quote, showValue } from './util/quote.js';
 
+export type { ChatOptions, GenerateOptions, Prompt } from './generate-options.js';
+export type { LoadOptions } from './load-options.js';
 export type { TextEvent, TextFinishEvent, TextTokenEvent } from './sequence-text.js';
 export { partitionFor } from './engine/index.js';
 export { loadTokenizer } from './text-files.js';
 
-/** A text (needs a tokenizer) or the token ids themselves. */
-export type Prompt = string | readonly number[];
-
-/** How to continue a prompt. Everything has a default; `undefined` means the default. */
-export interface GenerateOptions {
-  /** Tokens to generate at most, from 1. Default 128; the context ends a sequence in any case. */
-  readonly maxNewTokens?: number | undefined;
-  /**
-   * When a token stops looping: a policy or its spec. Default `cdf:Q`, Q from the model's config, or
-   * `fixed:N` if the config names a depth; `full` for a model without an exit gate.
-   */
-  readonly exitPolicy?: ExitPolicy | string | undefined;
-  /** Bounds on the exit depth, whatever the policy says; counted from 1. */
-  readonly minDepth?: number | undefined;
-  readonly maxDepth?: number | undefined;
-  /** How the cache of tokens of other depths is read. Default `per-loop`, which is exact. */
-  readonly kvPolicy?: KvPolicy | undefined;
-  /** `full` (default) runs all loops of the prompt; `deferred` only those that some token needs. */
-  readonly prefill?: PrefillMode | undefined;
-  /** Loops of full depth. Default the model's own. */
-  readonly numLoops?: number | undefined;
-  /** How tokens are drawn. Default what generation_config.json says, or else greedy. */
-  readonly sampling?: { readonly [K in keyof SamplingOptions]?: SamplingOptions[K] | undefined };
-  /** Ids that end a sequence, besides the model's end-of-text ids. */
-  readonly stopIds?: readonly number[] | undefined;
-  /** Texts that end a sequence; the text is cut where one begins. Needs a tokenizer. */
-  readonly stopStrings?: readonly string[] | undefined;
-  /** Does not stop at the model's end-of-text ids, nor at a template's end of turn. Default false. */
-  readonly ignoreEos?: boolean | undefined;
-  /**
-   * Tells reasoning from the answer: a text that begins with `<think>`, or whose prompt ends in it,
-   * is reasoning up to `</think>`. Default true for `chat`, else false: then all is answer.
-   */
-  readonly splitReasoning?: boolean | undefined;
-  /** Adds a rollout record to every finish; costs a readout of every executed loop. Default false. */
-  readonly record?: boolean | undefined;
-  /** Ends every sequence with `aborted` at the next loop boundary. */
-  readonly signal?: AbortSignal | undefined;
-}
-
-/** How to answer a conversation. */
-export interface ChatOptions extends GenerateOptions {
-  /**
-   * Whether the answer begins with reasoning, as `ChatTemplate.apply` takes it. Default true for a
-   * model that `thinksByDefault`; else the template is left to its own default.
-   */
-  readonly enableThinking?: ChatTemplateOptions['enableThinking'] | undefined;
-  /** Default: the template that came with the model. */
-  readonly chatTemplate?: ChatTemplate | undefined;
-}
-
-/** How to load a model. */
-export interface LoadOptions extends Pick<EngineOptions, 'partition' | 'kvDtype' | 'maxKvBytes'> {
-  readonly device: Device;
-  /** Whether `dispose` of the model disposes the device too. Default false: it is borrowed. */
-  readonly ownsDevice?: boolean;
-  /** What the model is called, such as its hub id. Default the path of the folder. */
-  readonly name?: string;
-}
-
-const DEFAULT_MAX_NEW_TOKENS = 128;
-
 /** Tokens at the end of a prompt that surely hold a `<think>` that is open: more than its bytes. */
 const THINK_TAIL = 16;
-
-const OPTION_NAMES: ReadonlySet<string> = new Set([
-  'maxNewTokens',
-  'exitPolicy',
-  'minDepth',
-  'maxDepth',
-  'kvPolicy',
-  'prefill',
-  'numLoops',
-  'sampling',
-  'stopIds',
-  'stopStrings',
-  'ignoreEos',
-  'splitReasoning',
-  'record',
-  'signal',
-] satisfies (keyof GenerateOptions)[]);
 
 /** A looped language model, loaded and ready. The owner disposes it. */
 export class LoopLM {
@@ -158,8 +82,10 @@ export class LoopLM {
   readonly ignoredKeys: readonly string[];
   /** What one should know of the model's files though nothing is wrong with them, in sentences. */
   readonly notes: readonly string[];
+  readonly #name: string;
   readonly #engine: Engine;
   readonly #ownedDevice: Device | undefined;
+  #disposed: Promise<void> | undefined;
 
   private constructor(
     texts: TextFiles,
@@ -177,6 +103,7 @@ export class LoopLM {
     this.stopTokens = stopTokensOf(texts, model.config);
     this.samplingDefaults = texts.generationConfig.sampling;
     this.thinksByDefault = isThinkingName(name);
+    this.#name = name;
     this.#engine = engine;
     this.#ownedDevice = ownedDevice;
   }
@@ -205,12 +132,14 @@ export class LoopLM {
    * Weights that looplm converted stay in their file, which is mapped into memory: the folder's path
    * must then be one on disk, without symbolic links out of it. Others are read as float32.
    *
-   * @throws LoopLMError if a file is missing, damaged or contradicts another.
+   * @throws LoopLMError if a file is missing, damaged or contradicts another; the reason of the signal
+   *   when it aborts, before the next tensor or program.
    */
   static async load(folder: Folder, options: LoadOptions): Promise<LoopLM> {
-    const { device, ownsDevice = false, name = folder.path, ...rest } = options;
+    checkFolder(folder);
+    const { device, ownsDevice = false, name = folder.path, ...rest } = parseLoadOptions(options);
     const texts = await loadTextFiles(folder);
-    const { weights, ...model } = await loadWeights(folder);
+    const { weights, ...model } = await loadWeights(folder, rest.signal);
     const engine = await Engine.create({ ...rest, device, config: model.config, weights });
     return new LoopLM(texts, model, name, engine, ownsDevice ? device : undefined);
   }
@@ -218,9 +147,11 @@ export class LoopLM {
   /**
    * Token ids of a prompt; ids are passed through.
    *
-   * @throws RequestError for a text without a tokenizer, or one that the vocabulary cannot spell.
+   * @throws RequestError for a text without a tokenizer, or one that the vocabulary cannot spell, and
+   *   for what is no prompt.
    */
   encode(prompt: Prompt): readonly number[] {
+    checkPrompt(prompt);
     if (typeof prompt !== 'string') return prompt;
     if (this.tokenizer) return this.tokenizer.encode(prompt);
     throw new RequestError(
@@ -248,7 +179,7 @@ export class LoopLM {
     prompts: readonly Prompt[],
     options: GenerateOptions = {},
   ): AsyncGenerator<TextEvent> {
-    yield* this.#run(prompts, options, this.eosTokenIds);
+    yield* this.#run(prompts, parseGenerateOptions(options), this.eosTokenIds);
   }
 
   /** Continues a prompt and returns the result as a whole. Throws as `generate` does. */
@@ -268,7 +199,7 @@ export class LoopLM {
     messages: readonly ChatMessage[],
     options: ChatOptions = {},
   ): AsyncGenerator<TextEvent> {
-    const { chatTemplate = this.chatTemplate, enableThinking, ...rest } = options;
+    const { chatTemplate = this.chatTemplate, enableThinking, ...rest } = parseChatOptions(options);
     if (!chatTemplate) {
       throw new ConfigError(
         'chatTemplate',
@@ -286,20 +217,40 @@ export class LoopLM {
     yield* this.#run([prompt], { ...rest, splitReasoning }, endIds);
   }
 
-  /** All that full depth computes for a prompt: states, gates and logits of every loop. */
+  /**
+   * All that full depth computes for a prompt: states, gates and logits of every loop. After an abort
+   * the model can be used as before.
+   *
+   * @throws LoopLMError if the prompt or an option is not valid; the reason of the signal when it aborts
+   */
   async trace(prompt: Prompt, options: TraceOptions = {}): Promise<Trace> {
-    return this.#engine.trace(this.encode(prompt), options);
+    this.#checkAlive();
+    return this.#engine.trace(this.encode(prompt), options).catch((error: unknown) => {
+      throw this.#named(error);
+    });
   }
 
   /** As `Engine.tracePieces`: traces of chosen positions that are never held as a whole. */
-  tracePieces(prompts: readonly TracedPrompt[], options: TraceOptions = {}): AsyncGenerator<Trace> {
-    return this.#engine.tracePieces(prompts, options);
+  async *tracePieces(
+    prompts: readonly TracedPrompt[],
+    options: TraceOptions = {},
+  ): AsyncGenerator<Trace> {
+    this.#checkAlive();
+    try {
+      yield* this.#engine.tracePieces(prompts, options);
+    } catch (error) {
+      throw this.#named(error);
+    }
   }
 
-  /** Frees the model, and the device if it is owned. Later calls throw `DisposedError`. */
-  async dispose(): Promise<void> {
-    await this.#engine.dispose();
-    await this.#ownedDevice?.dispose();
+  /**
+   * Frees the model, and the device if it is owned. Later calls throw `DisposedError`, and so do those
+   * that are under way, before their next program.
+   */
+  dispose(): Promise<void> {
+    // all that the model has on a device goes with it, and at once
+    this.#disposed ??= this.#ownedDevice ? this.#ownedDevice.dispose() : this.#engine.dispose();
+    return this.#disposed;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -311,6 +262,8 @@ export class LoopLM {
     options: GenerateOptions,
     endIds: readonly number[],
   ): AsyncGenerator<TextEvent> {
+    this.#checkAlive();
+    checkPrompts(prompts);
     const { request, stopStrings, ...run } = this.#resolve(options, endIds);
     const requests = prompts.map((prompt) => ({ ...request, promptIds: this.encode(prompt) }));
     const texts = prompts.map(
@@ -323,29 +276,34 @@ export class LoopLM {
     );
     const stop = new AbortController();
     const signals = [stop.signal, ...(options.signal ? [options.signal] : [])];
-    for await (const event of this.#engine.generate(requests, {
-      ...run,
-      signal: AbortSignal.any(signals),
-    })) {
-      const shown = texts[event.requestIndex]!.take(event);
-      if (shown) yield shown;
-      if (texts.every(({ hasEnded }) => hasEnded)) stop.abort();
+    try {
+      for await (const event of this.#engine.generate(requests, {
+        ...run,
+        signal: AbortSignal.any(signals),
+      })) {
+        const shown = texts[event.requestIndex]!.take(event);
+        if (shown) yield shown;
+        if (texts.every(({ hasEnded }) => hasEnded)) stop.abort();
+      }
+    } catch (error) {
+      throw this.#named(error);
     }
   }
 
+  #checkAlive(): void {
+    if (this.#disposed) throw disposedModel(this.#name);
+  }
+
+  /** The error as a caller knows it, who has a model and neither an engine nor a program. */
+  #named(error: unknown): unknown {
+    if (!(error instanceof DisposedError)) return error;
+    return this.#disposed ? disposedModel(this.#name, error) : disposedDevice(this.#name, error);
+  }
+
   #resolve(options: GenerateOptions, endIds: readonly number[]): ResolvedOptions {
-    const unknown = Object.keys(options).find((name) => !OPTION_NAMES.has(name));
-    if (unknown !== undefined) {
-      throw new ConfigError(
-        unknown,
-        `The generation options hold ${quote(unknown)}, which is not known; use ${[...OPTION_NAMES].join(', ')}.`,
-      );
-    }
     const { numLoops, record } = options;
-    const stop = parseStopOptions({
-      stopIds: options.stopIds ?? [],
-      stopStrings: options.stopStrings ?? [],
-    });
+    const { stopIds, stopStrings } = options;
+    const stop = parseStopOptions({ stopIds, stopStrings });
     if (stop.stopStrings.length > 0 && !this.tokenizer) {
       throw new ConfigError(
         'stopStrings',
@@ -362,8 +320,8 @@ export class LoopLM {
         stopIds: [...(options.ignoreEos ? [] : endIds), ...stop.stopIds],
       },
       stopStrings: stop.stopStrings,
-      kvPolicy: oneOf(KV_POLICIES, options.kvPolicy ?? 'per-loop', 'kvPolicy'),
-      prefill: oneOf(PREFILL_MODES, options.prefill ?? 'full', 'prefill'),
+      kvPolicy: options.kvPolicy ?? 'per-loop',
+      prefill: options.prefill ?? 'full',
       ...(numLoops !== undefined && { numLoops }),
       ...(record !== undefined && { record }),
     };
@@ -390,15 +348,23 @@ interface ResolvedOptions extends Omit<RunOptions, 'signal'> {
   readonly stopStrings: readonly string[];
 }
 
+const DEFAULT_MAX_NEW_TOKENS = 128;
+
 async function lastOf(events: AsyncGenerator<TextEvent>): Promise<TextFinishEvent> {
   for await (const event of events) if (event.kind === 'finish') return event;
   throw new Error('Internal error (please report it): a generation ended without a finish event');
 }
 
-function oneOf<T extends string>(names: readonly T[], value: T, field: string): T {
-  if (names.includes(value)) return value;
-  throw new ConfigError(
-    field,
-    `${field} is ${showValue(value)}; it must be one of ${names.join(', ')}.`,
+const disposedModel = (name: string, cause?: unknown) =>
+  new DisposedError(
+    `The model ${name}`,
+    'load it again, with LoopLM.fromPretrained or LoopLM.load',
+    { cause },
   );
-}
+
+const disposedDevice = (name: string, cause: unknown) =>
+  new DisposedError(
+    `The device of the model ${name}`,
+    'load the model again on another device, and dispose a device after its models',
+    { cause },
+  );

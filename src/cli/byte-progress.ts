@@ -24,6 +24,22 @@ export function openProgress({ stderr, env }: CliIo, doing: string, unit: string
   return isRich(stderr, env) ? openBar(stderr, doing, unit) : openLines(stderr, doing, unit);
 }
 
+/** Work that takes less is not worth a bar. */
+const LATE_MS = 1000;
+
+/** The same for work that is often short: a bar at a terminal, after a second. */
+export function openLateProgress(io: CliIo, doing: string, unit: string): Progress {
+  if (!isRich(io.stderr, io.env)) return { show: () => {}, stop: () => {} };
+  const bar = openBar(io.stderr, doing, unit);
+  const start = io.now();
+  return {
+    show(done, total) {
+      if (io.now() - start >= LATE_MS) bar.show(done, total);
+    },
+    stop: bar.stop,
+  };
+}
+
 function openBar(stream: CliIo['stderr'], doing: string, unit: string): Progress {
   const bar = new SingleBar({
     stream,
@@ -39,7 +55,9 @@ function openBar(stream: CliIo['stderr'], doing: string, unit: string): Progress
       if (bar.isActive) bar.update(done, payload);
       else bar.start(total, done, payload);
     },
-    stop: () => bar.stop(),
+    stop() {
+      if (bar.isActive) bar.stop();
+    },
   };
 }
 

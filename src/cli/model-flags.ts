@@ -11,9 +11,9 @@ import { bundledModelPath, loadPretrained, NODE_PLATFORM } from '../platform/nod
 import type { KvDtype } from '../util/kv-dtype.js';
 import { KV_DTYPES } from '../util/kv-dtype.js';
 import type { Progress } from './byte-progress.js';
-import { openByteProgress } from './byte-progress.js';
+import { openByteProgress, openLateProgress } from './byte-progress.js';
 import type { CliIo } from './io.js';
-import { InterruptedError, interruptible } from './io.js';
+import { InterruptedError, PATIENCE_MS, interruptible } from './io.js';
 import { parseCount } from './parse-flags.js';
 
 export interface ModelFlags {
@@ -71,21 +71,29 @@ export function modelPath({ model }: Pick<ModelFlags, 'model'>): string {
 }
 
 /**
- * Loads the model of the flags, runs the task with it and disposes it. Downloads and conversions
- * show their progress; of a large model the memory plan is shown, and what loading took.
+ * Loads the model of the flags, runs the task with it and disposes it. What takes long shows its
+ * progress; of a large model the memory plan is shown, and what loading took. Ctrl-C ends all of it,
+ * where the task does not do something better (`interruptible`).
+ *
+ * @param task - its signal is that of Ctrl-C.
  */
 export async function withModel<T>(
   flags: ModelFlags & { readonly kvPolicy?: PretrainedOptions['kvPolicy'] },
   io: CliIo,
-  task: (model: LoopLM) => Promise<T>,
+  task: (model: LoopLM, signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
-  const model = await interruptible(io, (signal) => loadModelOf(flags, io, signal));
-  try {
-    noteModelFiles(model, io);
-    return await task(model);
-  } finally {
-    await model.dispose();
-  }
+  const work = async (signal: AbortSignal): Promise<T> => {
+    const model = await loadModelOf(flags, io, signal);
+    try {
+      noteModelFiles(model, io);
+      const result = await task(model, signal);
+      signal.throwIfAborted();
+      return result;
+    } finally {
+      await model.dispose();
+    }
+  };
+  return interruptible(io, work, { patienceMs: PATIENCE_MS });
 }
 
 async function loadModelOf(
@@ -122,7 +130,13 @@ async function loadModelOf(
   return model;
 }
 
-/** Shows how far downloading and converting are while `work` runs. */
+const OPEN_PROGRESS: Readonly<Record<LoadProgress['stage'], (io: CliIo) => Progress>> = {
+  download: (io) => openByteProgress(io, 'pulling'),
+  convert: (io) => openByteProgress(io, 'converting'),
+  load: (io) => openLateProgress(io, 'loading', 'B'),
+};
+
+/** Shows how far downloading, converting and loading are while `work` runs. */
 async function withProgress<T>(
   { dtype, revision, offline }: ModelFlags,
   io: CliIo,
@@ -134,8 +148,7 @@ async function withProgress<T>(
     for (const progress of shown.values()) progress.stop();
   };
   const progress = ({ stage, doneBytes, totalBytes }: LoadProgress) => {
-    const doing = stage === 'download' ? 'pulling' : 'converting';
-    const display = shown.get(stage) ?? openByteProgress(io, doing);
+    const display = shown.get(stage) ?? OPEN_PROGRESS[stage](io);
     shown.set(stage, display);
     display.show(doneBytes, totalBytes);
   };
@@ -148,7 +161,10 @@ async function withProgress<T>(
     return await work({ dtype, revision, offline, signal, progress, onWait }, platform, stop);
   } catch (error) {
     if (!signal.aborted) throw error;
-    io.stderr.write('Stopped. What is done is kept; the same command goes on from there.\n');
+    const isKept = shown.size > 0 && !shown.has('load');
+    if (isKept) {
+      io.stderr.write('Stopped. What is done is kept; the same command goes on from there.\n');
+    }
     throw new InterruptedError();
   } finally {
     stop();

@@ -29,8 +29,12 @@ export function safetensorsKind(name: string, format: string): OutputKind {
 export const FORCE_HELP = 'let --out replace a file of another kind';
 
 export interface OutputFile {
-  /** Writes the file whole or not at all. @throws FileError if that is not possible (any more) */
-  write(content: string | Iterable<Uint8Array>): Promise<void>;
+  /**
+   * Writes the file whole or not at all.
+   *
+   * @throws FileError if that is not possible (any more); the reason of the signal when it aborts
+   */
+  write(content: string | Iterable<Uint8Array>, signal?: AbortSignal): Promise<void>;
 }
 
 /**
@@ -54,11 +58,28 @@ export async function openOutput(
   };
   await check();
   return {
-    async write(content) {
+    async write(content, signal) {
       await check();
-      await writeFileAtomic(path, content);
+      const isText = typeof content === 'string';
+      await writeFileAtomic(path, isText ? content : inPieces(content, signal));
     },
   };
+}
+
+/** Bytes that are written before a signal is heard again. */
+const PIECE_BYTES = 2 ** 24;
+
+function* inPieces(
+  chunks: Iterable<Uint8Array>,
+  signal: AbortSignal | undefined,
+): Iterable<Uint8Array> {
+  for (const chunk of chunks) {
+    for (let start = 0; start < chunk.length; start += PIECE_BYTES) {
+      signal?.throwIfAborted();
+      yield chunk.subarray(start, start + PIECE_BYTES);
+    }
+  }
+  signal?.throwIfAborted();
 }
 
 async function isOfKind(path: string, kind: OutputKind): Promise<boolean> {

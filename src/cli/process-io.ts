@@ -5,11 +5,14 @@
  * done. A reader that went away (`| head`) is no fault and ends it quietly, with the code that a shell
  * gives for that; anything else, such as a full disk, is told on the other stream.
  */
-import { writeError } from '../platform/node/index.js';
+import { writeError } from '../platform/node/files/errors.js';
 import type { CliIo } from './io.js';
+import { INTERRUPTED } from './io.js';
 
 /** Ctrl-C, and the polite request to end. */
 const INTERRUPTS = ['SIGINT', 'SIGTERM'] as const;
+
+const SHOW_CURSOR = '\u001b[?25h';
 
 /** 128 + SIGPIPE: what a program has that the signal ends. Node.js ignores it and gives EPIPE. */
 const CLOSED_PIPE = 141;
@@ -20,9 +23,25 @@ export interface ProcessIo extends CliIo {
   failure(): number | undefined;
 }
 
+/** Until the first handler is there, Ctrl-C ends the process: nothing can be lost yet. */
 export function processIo(): ProcessIo {
-  const handlers = new Set<() => void>();
+  const leave = () => process.exit(INTERRUPTED);
+  for (const name of INTERRUPTS) process.on(name, leave);
+  const handlers: (() => void)[] = [];
   let failure: number | undefined;
+  let received: NodeJS.Signals = 'SIGINT';
+  const unlisten = () => {
+    for (const name of INTERRUPTS) process.off(name, onSignal);
+  };
+  const callNewest = () => {
+    unlisten();
+    for (const newest of handlers.splice(0).slice(-1)) newest();
+  };
+  const onSignal = (name: NodeJS.Signals) => {
+    received = name;
+    if (process.stderr.isTTY) process.stderr.write(SHOW_CURSOR); // a progress bar may have hidden it
+    callNewest();
+  };
   const fail = (name: string, error: NodeJS.ErrnoException) => {
     if (failure !== undefined) return; // whatever follows fails, too
     failure = error.code === 'EPIPE' ? CLOSED_PIPE : FAILED_OUTPUT;
@@ -30,8 +49,8 @@ export function processIo(): ProcessIo {
     if (failure === FAILED_OUTPUT && name === 'stdout') {
       process.stderr.write(`error: ${writeError('standard output', error).message}\n`);
     }
-    if (handlers.size === 0) process.exit(); // nothing is under way that could be lost
-    for (const handler of handlers) handler();
+    if (handlers.length === 0) process.exit(); // nothing is under way that could be lost
+    callNewest();
   };
   for (const name of ['stdout', 'stderr'] as const) {
     process[name].on('error', (error: Error) => fail(name, error));
@@ -44,12 +63,21 @@ export function processIo(): ProcessIo {
     now: () => performance.now(),
     memoryBytes: () => process.memoryUsage.rss(),
     onInterrupt(handler) {
-      handlers.add(handler);
-      for (const name of INTERRUPTS) process.once(name, handler);
+      if (handlers.length === 0) for (const name of INTERRUPTS) process.on(name, onSignal);
+      for (const name of INTERRUPTS) process.off(name, leave);
+      handlers.push(handler);
       return () => {
-        handlers.delete(handler);
-        for (const name of INTERRUPTS) process.off(name, handler);
+        const index = handlers.indexOf(handler);
+        if (index < 0) return;
+        handlers.splice(index, 1);
+        if (handlers.length === 0) unlisten();
       };
+    },
+    endNow() {
+      if (failure !== undefined) return;
+      unlisten();
+      // Not process.exit: that waits for the worker threads, and crashes where one computes natively.
+      process.kill(process.pid, received);
     },
     failure: () => failure,
   };

@@ -23,7 +23,7 @@ import { registerRm } from './commands/rm.js';
 import { registerTrace } from './commands/trace.js';
 import { registerTrain } from './commands/train.js';
 import type { CliIo } from './io.js';
-import { InterruptedError } from './io.js';
+import { INTERRUPTED, InterruptedError } from './io.js';
 
 const REGISTER = [
   registerDemo,
@@ -85,7 +85,7 @@ function buildProgram(io: CliIo): Command {
 }
 
 function report(error: unknown, wantsJson: boolean, io: CliIo): number {
-  if (error instanceof InterruptedError) return 130;
+  if (error instanceof InterruptedError) return INTERRUPTED;
   if (error instanceof CommanderError && error.exitCode === 0) return 0;
   // commander has printed the help in answer to a line without a command
   if (error instanceof CommanderError && error.code === 'commander.help') return 2;

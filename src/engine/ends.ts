@@ -6,14 +6,8 @@ import type { Graph, Tensor } from '../graph/index.js';
 import { buildGraph, input, logSoftmax, reshape, slice, sub } from '../graph/index.js';
 import type { GraphWeights, LoopLMConfig, LoopParams } from '../model/index.js';
 import { embed, gateLogit, headParam, hiddenOf, readout } from '../model/index.js';
-import type {
-  Command,
-  CommandResult,
-  CompileOptions,
-  Device,
-  HostTensor,
-  Program,
-} from '../runtime/index.js';
+import type { Command, CommandResult, Device, HostTensor, Program } from '../runtime/index.js';
+import type { GraphToCompile } from './compile.js';
 import type { BatchEntry, Readout } from './runner.js';
 
 /** Token ids i32 `[N]` to `x [N, D]`. */
@@ -29,6 +23,14 @@ function readoutGraph(config: LoopLMConfig, weights: GraphWeights): Graph {
   const logSumExp = sub(first(logits), first(logSoftmax(logits)));
   return buildGraph({ logits, logSumExp: reshape(logSumExp, ['N']) });
 }
+
+/** The graphs of the two ends: embedding, readout. */
+export function endGraphs(config: LoopLMConfig, weights: GraphWeights): readonly GraphToCompile[] {
+  return [{ graph: embeddingGraph(config, weights) }, { graph: readoutGraph(config, weights) }];
+}
+
+/** How many they are. */
+export const NUM_ENDS = 2;
 
 /**
  * What a loop leaves, from the state `[N, D]` that the next one takes: `h [N, D]`, where it is not the
@@ -61,32 +63,17 @@ export class ModelEnds {
   readonly #embedding: Program;
   readonly #readout: Program;
 
-  private constructor(
+  /** @param programs - those of `endGraphs`, which are its own from now on; others may follow */
+  constructor(
     device: Device,
     config: LoopLMConfig,
-    parts: {
-      readonly rowMultiple: number;
-      readonly embedding: Program;
-      readonly readout: Program;
-    },
+    { rowMultiple = 1 }: Pick<GraphWeights, 'rowMultiple'>,
+    programs: readonly Program[],
   ) {
     this.#device = device;
     this.#config = config;
-    this.#rowMultiple = parts.rowMultiple;
-    this.#embedding = parts.embedding;
-    this.#readout = parts.readout;
-  }
-
-  static async create(
-    device: Device,
-    config: LoopLMConfig,
-    weights: GraphWeights,
-  ): Promise<ModelEnds> {
-    return new ModelEnds(device, config, {
-      rowMultiple: weights.rowMultiple ?? 1,
-      embedding: await compileWith(device, embeddingGraph(config, weights), weights),
-      readout: await compileWith(device, readoutGraph(config, weights), weights),
-    });
+    this.#rowMultiple = rowMultiple;
+    [this.#embedding, this.#readout] = programs as readonly [Program, Program];
   }
 
   /** Rows of a batch of `count` entries, padding included (`GraphWeights.rowMultiple`). */
@@ -159,16 +146,3 @@ export class ModelEnds {
 
 /** Gate logit of a model without an exit gate: lambda is 0. */
 const SHUT_GATE = -Infinity;
-
-/** Compiles a graph of these weights. */
-export function compileWith(
-  device: Device,
-  graph: Graph,
-  { folder }: GraphWeights,
-  options: Pick<CompileOptions, 'keepsWorkspace'> = {},
-): Promise<Program> {
-  return device.compile(graph, {
-    ...options,
-    ...(folder !== undefined && { weightsFolder: folder, spins: true }),
-  });
-}

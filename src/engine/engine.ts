@@ -8,18 +8,20 @@ import { ConfigError, DisposedError, UnsupportedError } from '../errors.js';
 import type { GraphWeights, LoopLMConfig, ModelWeights } from '../model/index.js';
 import { graphWeights } from '../model/index.js';
 import type { Device } from '../runtime/index.js';
+import { abortable } from '../util/abortable.js';
 import { Generation } from './generation.js';
 import type { EngineEvent, GenerationRequest, RunOptions } from './request.js';
 import { checkRun } from './request.js';
 import type { KvOptions } from './by-layer/runner.js';
+import type { CompileWatch } from './compile.js';
 import { LayerRunner } from './by-layer/runner.js';
 import { LoopRunner } from './by-loop/runner.js';
 import type { Runner } from './runner.js';
 import type { Trace, TracedPrompt, TraceOptions } from './trace.js';
-import { traceLoops, tracePieces } from './trace.js';
+import { parseTraceOptions, traceLoops, tracePieces } from './trace.js';
 
 /** What an engine is made of. */
-export interface EngineOptions extends KvOptions {
+export interface EngineOptions extends KvOptions, CompileWatch {
   readonly device: Device;
   readonly config: LoopLMConfig;
   /** Arrays in memory, or weights in a file. */
@@ -68,15 +70,15 @@ export class Engine {
   /**
    * Compiles a model. The device is borrowed: the caller disposes it after the engine.
    *
-   * @throws LoopLMError as `partitionFor` does
+   * @throws LoopLMError as `partitionFor` does; the signal's reason when it aborts
    */
   static async create(options: EngineOptions): Promise<Engine> {
-    const { device, config, ...kv } = options;
+    const { device, config } = options;
     const weights = graphWeights(options.weights);
     if (partitionFor(device.kind, options) === 'by-layer') {
-      return new Engine(await LayerRunner.create(device, config, weights, kv));
+      return new Engine(await LayerRunner.create(device, config, weights, options));
     }
-    return new Engine(await LoopRunner.create(device, config, weights));
+    return new Engine(await LoopRunner.create(device, config, weights, options));
   }
 
   /** How a loop is cut into programs. */
@@ -109,10 +111,15 @@ export class Engine {
     }
   }
 
-  /** Everything that full depth computes for a prompt: states, gates and logits of every loop. */
+  /**
+   * Everything that full depth computes for a prompt: states, gates and logits of every loop.
+   *
+   * @throws LoopLMError if the prompt or an option is not valid; the signal's reason when it aborts
+   */
   async trace(ids: readonly number[], options: TraceOptions = {}): Promise<Trace> {
     this.#checkAlive();
-    return traceLoops(this.#runner, ids, options);
+    const parsed = parseTraceOptions(options);
+    return abortable(traceLoops(this.#runner, ids, parsed), parsed.signal);
   }
 
   /**
@@ -125,7 +132,7 @@ export class Engine {
     options: TraceOptions = {},
   ): AsyncGenerator<Trace> {
     this.#checkAlive();
-    yield* tracePieces(this.#runner, prompts, options);
+    yield* tracePieces(this.#runner, prompts, parseTraceOptions(options));
   }
 
   /** Frees the programs. Later calls throw `DisposedError`. */

@@ -2,7 +2,8 @@
 export type { KvOptions } from './by-layer/runner.js';
 export type { EngineOptions } from './engine.js';
 export { Engine, partitionFor } from './engine.js';
-export { compileWith } from './ends.js';
+export type { CompileWatch } from './compile.js';
+export { compileWith } from './compile.js';
 export type { ExitDistribution } from './exit-distribution.js';
 export { exitDistribution, exitEntropy, meanExitDepth } from './exit-distribution.js';
 export type { DepthBounds } from './exit-policies.js';

@@ -4,6 +4,7 @@
 import { CapacityError, ConfigError, RequestError } from '../errors.js';
 import type { LoopLMConfig } from '../model/index.js';
 import { hasExitGate, resolveNumLoops } from '../model/index.js';
+import { showValue } from '../util/quote.js';
 import type { ExitPolicy } from './exit-policy.js';
 import { checkExitPolicy, checkGateless } from './exit-policy.js';
 import type { FinishReason, KvPolicy, PrefillMode, RolloutRecord } from './rollout.js';
@@ -100,7 +101,7 @@ function checkRequest(
   if (!Number.isInteger(maxNewTokens) || maxNewTokens < 1) {
     throw new ConfigError(
       'maxNewTokens',
-      `maxNewTokens is ${maxNewTokens}; it must be a whole number from 1 up.`,
+      `maxNewTokens is ${showValue(maxNewTokens)}; it must be a whole number from 1 up.`,
     );
   }
   if (promptIds.length > config.maxPositionEmbeddings) {
@@ -116,7 +117,7 @@ function checkIds(config: LoopLMConfig, ids: readonly number[], what: string): v
   for (const id of ids) {
     if (!Number.isInteger(id) || id < 0 || id >= config.vocabSize) {
       throw new RequestError(
-        `${what} contain${what.endsWith('s') ? '' : 's'} token id ${id}; ids must be whole numbers from 0 to ${config.vocabSize - 1}. Check the tokenizer.`,
+        `${what} contain${what.endsWith('s') ? '' : 's'} token id ${showValue(id)}; ids must be whole numbers from 0 to ${config.vocabSize - 1}. Check the tokenizer.`,
       );
     }
   }

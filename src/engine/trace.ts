@@ -1,7 +1,10 @@
 /**
  * A full-depth pass over a prompt that keeps what every loop computed, for looking inside.
  */
-import { hasExitGate, resolveNumLoops } from '../model/index.js';
+import { z } from 'zod';
+import { CapacityError } from '../errors.js';
+import { hasExitGate, resolveNumLoops, showBytes } from '../model/index.js';
+import { abortSignal, callback, parseFields } from '../util/parse-fields.js';
 import { exitDistribution } from './exit-distribution.js';
 import { fullDepth } from './exit-policies.js';
 import { checkRun } from './request.js';
@@ -12,11 +15,25 @@ import { Sequence } from './sequence.js';
 
 export interface TraceOptions {
   /** Loops to run; default the model's own. */
-  readonly numLoops?: number;
+  readonly numLoops?: number | undefined;
   /** Ends the pass within a batch of tokens: the call throws its reason. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   /** Called after every batch of tokens, with (token, loop) pairs. */
-  readonly onProgress?: (executedLoops: number, totalLoops: number) => void;
+  readonly onProgress?: ((executedLoops: number, totalLoops: number) => void) | undefined;
+}
+
+const optionsSchema = z.strictObject(
+  {
+    numLoops: z.number("it must be a whole number. Leave it out for the model's own.").optional(),
+    signal: abortSignal.optional(),
+    onProgress: callback<NonNullable<TraceOptions['onProgress']>>().optional(),
+  } satisfies Record<keyof TraceOptions, z.ZodType>,
+  'they must be an object. Use {} for the defaults.',
+);
+
+/** @throws ConfigError for an option that is unknown or of the wrong kind */
+export function parseTraceOptions(value: unknown): TraceOptions {
+  return parseFields(optionsSchema, value, 'the trace options');
 }
 
 /** Arrays are row-major; R loops, T positions. */
@@ -173,17 +190,27 @@ async function readPiece(
   return trace;
 }
 
+/** @throws CapacityError if there is no memory for it */
 function emptyTrace({ config }: Runner, numLoops: number, length: number): GatedTrace {
+  const { hiddenSize, vocabSize } = config;
   const array = (width: number) => new Float32Array(numLoops * length * width);
-  return {
-    numLoops,
-    length,
-    hidden: array(config.hiddenSize),
-    gateLogits: array(1),
-    exitPdf: array(1),
-    exitCdf: array(1),
-    logits: array(config.vocabSize),
-  };
+  try {
+    return {
+      numLoops,
+      length,
+      hidden: array(hiddenSize),
+      gateLogits: array(1),
+      exitPdf: array(1),
+      exitCdf: array(1),
+      logits: array(vocabSize),
+    };
+  } catch (cause) {
+    const bytes = 4 * numLoops * length * (hiddenSize + vocabSize);
+    throw new CapacityError(
+      `A trace of ${length} tokens over ${numLoops} loops takes ${showBytes(bytes)}, which are not free. Trace a shorter prompt, or fewer loops.`,
+      { cause },
+    );
+  }
 }
 
 const ARRAYS = ['hidden', 'gateLogits', 'exitPdf', 'exitCdf', 'logits'] as const;

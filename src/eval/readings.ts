@@ -77,7 +77,7 @@ export async function* readLoopsByDocument(
   options: ReadLoopsOptions = {},
 ): AsyncGenerator<readonly LoopReadings[]> {
   documents.forEach((document, index) => checkDocument(document, `documents[${index}]`, model));
-  const { onProgress } = options;
+  const { onProgress, signal } = options;
   const numLoops = resolveNumLoops(model.config, options.numLoops);
   const labelled = documents.map(labelledDocument).filter(({ labels }) => labels.length > 0);
   const totalLoops = numLoops * countTokens(labelled);
@@ -88,10 +88,9 @@ export async function* readLoopsByDocument(
       positions: labels.map(({ position }) => position),
     }));
     const pieces = model.tracePieces(prompts, {
-      ...options,
-      ...(onProgress && {
-        onProgress: (executed: number) => onProgress(doneLoops + executed, totalLoops),
-      }),
+      numLoops,
+      signal,
+      onProgress: (executed) => onProgress?.(doneLoops + executed, totalLoops),
     });
     const labels = batch.flatMap((document) => document.labels);
     const readings: LoopReadings[] = [];

@@ -98,12 +98,21 @@ export async function openCheckpoint(folder: Folder): Promise<OpenCheckpoint> {
   }
 }
 
-/** Reads a whole checkpoint into memory. Throws as `openCheckpoint` and its `readTensor` do. */
-export async function loadCheckpoint(folder: Folder): Promise<LoadedCheckpoint> {
+/**
+ * Reads a whole checkpoint into memory. Throws as `openCheckpoint` and its `readTensor` do, and the
+ * reason of the signal when it aborts.
+ */
+export async function loadCheckpoint(
+  folder: Folder,
+  signal?: AbortSignal,
+): Promise<LoadedCheckpoint> {
   const { config, ignoredKeys, notes, dtype, readTensor, close } = await openCheckpoint(folder);
   try {
     const weights = new Map<string, Float32Array>();
-    for (const { hfName } of parameterSpecs(config)) weights.set(hfName, await readTensor(hfName));
+    for (const { hfName } of parameterSpecs(config)) {
+      signal?.throwIfAborted();
+      weights.set(hfName, await readTensor(hfName));
+    }
     return { config, ignoredKeys, notes, dtype, weights };
   } finally {
     await close();

@@ -15,9 +15,9 @@ export interface LoadedWeights extends ParsedModelConfig {
 }
 
 /** @throws LoopLMError as `loadCheckpoint` and `openConverted` do */
-export async function loadWeights(folder: Folder): Promise<LoadedWeights> {
+export async function loadWeights(folder: Folder, signal?: AbortSignal): Promise<LoadedWeights> {
   const { format } = await readModelConfig(folder);
-  if (!format) return loadCheckpoint(folder);
+  if (!format) return loadCheckpoint(folder, signal);
   const { tensors, ...parsed } = await openConverted(folder);
   return { ...parsed, weights: fileWeights({ folder: folder.path, format, tensors }) };
 }

@@ -15,10 +15,11 @@ export function quote(text: string): string {
   );
 }
 
-/** A JSON value as a person names it: scalars as they are, lists and objects by their kind. */
+/** A value as a person names it: scalars as they are, lists, objects and functions by their kind. */
 export function showValue(value: unknown): string {
   if (typeof value === 'string') return quote(value);
   if (Array.isArray(value)) return `a list of ${value.length}`;
   if (typeof value === 'object' && value !== null) return 'an object';
-  return String(value);
+  if (typeof value === 'function') return 'a function';
+  return typeof value === 'bigint' ? `${value}n` : String(value);
 }

@@ -44,7 +44,8 @@ export interface CliOptions {
 /** Runs one command line to its end. */
 export async function cli(argv: readonly string[], options: CliOptions = {}): Promise<CliResult> {
   const { input = '', env = {}, isTerminal = false, interrupts, onOutput } = options;
-  let interrupt = () => {};
+  const handlers: (() => void)[] = [];
+  const interrupt = () => handlers.splice(0).at(-1)?.();
   const stdout = collector(onOutput);
   const stderr = collector(() => interrupts === 'at progress' && interrupt());
   const exitCode = await run(argv, {
@@ -55,10 +56,13 @@ export async function cli(argv: readonly string[], options: CliOptions = {}): Pr
     now: () => 0,
     memoryBytes: () => 1,
     onInterrupt(handler) {
-      interrupt = handler;
-      if (interrupts === 'at once') setTimeout(handler, 0);
-      return () => (interrupt = () => {});
+      if (handlers.length === 0 && interrupts === 'at once') setTimeout(interrupt, 0);
+      handlers.push(handler);
+      return () => {
+        if (handlers.includes(handler)) handlers.splice(handlers.indexOf(handler), 1);
+      };
     },
+    endNow: () => {},
   });
   return { exitCode, stdout: stdout.text(), stderr: stderr.text() };
 }

@@ -14,7 +14,7 @@ import { decodeUtf8 } from '../../util/utf8.js';
 import { openProgress } from '../byte-progress.js';
 import { LINE_FORMS, readDocuments } from '../documents.js';
 import type { CliIo } from '../io.js';
-import { InterruptedError, interruptible } from '../io.js';
+import { InterruptedError, PATIENCE_MS, interruptible } from '../io.js';
 import { noteModelFiles } from '../model-flags.js';
 import { FORCE_HELP, openOutput, safetensorsKind } from '../output-file.js';
 import { parseCount } from '../parse-flags.js';
@@ -76,7 +76,7 @@ async function calibrateModel(model: string, flags: Flags, io: CliIo): Promise<v
   const source = await readSource(flags);
   const documents = documentsOf(source, config, await loadTokenizer(folder));
   const progress = openProgress(io, 'calibrating', ' tokens');
-  const calibration = await interruptible(io, async (signal) => {
+  const work = async (signal: AbortSignal): Promise<Calibration> => {
     const { threads, maxTokens } = flags;
     const device = await createNodeDevice(threads === undefined ? {} : { numThreads: threads });
     const onProgress = (done: number, total: number) => progress.show(done, total);
@@ -89,7 +89,8 @@ async function calibrateModel(model: string, flags: Flags, io: CliIo): Promise<v
       progress.stop();
       await device.dispose();
     }
-  });
+  };
+  const calibration = await interruptible(io, work, { patienceMs: PATIENCE_MS });
   const about = { text_sha256: source.sha256 };
   await output.write(calibrationChunks(calibration, about));
   const seconds = (io.now() - start) / 1000;

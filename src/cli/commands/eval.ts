@@ -17,7 +17,6 @@ import { readTextFile } from '../../platform/node/index.js';
 import { openProgress } from '../byte-progress.js';
 import { LINE_FORMS, readDocuments } from '../documents.js';
 import type { CliIo } from '../io.js';
-import { InterruptedError, interruptible } from '../io.js';
 import type { ModelFlags } from '../model-flags.js';
 import { addEngineFlags, withModel } from '../model-flags.js';
 import { parseCount, parseNumber, wholeFrom } from '../parse-flags.js';
@@ -91,7 +90,7 @@ type GroupFigures = { readonly name: string } & DepthFigures;
 async function evaluate(flags: Flags, io: CliIo): Promise<void> {
   if (flags.threshold !== undefined) cdfThreshold(flags.threshold); // refuses what it cannot be
   const text = flags.data === undefined ? undefined : await readTextFile(flags.data);
-  await withModel(flags, io, async (model) => {
+  await withModel(flags, io, async (model, signal) => {
     const hasGate = hasExitGate(model.config);
     if (flags.threshold !== undefined && !hasGate) {
       throw new ConfigError(
@@ -102,7 +101,7 @@ async function evaluate(flags: Flags, io: CliIo): Promise<void> {
     const threshold = flags.threshold ?? model.config.exitThreshold;
     const groups =
       text === undefined ? problemGroups(model, flags) : [dataGroup(model, flags.data!, text)];
-    const figures = await measure(model, groups, threshold, flags, io);
+    const figures = await measure(model, groups, { ...flags, threshold, signal }, io);
     const result = flags.json
       ? JSON.stringify({ threshold, groups: figures })
       : tablesOf(figures, hasGate ? threshold : undefined).join('\n');
@@ -139,29 +138,27 @@ function problemGroups({ tokenizer }: LoopLM, { problems, problemSet }: Flags): 
 async function measure(
   model: LoopLM,
   groups: readonly Group[],
-  exitThreshold: number,
-  { numLoops }: Flags,
+  options: {
+    readonly threshold: number;
+    readonly numLoops?: number;
+    readonly signal: AbortSignal;
+  },
   io: CliIo,
 ): Promise<GroupFigures[]> {
+  const { threshold: exitThreshold, numLoops, signal } = options;
   const { depthFigures } = await import('../../eval/index.js');
   const progress = openProgress(io, 'evaluating', ' loops');
   try {
-    const figures = await interruptible(io, async (signal) => {
-      try {
-        return await depthFigures(
-          model,
-          groups.map(({ documents }) => documents),
-          {
-            exitThreshold,
-            signal,
-            onProgress: (done, total) => progress.show(done, total),
-            ...(numLoops !== undefined && { numLoops }),
-          },
-        );
-      } catch (error) {
-        throw signal.aborted ? new InterruptedError() : error;
-      }
-    });
+    const figures = await depthFigures(
+      model,
+      groups.map(({ documents }) => documents),
+      {
+        exitThreshold,
+        signal,
+        onProgress: (done, total) => progress.show(done, total),
+        ...(numLoops !== undefined && { numLoops }),
+      },
+    );
     return figures.map((figure, index) => ({ name: groups[index]!.name, ...figure }));
   } finally {
     progress.stop();

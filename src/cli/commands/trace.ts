@@ -5,7 +5,9 @@ import type { Command } from 'commander';
 import type { Trace } from '../../engine/index.js';
 import type { LoopLM } from '../../loop-lm.js';
 import { safetensorsChunks } from '../../runtime/index.js';
+import { openLateProgress } from '../byte-progress.js';
 import type { CliIo } from '../io.js';
+import { interruptible } from '../io.js';
 import type { ModelFlags } from '../model-flags.js';
 import { addEngineFlags, withModel } from '../model-flags.js';
 import { FORCE_HELP, openOutput, safetensorsKind } from '../output-file.js';
@@ -48,16 +50,32 @@ export function registerTrace(program: Command, io: CliIo): void {
     .action(async (flags: Flags) => {
       const prompt = await promptOf(flags, io);
       const output = await openOutput(flags.out, TRACE, flags);
-      await withModel(flags, io, async (model) => {
+      await withModel(flags, io, async (model, signal) => {
         const ids = model.encode(prompt);
-        const { numLoops } = flags;
-        const trace = await model.trace(ids, { ...(numLoops !== undefined && { numLoops }) });
-        await output.write(traceFile(trace, ids, model));
+        const trace = await traceShown(model, ids, flags, signal, io);
+        await interruptible(io, (whileWriting) =>
+          output.write(traceFile(trace, ids, model), whileWriting),
+        );
         const text = flags.json ? jsonOf(trace, ids, flags.out) : tableOf(trace, ids, model);
         io.stdout.write(`${text}\n`);
         if (!flags.json) io.stderr.write(`written: ${flags.out}\n`);
       });
     });
+}
+
+async function traceShown(
+  model: LoopLM,
+  ids: readonly number[],
+  { numLoops }: Flags,
+  signal: AbortSignal,
+  io: CliIo,
+): Promise<Trace> {
+  const progress = openLateProgress(io, 'tracing', ' token loops');
+  try {
+    return await model.trace(ids, { numLoops, signal, onProgress: progress.show });
+  } finally {
+    progress.stop();
+  }
 }
 
 function traceFile(trace: Trace, ids: readonly number[], { config }: LoopLM): Iterable<Uint8Array> {

@@ -11,7 +11,9 @@ import { ropeFeeds } from '../../model/index.js';
 import type { Command, Device, KvStore, PagedBatch, Program } from '../../runtime/index.js';
 import type { KvDtype } from '../../util/kv-dtype.js';
 import { kvRowBytes } from '../../util/kv-dtype.js';
-import { compileWith, fetchedOf, ModelEnds } from '../ends.js';
+import type { CompileWatch } from '../compile.js';
+import { compileAll, orFree } from '../compile.js';
+import { endGraphs, fetchedOf, ModelEnds, NUM_ENDS } from '../ends.js';
 import type { BatchEntry, CachedRun, LoopRun, Readout, Runner } from '../runner.js';
 import { inPieces } from '../runner.js';
 import type { Sequence } from '../sequence.js';
@@ -65,21 +67,23 @@ export class LayerRunner implements Runner {
     device: Device,
     config: LoopLMConfig,
     weights: GraphWeights,
-    { kvDtype = 'f32', maxKvBytes = Infinity }: KvOptions = {},
+    { kvDtype = 'f32', maxKvBytes = Infinity, ...watch }: KvOptions & CompileWatch = {},
   ): Promise<LayerRunner> {
-    const ends = await ModelEnds.create(device, config, weights);
-    const programs: Program[] = [];
-    for (const graph of layerGraphs(config, weights)) {
-      programs.push(await compileWith(device, graph, weights, { keepsWorkspace: false }));
-    }
-    const store = await device.createKvStore({
-      numLayers: config.numHiddenLayers,
-      numHeads: config.numAttentionHeads,
-      numKvHeads: config.numKeyValueHeads,
-      headDim: config.headDim,
-      dtype: kvDtype,
-      pageSize: PAGE_SIZE,
-    });
+    const layers = layerGraphs(config, weights).map((graph) => ({ graph, keepsWorkspace: false }));
+    const graphs = [...endGraphs(config, weights), ...layers];
+    const compiled = await compileAll(device, graphs, weights, watch);
+    const store = await orFree(device, compiled, () =>
+      device.createKvStore({
+        numLayers: config.numHiddenLayers,
+        numHeads: config.numAttentionHeads,
+        numKvHeads: config.numKeyValueHeads,
+        headDim: config.headDim,
+        dtype: kvDtype,
+        pageSize: PAGE_SIZE,
+      }),
+    );
+    const ends = new ModelEnds(device, config, weights, compiled);
+    const programs = compiled.slice(NUM_ENDS);
     const maxPages = Math.floor(maxKvBytes / pageBytes(config, kvDtype));
     return new LayerRunner(device, config, { ends, programs, store, maxPages });
   }

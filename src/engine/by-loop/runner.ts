@@ -8,7 +8,9 @@
 import type { GraphWeights, LoopLMConfig } from '../../model/index.js';
 import { ropeFeeds } from '../../model/index.js';
 import type { Command, Device, HostTensor, Program } from '../../runtime/index.js';
-import { compileWith, fetchedOf, ModelEnds } from '../ends.js';
+import type { CompileWatch } from '../compile.js';
+import { compileAll } from '../compile.js';
+import { endGraphs, fetchedOf, ModelEnds, NUM_ENDS } from '../ends.js';
 import type { BatchEntry, CachedRun, LoopRun, Readout, Runner } from '../runner.js';
 import { inPieces } from '../runner.js';
 import type { Sequence } from '../sequence.js';
@@ -37,11 +39,13 @@ export class LoopRunner implements Runner {
     device: Device,
     config: LoopLMConfig,
     weights: GraphWeights,
+    watch: CompileWatch = {},
   ): Promise<LoopRunner> {
+    const graphs = [...endGraphs(config, weights), { graph: loopGraph(config, weights) }];
+    const programs = await compileAll(device, graphs, weights, watch);
     // Its masks have one row for each entry, so batches are not padded.
-    const ends = await ModelEnds.create(device, config, { ...weights, rowMultiple: 1 });
-    const loop = await compileWith(device, loopGraph(config, weights), weights);
-    return new LoopRunner(device, config, ends, loop);
+    const ends = new ModelEnds(device, config, { rowMultiple: 1 }, programs);
+    return new LoopRunner(device, config, ends, programs[NUM_ENDS]!);
   }
 
   openRun(numPlanes: number): CachedRun {

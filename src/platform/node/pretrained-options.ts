@@ -20,7 +20,7 @@ import type { ConversionSettings } from './convert/settings.js';
 
 /** What is under way, and how far it is. */
 export interface LoadProgress {
-  readonly stage: 'download' | 'convert';
+  readonly stage: 'download' | 'convert' | 'load';
   readonly doneBytes: number;
   readonly totalBytes: number;
 }
@@ -53,6 +53,10 @@ export interface PretrainedOptions extends DeviceOptions {
   readonly onWait?: ((message: string) => void) | undefined;
   /** Called with the plan before anything is loaded. */
   readonly onPlan?: ((plan: MemoryPlan) => void) | undefined;
+  /**
+   * Ends the loading with its reason: a download at once, a conversion too, and the compilation of
+   * the model before the next of its programs. What was downloaded and converted is kept.
+   */
   readonly signal?: AbortSignal | undefined;
 }
 

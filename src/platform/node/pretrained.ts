@@ -24,6 +24,7 @@ import {
   showBytes,
 } from '../../model/index.js';
 import type { KvDtype } from '../../util/kv-dtype.js';
+import { showValue } from '../../util/quote.js';
 import type { ConversionSettings } from './convert/index.js';
 import { convertedFolder, formatOfSettings } from './convert/index.js';
 import { createNodeDevice } from './device.js';
@@ -53,8 +54,10 @@ export async function loadPretrained(
   given: PretrainedOptions = {},
   platform: HubPlatform = NODE_PLATFORM,
 ): Promise<LoopLM> {
+  checkName(idOrPath);
   const options = parsePretrainedOptions(given);
   const { device: kind = 'cpu', numThreads, signal } = options;
+  signal?.throwIfAborted();
   const partition = partitionFor(kind, options);
   if (kind === 'webgpu') await tryGpu(); // before a long download
   const { path, parsed } = await prepareModel(idOrPath, options, platform);
@@ -72,11 +75,22 @@ export async function loadPretrained(
       kvDtype: plan.kvDtype,
       maxKvBytes: available - (plan.totalBytes - plan.kvBytes),
       partition,
+      signal,
+      onProgress: (doneBytes, totalBytes) =>
+        options.progress?.({ stage: 'load', doneBytes, totalBytes }),
     });
   } catch (error) {
     await device.dispose();
     throw error;
   }
+}
+
+function checkName(idOrPath: unknown): void {
+  if (typeof idOrPath === 'string') return;
+  throw new ConfigError(
+    'model',
+    `The model is ${showValue(idOrPath)}; it must be the path of a folder, or a name on the hub, such as ByteDance/Ouro-1.4B.`,
+  );
 }
 
 /** As precise as the weights are; rounding to i8 costs a quarter of what q8 does (models/bundled). */

@@ -7,6 +7,7 @@
 import { availableParallelism } from 'node:os';
 import { Worker, parentPort, workerData } from 'node:worker_threads';
 import { CheckpointError, ConfigError, FileError, assert } from '../../errors.js';
+import { abortable } from '../../util/abortable.js';
 
 /** How to run tasks. */
 export interface TaskPoolOptions {
@@ -42,11 +43,6 @@ export async function runTasks<Task, Result>(
     // Flags of the process, such as --input-type, need not suit the worker.
     return new Worker(entry, { workerData: shared, execArgv: [] });
   });
-  let abort = () => {};
-  const aborted = new Promise<never>((_, reject) => {
-    abort = () => reject(signal?.reason as Error);
-  });
-  signal?.addEventListener('abort', abort);
   try {
     const work = threads.map(async (thread) => {
       for (const [index, task] of queue) {
@@ -55,10 +51,9 @@ export async function runTasks<Task, Result>(
         onResult(result, task);
       }
     });
-    await Promise.race([Promise.all(work), aborted]);
+    await abortable(Promise.all(work), signal);
     return results;
   } finally {
-    signal?.removeEventListener('abort', abort);
     await Promise.all(threads.map((thread) => thread.terminate()));
   }
 }

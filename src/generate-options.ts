@@ -1,0 +1,143 @@
+/**
+ * What a caller may ask of a loaded model, checked: prompts, and options of generation and chat.
+ *
+ * Kinds of values are checked here; ranges belong to those who use them (engine, sampler, stop rules).
+ */
+import { z } from 'zod';
+import type { ExitPolicy, KvPolicy, PrefillMode, SamplingOptions } from './engine/index.js';
+import { KV_POLICIES, PREFILL_MODES } from './engine/index.js';
+import { RequestError } from './errors.js';
+import type { ChatTemplateOptions } from './tokenizer/index.js';
+import { ChatTemplate } from './tokenizer/index.js';
+import { abortSignal, parseFields, wordOf } from './util/parse-fields.js';
+import { showValue } from './util/quote.js';
+
+/** A text (needs a tokenizer) or the token ids themselves. */
+export type Prompt = string | readonly number[];
+
+/** How to continue a prompt. Everything has a default; `undefined` means the default. */
+export interface GenerateOptions {
+  /** Tokens to generate at most, from 1. Default 128; the context ends a sequence in any case. */
+  readonly maxNewTokens?: number | undefined;
+  /**
+   * When a token stops looping: a policy or its spec. Default `cdf:Q`, Q from the model's config, or
+   * `fixed:N` if the config names a depth; `full` for a model without an exit gate.
+   */
+  readonly exitPolicy?: ExitPolicy | string | undefined;
+  /** Bounds on the exit depth, whatever the policy says; counted from 1. */
+  readonly minDepth?: number | undefined;
+  readonly maxDepth?: number | undefined;
+  /** How the cache of tokens of other depths is read. Default `per-loop`, which is exact. */
+  readonly kvPolicy?: KvPolicy | undefined;
+  /** `full` (default) runs all loops of the prompt; `deferred` only those that some token needs. */
+  readonly prefill?: PrefillMode | undefined;
+  /** Loops of full depth. Default the model's own. */
+  readonly numLoops?: number | undefined;
+  /** How tokens are drawn. Default what generation_config.json says, or else greedy. */
+  readonly sampling?: { readonly [K in keyof SamplingOptions]?: SamplingOptions[K] | undefined };
+  /** Ids that end a sequence, besides the model's end-of-text ids. */
+  readonly stopIds?: readonly number[] | undefined;
+  /** Texts that end a sequence; the text is cut where one begins. Needs a tokenizer. */
+  readonly stopStrings?: readonly string[] | undefined;
+  /** Does not stop at the model's end-of-text ids, nor at a template's end of turn. Default false. */
+  readonly ignoreEos?: boolean | undefined;
+  /**
+   * Tells reasoning from the answer: a text that begins with `<think>`, or whose prompt ends in it,
+   * is reasoning up to `</think>`. Default true for `chat`, else false: then all is answer.
+   */
+  readonly splitReasoning?: boolean | undefined;
+  /** Adds a rollout record to every finish; costs a readout of every executed loop. Default false. */
+  readonly record?: boolean | undefined;
+  /** Ends every sequence with `aborted` at the next loop boundary. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** How to answer a conversation. */
+export interface ChatOptions extends GenerateOptions {
+  /**
+   * Whether the answer begins with reasoning, as `ChatTemplate.apply` takes it. Default true for a
+   * model that `thinksByDefault`; else the template is left to its own default.
+   */
+  readonly enableThinking?: ChatTemplateOptions['enableThinking'] | undefined;
+  /** Default: the template that came with the model. */
+  readonly chatTemplate?: ChatTemplate | undefined;
+}
+
+const DEFAULT = 'Leave it out for the default.';
+const NUMBER = z.number(`it must be a whole number. ${DEFAULT}`);
+const SWITCH = z.boolean(`it must be true or false. ${DEFAULT}`);
+
+const exitPolicySchema = z.custom<ExitPolicy | string>(
+  (value) => typeof value === 'string' || isExitPolicy(value),
+  "it must be the text of a policy, such as 'cdf:0.5', or a policy itself, such as cdfThreshold(0.5). Leave it out for the model's own.",
+);
+
+function isExitPolicy(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  const { name, needs, deepestDepth, start } = value as Partial<Record<keyof ExitPolicy, unknown>>;
+  return (
+    typeof name === 'string' &&
+    typeof needs === 'object' &&
+    needs !== null &&
+    typeof deepestDepth === 'number' &&
+    typeof start === 'function'
+  );
+}
+
+const generateSchema = z.strictObject(
+  {
+    maxNewTokens: NUMBER.optional(),
+    exitPolicy: exitPolicySchema.optional(),
+    minDepth: NUMBER.optional(),
+    maxDepth: NUMBER.optional(),
+    kvPolicy: wordOf(KV_POLICIES, DEFAULT).optional(),
+    prefill: wordOf(PREFILL_MODES, DEFAULT).optional(),
+    numLoops: NUMBER.optional(),
+    // of these two the engine knows the fields
+    sampling: z.record(z.string(), z.unknown(), `it must be an object. ${DEFAULT}`).optional(),
+    stopIds: z.unknown().optional(),
+    stopStrings: z.unknown().optional(),
+    ignoreEos: SWITCH.optional(),
+    splitReasoning: SWITCH.optional(),
+    record: SWITCH.optional(),
+    signal: abortSignal.optional(),
+  } satisfies Record<keyof GenerateOptions, z.ZodType>,
+  'they must be an object. Use {} for the defaults.',
+);
+
+const chatSchema = generateSchema.extend({
+  enableThinking: SWITCH.optional(),
+  chatTemplate: z
+    .instanceof(ChatTemplate, {
+      error: `it must be a ChatTemplate. Make one with new ChatTemplate(source). ${DEFAULT}`,
+    })
+    .optional(),
+} satisfies Record<Exclude<keyof ChatOptions, keyof GenerateOptions>, z.ZodType>);
+
+/** @throws ConfigError for an option that is unknown or of the wrong kind */
+export function parseGenerateOptions(value: unknown): GenerateOptions {
+  return parseFields(generateSchema, value, 'the generation options') as GenerateOptions;
+}
+
+/** @throws ConfigError for an option that is unknown or of the wrong kind */
+export function parseChatOptions(value: unknown): ChatOptions {
+  return parseFields(chatSchema, value, 'the chat options') as ChatOptions;
+}
+
+/** @throws RequestError if it is neither a text nor a list; what a list holds is the engine's business */
+export function checkPrompt(prompt: unknown): asserts prompt is Prompt {
+  if (typeof prompt === 'string' || Array.isArray(prompt)) return;
+  throw new RequestError(
+    `The prompt is ${showValue(prompt)}; it must be a text or a list of token ids, such as [5, 9, 2].`,
+  );
+}
+
+/** @throws RequestError unless it is a list of prompts */
+export function checkPrompts(prompts: unknown): asserts prompts is readonly Prompt[] {
+  if (!Array.isArray(prompts)) {
+    throw new RequestError(
+      `The prompts are ${showValue(prompts)}; they must be a list of texts or of lists of token ids. Use generate for a single prompt.`,
+    );
+  }
+  for (const prompt of prompts) checkPrompt(prompt);
+}

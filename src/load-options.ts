@@ -1,0 +1,66 @@
+/**
+ * How a model is loaded from a folder, checked: what a caller may have mistaken is said by name.
+ */
+import { z } from 'zod';
+import type { CompileWatch, EngineOptions } from './engine/index.js';
+import { ConfigError } from './errors.js';
+import type { Folder } from './model/index.js';
+import type { Device } from './runtime/index.js';
+import { KV_DTYPES } from './util/kv-dtype.js';
+import { abortSignal, callback, numberWhere, parseFields, wordOf } from './util/parse-fields.js';
+import { showValue } from './util/quote.js';
+
+/** How to load a model. */
+export interface LoadOptions extends Pick<
+  EngineOptions,
+  'partition' | 'kvDtype' | 'maxKvBytes' | keyof CompileWatch
+> {
+  readonly device: Device;
+  /** Whether `dispose` of the model disposes the device too. Default false: it is borrowed. */
+  readonly ownsDevice?: boolean | undefined;
+  /** What the model is called, such as its hub id. Default the path of the folder. */
+  readonly name?: string | undefined;
+}
+
+const DEFAULT = 'Leave it out for the default.';
+
+const schema = z.strictObject(
+  {
+    device: z.custom<Device>(
+      isDevice,
+      'it must be a Device. Open one with createNodeDevice of looplm/node, or use LoopLM.fromPretrained.',
+    ),
+    ownsDevice: z.boolean(`it must be true or false. ${DEFAULT}`).optional(),
+    name: z.string(`it must be a text. ${DEFAULT}`).optional(),
+    partition: wordOf(['by-layer', 'by-loop'], DEFAULT).optional(),
+    kvDtype: wordOf(KV_DTYPES, DEFAULT).optional(),
+    maxKvBytes: numberWhere(
+      'it must be a number from 0 up. Leave it out for no limit.',
+      (value) => value >= 0,
+    ).optional(),
+    onProgress: callback<NonNullable<CompileWatch['onProgress']>>().optional(),
+    signal: abortSignal.optional(),
+  } satisfies Record<keyof LoadOptions, z.ZodType>,
+  'they must be an object with a device.',
+);
+
+function isDevice(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  const { compile, submit } = value as Partial<Device>;
+  return typeof compile === 'function' && typeof submit === 'function';
+}
+
+/** @throws ConfigError for an option that is unknown, missing or not allowed */
+export function parseLoadOptions(value: unknown): LoadOptions {
+  return parseFields(schema, value, 'the loading options');
+}
+
+/** @throws ConfigError for what is no `Folder`, such as a path */
+export function checkFolder(folder: unknown): asserts folder is Folder {
+  const { open, readText } = (folder ?? {}) as Partial<Folder>;
+  if (typeof open === 'function' && typeof readText === 'function') return;
+  throw new ConfigError(
+    'folder',
+    `The folder is ${showValue(folder)}; it must be a Folder, such as nodeFolder(path) of looplm/node. Use LoopLM.fromPretrained for a path.`,
+  );
+}
