@@ -1,6 +1,6 @@
 /**
  * Writes docs/benchmarks.md and its pictures from the result files, so that no figure is typed by
- * hand. A benchmark without a result file is left out. `npm run bench:report`
+ * hand. A benchmark without a result file of the present form is left out. `npm run bench:report`
  */
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
@@ -8,9 +8,14 @@ import { fileExists, writeFileAtomic } from 'looplm/node';
 import { z } from 'zod';
 import { attentionFields, attentionText } from './attention/report.js';
 import { depthChart, depthFields, depthText } from './depth/report.js';
-import { table, times } from './lib/markdown.js';
+import { generateFields, generateText } from './generate/report.js';
+import { spread } from './lib/markdown.js';
+import type { RoofRounds } from './lib/roofs.js';
+import { distribution } from './lib/statistics.js';
 import { llamaCppFields, reportText } from './llama-cpp/report.js';
 import { memoryFields, memoryText } from './memory/report.js';
+import { LOSS_TOLERANCE } from './train-step/losses.js';
+import { trainStepFields, trainStepText } from './train-step/report.js';
 
 const provenance = {
   title: z.string(),
@@ -19,52 +24,33 @@ const provenance = {
   versions: z.record(z.string(), z.string()),
   settings: z.record(z.string(), z.number()),
 };
-const numbers = z.record(z.string(), z.number());
-const rounds = z.record(z.string(), z.array(z.number()));
 
-const trainStepSchema = z.object({
-  ...provenance,
-  cases: z.array(
-    z.object({
-      name: z.string(),
-      parameters: z.number(),
-      tokensPerStep: z.number(),
-      secondsPerStep: numbers,
-      tokensPerSecond: numbers,
-      speedOverPyTorch: z.object({ f32: z.number(), bf16: z.number() }),
-      raw: rounds,
-    }),
-  ),
-});
-
-const generateSchema = z.object({
-  ...provenance,
-  entries: z.array(
-    z.object({
-      model: z.string(),
-      kvPolicy: z.string(),
-      exits: z.string(),
-      meanDepth: z.number(),
-      tokensPerSecond: z.number(),
-      speedUp: z.number(),
-      shareOfIdeal: z.number(),
-    }),
-  ),
-});
-
+const trainStepSchema = z.object({ ...provenance, ...trainStepFields });
+const generateSchema = z.object({ ...provenance, ...generateFields });
 const attentionSchema = z.object({ ...provenance, ...attentionFields });
 const depthSchema = z.object({ ...provenance, ...depthFields });
 const llamaCppSchema = z.object({ ...provenance, ...llamaCppFields });
 const memorySchema = z.object({ ...provenance, ...memoryFields });
 
-type Header = z.infer<z.ZodObject<typeof provenance>>;
+type Header = z.infer<z.ZodObject<typeof provenance>> & { readonly roofs?: RoofRounds };
 
-function header({ title, commit, machine, versions, settings }: Header): string {
+function header({ title, commit, machine, versions, settings, roofs }: Header): string {
   const list = (entries: Readonly<Record<string, string | number>>) =>
     Object.entries(entries)
       .map(([name, value]) => `${name} ${value}`)
       .join(', ');
-  return `## ${title}\n\nMachine: ${machine}. Versions: ${list(versions)}. Commit ${commit}. Settings: ${list(settings)}.\n`;
+  return [
+    `## ${title}`,
+    `Machine: ${machine}. Versions: ${list(versions)}. Commit ${commit}. Settings: ${list(settings)}.`,
+    ...(roofs ? [roofText(roofs)] : []),
+  ].join('\n\n');
+}
+
+/** What the machine could do meanwhile. */
+function roofText({ productGflops, memoryGbps }: RoofRounds): string {
+  const rates = (values: readonly number[], unit: string) =>
+    `${spread(distribution(values), 0)} ${unit} (least, lower quartile, median of ${values.length})`;
+  return `Roofs in the same run: float32 products ${rates(productGflops, 'GFLOP/s')}, reading memory ${rates(memoryGbps, 'GB/s')}.`;
 }
 
 interface Section<T> {
@@ -74,7 +60,7 @@ interface Section<T> {
   tables(result: T): string | Promise<string>;
 }
 
-/** The section of a benchmark; empty if it has not been run. */
+/** The section of a benchmark; empty if it has not been run, or not since its form changed. */
 async function section<T extends Header>(
   name: string,
   { schema, intro, tables }: Section<T>,
@@ -84,55 +70,35 @@ async function section<T extends Header>(
     process.stderr.write(`no results of bench:${name}; it is left out\n`);
     return '';
   }
-  const result = schema.parse(JSON.parse(await readFile(path, 'utf8')));
+  const parsed = schema.safeParse(JSON.parse(await readFile(path, 'utf8')));
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues;
+    process.stderr.write(
+      `results of bench:${name} have another form (${issue!.path.join('.')}: ${issue!.message}); it is left out until it is run again\n`,
+    );
+    return '';
+  }
+  const result = parsed.data;
   const how = `${intro} \`npm run bench:${name}\``;
-  return ['', header(result), how, '', await tables(result), ''].join('\n');
+  return ['', header(result), '', how, '', await tables(result), ''].join('\n');
 }
 
 const trainStep: Section<z.infer<typeof trainStepSchema>> = {
   schema: trainStepSchema,
   intro: `The same LoopLM from the same weights on the same batch: forward through all loops, stage I loss,
-backward, clipping, AdamW. Losses of the float32 sides are compared step by step while measuring.`,
-  tables({ cases }) {
-    const sides = Object.keys(cases[0]!.secondsPerStep);
-    return table(
-      [
-        'model',
-        'parameters',
-        'tokens a step',
-        ...sides.map((side) => `${side}, ms a step`),
-        'looplm over PyTorch f32',
-        'looplm over PyTorch bf16',
-      ],
-      cases.map((entry) => [
-        entry.name,
-        `${(entry.parameters / 1e6).toFixed(1)}M`,
-        String(entry.tokensPerStep),
-        ...sides.map((side) => (1000 * entry.secondsPerStep[side]!).toFixed(0)),
-        times(entry.speedOverPyTorch.f32),
-        times(entry.speedOverPyTorch.bf16),
-      ]),
-    );
-  },
+backward, clipping, AdamW. Both sides run with the C library's allocator as it comes and with one that
+keeps large blocks (\`GLIBC_TUNABLES\`). The losses of every step are compared while measuring, within ${LOSS_TOLERANCE.f32} of
+the first in float32 and ${LOSS_TOLERANCE.bf16} in bfloat16; where they differ there are no figures. Shares are of the best product of
+large matrices in the same round: float32 of the better library, bfloat16 of PyTorch.`,
+  tables: trainStepText,
 };
 
 const generate: Section<z.infer<typeof generateSchema>> = {
   schema: generateSchema,
   intro: `The speed-up over full depth under the same KV policy; the ideal is R / mean depth, reached if nothing
-but loops took time.`,
-  tables: ({ entries }) =>
-    table(
-      ['model', 'KV policy', 'exits', 'mean depth', 'tokens/s', 'speed-up', 'share of ideal'],
-      entries.map((entry) => [
-        entry.model,
-        entry.kvPolicy,
-        entry.exits,
-        entry.meanDepth.toFixed(2),
-        entry.tokensPerSecond.toFixed(1),
-        times(entry.speedUp),
-        `${(100 * entry.shareOfIdeal).toFixed(0)} %`,
-      ]),
-    ),
+but loops took time. The shares are the operations and the bytes of weights that a token's depth asks for,
+of the roofs of the same round; weights that stay in a cache can pass 100 % of the memory's rate.`,
+  tables: generateText,
 };
 
 const DEPTH_PICTURE = 'images/speed-by-depth.svg';
@@ -144,7 +110,8 @@ prefill that is not counted. A speed-up is over full depth under the same policy
 ideal is R / mean depth. A token has one readout (the head, and the choice of a token from its logits)
 whatever its depth, so a whole token cannot quite reach the ideal; "the loops alone" is its time without
 the readout. Under \`per-loop\` a token that goes deeper than those before it also runs their missing
-loops: results do not depend on who exited when, and what it costs against the others is the price.`,
+loops: results do not depend on who exited when, and what it costs against the others is the price. The
+share of the memory's rate counts the weights, keys and values that the mean depth asks for.`,
   async tables(result) {
     await writeFileAtomic(resolve('docs', DEPTH_PICTURE), depthChart(result));
     return `![Speed-up over full depth by mean depth](${DEPTH_PICTURE})\n\n${depthText(result)}`;
@@ -154,14 +121,15 @@ loops: results do not depend on who exited when, and what it costs against the o
 const attention: Section<z.infer<typeof attentionSchema>> = {
   schema: attentionSchema,
   intro: `What a layer of the 1.4B model takes to attend from the newest rows of a sequence to all of it: the
-kernel over pages, in two formats and on one or two threads, and the ONNX Runtime program over arrays.`,
+kernel over pages, in three formats and on one or two threads, and the ONNX Runtime program over arrays.`,
   tables: attentionText,
 };
 
 const llamaCpp: Section<z.infer<typeof llamaCppSchema>> = {
   schema: llamaCppSchema,
   intro: `Both sides run random weights of the same shape; what counts as a body and as a share of the memory's
-read rate is in \`benchmarks/llama-cpp/README.md\`. Where the time goes and what was tried:
+read rate is in \`benchmarks/llama-cpp/README.md\`. With two threads llama.cpp's times have two heights, so
+both sides are given as distributions over all tokens. Where the time goes and what was tried:
 [log](log.md#where-a-tokens-time-goes).`,
   tables: reportText,
 };
@@ -189,7 +157,8 @@ const text = `# Benchmarks
 
 Written by \`npm run bench:report\` from the files in \`benchmarks/results\`, which hold every raw round.
 Variants run in alternating order; figures are medians over rounds, ratios are medians of the ratio
-within a round. The machines are shared, so absolute times vary; ratios are what to compare.
+within a round, unless a table says otherwise. The machines are shared and of several generations, so
+times vary; compare ratios of one run, beside what its machine could do at most.
 ${sections.join('')}`;
 await writeFileAtomic(resolve('docs', 'benchmarks.md'), text);
 process.stdout.write('wrote docs/benchmarks.md\n');

@@ -1,6 +1,7 @@
 /**
  * Attention of one layer for few query rows: the kernel over f32 and f16 pages, on one and two
- * threads, against the ONNX Runtime program over plain arrays. `npm run bench:attention`.
+ * threads, against the ONNX Runtime program over plain arrays.
+ * `npm run bench:attention -- [--rounds N] [--json FILE]`.
  *
  * Layers are visited in turn, as a model does, so that keys and values come from memory and not from
  * a cache. Every round measures all variants of a case, in reversed order every second round.
@@ -12,7 +13,13 @@ import type { AttentionBatch, KvMemorySpec } from '../../src/runtime/attention/i
 import { KvMemory, attentionGraph } from '../../src/runtime/attention/index.js';
 import { normalSampler } from '../../src/util/normal.js';
 import type { Variant } from '../lib/harness.js';
-import { alternate, median, medianRatio, provenance, writeResult } from '../lib/harness.js';
+import { readRounds } from '../lib/flags.js';
+import { alternate, provenance, writeResult } from '../lib/harness.js';
+import type { Roofs } from '../lib/roofs.js';
+import { openRoofs } from '../lib/roofs.js';
+import { distribution, medianRatio } from '../lib/statistics.js';
+import { kvRowBytes } from '../../src/util/kv-dtype.js';
+import { attentionText } from './report.js';
 
 const ROUNDS = 7;
 const SEED = 1;
@@ -82,7 +89,13 @@ interface Subject extends Variant {
   readonly context: number;
   readonly rows: number;
   readonly implementation: string;
+  /** Keys and values that a layer reads. */
+  readonly bytes: number;
 }
+
+/** Keys and values of one layer. */
+const kvBytes = (context: number, dtype: KvMemorySpec['dtype']) =>
+  2 * context * HEADS.numKvHeads * kvRowBytes(HEADS.headDim, dtype);
 
 function kernelSubject(memory: KvMemory, threads: number, context: number, rows: number): Subject {
   const { numLayers, dtype, pageSize } = memory.spec;
@@ -91,7 +104,14 @@ function kernelSubject(memory: KvMemory, threads: number, context: number, rows:
   const q = POOL.slice(0, rows * WIDTH);
   const out = new Float32Array(q.length);
   const measure = () => timed(numLayers, (layer) => memory.attend(layer, q, batch, out));
-  return { name: `${implementation}, ${rows} rows`, context, rows, implementation, measure };
+  return {
+    name: `${implementation}, ${rows} rows`,
+    context,
+    rows,
+    implementation,
+    bytes: kvBytes(context, dtype),
+    measure,
+  };
 }
 
 function programSubject(
@@ -123,12 +143,17 @@ function programSubject(
     context: length,
     rows,
     implementation,
+    bytes: kvBytes(length, 'f32'),
     measure,
   };
 }
 
 /** All variants of one context, measured and released. */
-async function measureCase({ context, numLayers, rows }: (typeof CASES)[number]) {
+async function measureCase(
+  { context, numLayers, rows }: (typeof CASES)[number],
+  roofs: Roofs,
+  rounds: number,
+) {
   const subjects: Subject[] = [];
   const memories = (['f32', 'f16', 'i8'] as const).flatMap((dtype) =>
     THREADS.map((threads) => {
@@ -154,18 +179,29 @@ async function measureCase({ context, numLayers, rows }: (typeof CASES)[number])
     }
   }
   for (const subject of subjects) await subject.measure(); // warm-up, not counted
-  const raw = await alternate(subjects, ROUNDS);
+  const raw = await alternate(
+    [
+      { name: 'products', measure: () => roofs.product() },
+      ...subjects.slice(0, subjects.length / 2),
+      { name: 'memory', measure: () => roofs.memory() },
+      ...subjects.slice(subjects.length / 2),
+    ],
+    rounds,
+  );
   for (const memory of memories) await memory.dispose();
   for (const device of devices) await device.dispose();
   return { subjects, raw };
 }
 
+const flags = readRounds(ROUNDS);
+await using roofs = await openRoofs(Math.max(...THREADS));
 const entries = [];
 const raw: Record<string, readonly number[]> = {};
 for (const example of CASES) {
   process.stderr.write(`context ${example.context}\n`);
-  const measured = await measureCase(example);
-  for (const { name, context, rows, implementation } of measured.subjects) {
+  const measured = await measureCase(example, roofs, flags.rounds);
+  const memory = measured.raw['memory']!;
+  for (const { name, context, rows, implementation, bytes } of measured.subjects) {
     const values = measured.raw[name]!;
     const program = measured.raw[`ONNX Runtime f32, ${THREADS.at(-1)} threads, ${rows} rows`]!;
     raw[`context ${context}, ${name}`] = values;
@@ -173,21 +209,22 @@ for (const example of CASES) {
       context,
       rows,
       implementation,
-      microseconds: median(values),
-      fastest: Math.min(...values),
+      microseconds: distribution(values),
       speedOverProgram: medianRatio(program, values),
+      shareOfMemory: medianRatio(
+        values.map((microseconds) => bytes / microseconds / 1000),
+        memory,
+      ),
     });
   }
 }
-await writeResult('attention', {
+const result = {
   title: 'Attention of one layer for few rows',
-  settings: { rounds: ROUNDS, ...HEADS, seed: SEED },
+  settings: { rounds: flags.rounds, ...HEADS, seed: SEED },
   ...provenance(),
+  roofs: roofs.rounds,
   entries,
   raw,
-});
-for (const { context, rows, implementation, microseconds, fastest, speedOverProgram } of entries) {
-  process.stdout.write(
-    `context ${context}, ${rows} rows, ${implementation}: ${microseconds.toFixed(0)} us (fastest ${fastest.toFixed(0)}), ${speedOverProgram.toFixed(2)} x the program on ${THREADS.at(-1)} threads\n`,
-  );
-}
+};
+await writeResult('attention', result, flags.json);
+process.stdout.write(`${attentionText(result)}\n`);

@@ -9,13 +9,15 @@
 import { generatorFor } from 'looplm/data';
 import type { KvPolicy } from 'looplm/engine';
 import { Engine, KV_POLICIES, parseSamplingOptions, replay } from 'looplm/engine';
-import { loadWeights } from 'looplm/model';
+import { loadWeights, modelCost, readModelConfig } from 'looplm/model';
 import { createNodeDevice, nodeFolder } from 'looplm/node';
 import { uniformInt } from 'pure-rand/distribution/uniformInt';
 import { busyFraction } from '../lib/busy.js';
 import { readFlags } from '../lib/flags.js';
-import { median, medianRatio, provenance, writeResult } from '../lib/harness.js';
+import { provenance, writeResult } from '../lib/harness.js';
 import { describeModel } from '../lib/models.js';
+import { openRoofs } from '../lib/roofs.js';
+import { median, medianRatio } from '../lib/statistics.js';
 import { ReadoutClock } from './readout-clock.js';
 import type { DepthEntry } from './report.js';
 import { depthText, goalsOf } from './report.js';
@@ -38,15 +40,19 @@ interface Timing {
 interface Rounds {
   readonly token: number[];
   readonly readout: number[];
+  /** What the memory gave beside the run, GB/s. */
+  readonly memory: number[];
 }
 
 const flags = await readFlags(ROUNDS);
 const loaded = await loadWeights(nodeFolder(flags.model));
 const { config } = loaded;
+const { format } = await readModelConfig(nodeFolder(flags.model));
 if (config.numLoops !== NUM_LOOPS) {
   throw new Error(`The model has ${config.numLoops} loops; depths are drawn for ${NUM_LOOPS}.`);
 }
 await using clock = new ReadoutClock(await createNodeDevice({ numThreads: THREADS }));
+await using roofs = await openRoofs(THREADS);
 const engine = await Engine.create({ device: clock, ...loaded, kvDtype: 'i8' });
 
 /** Generates the tokens of a schedule and times each. */
@@ -91,16 +97,18 @@ function addRound(
   kvPolicy: KvPolicy,
   schedule: readonly ScheduledToken[],
   timings: readonly Timing[],
+  gigabytesPerSecond: number,
 ): void {
   for (const meanDepth of MEAN_DEPTHS) {
     const own = timings.filter((_, index) => schedule[index]!.meanDepth === meanDepth);
     const mean = (part: keyof Timing) =>
       own.reduce((sum, timing) => sum + timing[part], 0) / own.length;
     const name = nameOf(context, kvPolicy, meanDepth);
-    const rounds = measured.get(name) ?? { token: [], readout: [] };
+    const rounds = measured.get(name) ?? { token: [], readout: [], memory: [] };
     measured.set(name, rounds);
     rounds.token.push(mean('token'));
     rounds.readout.push(mean('readout'));
+    rounds.memory.push(gigabytesPerSecond);
     process.stderr.write(
       `${name}, round ${rounds.token.length}: ${mean('token').toFixed(1)} ms, readout ${mean('readout').toFixed(1)} ms\n`,
     );
@@ -111,21 +119,32 @@ async function measureContext(context: number): Promise<void> {
   const roundsPerRun = Math.max(1, Math.floor(context / ROUND_TOKENS));
   for (let first = 0, run = 0; first < flags.rounds; first += roundsPerRun, run++) {
     busy.push(await busyFraction());
+    await roofs.product();
     const length = Math.min(roundsPerRun, flags.rounds - first);
     const rounds = Array.from({ length }, (_, index) => scheduleRound(first + index, SEED));
     for (const kvPolicy of run % 2 === 0 ? KV_POLICIES : KV_POLICIES.toReversed()) {
+      const rate = await roofs.memory();
       const timings = await timeTokens(context, kvPolicy, rounds.flat());
       rounds.forEach((schedule, index) => {
         const start = index * ROUND_TOKENS;
-        addRound(context, kvPolicy, schedule, timings.slice(start, start + ROUND_TOKENS));
+        addRound(context, kvPolicy, schedule, timings.slice(start, start + ROUND_TOKENS), rate);
       });
     }
   }
 }
 
+/** Weights, keys and values that a token reads at a mean depth. */
+function bytesOf(context: number, meanDepth: number): number {
+  const cost = modelCost(config, { context, weights: format ?? 'f32', cacheDtype: 'i8' });
+  const [first, second] = cost.byDepth.map(({ weightBytesPerToken }) => weightBytesPerToken);
+  const perLoop = second! - first! + context * cost.kvBytesPerToken.shared;
+  return first! - (second! - first!) + meanDepth * perLoop;
+}
+
 function entryOf(context: number, kvPolicy: KvPolicy, meanDepth: number): DepthEntry {
   const own = measured.get(nameOf(context, kvPolicy, meanDepth))!;
   const full = measured.get(nameOf(context, kvPolicy, NUM_LOOPS))!;
+  const gigabytesPerMs = own.token.map((ms) => bytesOf(context, meanDepth) / ms / 1e6);
   const loops = ({ token, readout }: Rounds) => token.map((ms, round) => ms - readout[round]!);
   const speedUp = medianRatio(full.token, own.token);
   const loopsSpeedUp = medianRatio(loops(full), loops(own));
@@ -139,6 +158,7 @@ function entryOf(context: number, kvPolicy: KvPolicy, meanDepth: number): DepthE
     shareOfIdeal: (speedUp * meanDepth) / NUM_LOOPS,
     loopsSpeedUp,
     loopsShareOfIdeal: (loopsSpeedUp * meanDepth) / NUM_LOOPS,
+    shareOfMemory: medianRatio(gigabytesPerMs, own.memory),
   };
 }
 
@@ -153,6 +173,7 @@ const result = {
   title: 'Early exit at full size: speed by mean depth',
   settings: { threads: THREADS, rounds: flags.rounds, tokensPerRound: ROUND_TOKENS, seed: SEED },
   ...provenance(),
+  roofs: roofs.rounds,
   model: await describeModel(flags.model),
   busyFraction: median(busy),
   entries,

@@ -1,8 +1,10 @@
 /** The shape of the result file of `bench:depth`, the goals, the tables and the picture made of it. */
 import { z } from 'zod';
 import { lineChart } from 'looplm/charts';
-import type { Goal } from '../lib/markdown.js';
-import { goalSchema, goalTable, table, times } from '../lib/markdown.js';
+import type { Goal } from '../lib/goals.js';
+import { goal, goalSchema, goalTable } from '../lib/goals.js';
+import { percent, table, times } from '../lib/markdown.js';
+import { roofsSchema } from '../lib/roofs.js';
 import { NUM_LOOPS } from './schedule.js';
 
 const entrySchema = z.object({
@@ -15,10 +17,13 @@ const entrySchema = z.object({
   shareOfIdeal: z.number(),
   loopsSpeedUp: z.number(),
   loopsShareOfIdeal: z.number(),
+  /** Weights, keys and values over time, over the memory's read rate beside the run. */
+  shareOfMemory: z.number(),
 });
 
 /** What `benchmarks/results/depth.json` holds besides title and provenance. */
 export const depthFields = {
+  roofs: roofsSchema,
   model: z.string(),
   /** Time of the processors that went elsewhere, 0 to 1. */
   busyFraction: z.number(),
@@ -53,24 +58,24 @@ export function goalsOf(entries: readonly DepthEntry[]): readonly Goal[] {
     shares.flatMap(([what, share]) => {
       const of = (policy: string) =>
         entries.filter((entry) => entry.context === context && entry.kvPolicy === policy);
-      const exact = of('per-loop').find(({ meanDepth }) => meanDepth === EXACT_MEAN_DEPTH)!;
+      const sharesOf = (found: readonly DepthEntry[]) => found.map((entry) => entry[share]);
       return [
-        {
-          name: `per-loop at ${context}, mean depth ${EXACT_MEAN_DEPTH}, share of the ideal of ${what}`,
-          atLeast: MIN_EXACT_SHARE,
-          value: exact[share],
-        },
-        ...['last-exited', 'shared'].map((policy) => ({
-          name: `${policy} at ${context}, worst mean depth, share of the ideal of ${what}`,
-          atLeast: MIN_SHARE,
-          value: Math.min(...of(policy).map((entry) => entry[share])),
-        })),
+        goal(
+          `per-loop at ${context}, mean depth ${EXACT_MEAN_DEPTH}, share of the ideal of ${what}`,
+          { atLeast: MIN_EXACT_SHARE },
+          sharesOf(of('per-loop').filter(({ meanDepth }) => meanDepth === EXACT_MEAN_DEPTH)),
+        ),
+        ...['last-exited', 'shared'].map((policy) =>
+          goal(
+            `${policy} at ${context}, worst mean depth, share of the ideal of ${what}`,
+            { atLeast: MIN_SHARE },
+            sharesOf(of(policy)),
+          ),
+        ),
       ];
     }),
   );
 }
-
-const percent = (value: number) => `${(100 * value).toFixed(0)} %`;
 
 /** The tables as Markdown. */
 export function depthText({ model, busyFraction, entries, goals }: Result): string {
@@ -85,6 +90,7 @@ export function depthText({ model, busyFraction, entries, goals }: Result): stri
       'share of ideal',
       'speed-up of the loops alone',
       'share of ideal',
+      'of the memory rate',
     ],
     entries.map((entry) => [
       String(entry.context),
@@ -96,6 +102,7 @@ export function depthText({ model, busyFraction, entries, goals }: Result): stri
       percent(entry.shareOfIdeal),
       times(entry.loopsSpeedUp),
       percent(entry.loopsShareOfIdeal),
+      percent(entry.shareOfMemory),
     ]),
   );
   const about = `Random weights, ${model}; keys and values in i8. Between runs the processors were ${percent(busyFraction)} busy.`;

@@ -1,6 +1,7 @@
 /**
  * Decode speed by depth: tokens per second at every fixed depth, at mixed depths and under Q-exit,
- * and how much of the ideal speed-up R / mean depth remains. `npm run bench:generate`.
+ * and how much of the ideal speed-up R / mean depth remains.
+ * `npm run bench:generate -- [--rounds N] [--json FILE]`.
  *
  * Two models: random weights large enough that matrices take the time, where depths are replayed;
  * and the bundled model, which decides for itself on held-out problems.
@@ -8,7 +9,8 @@
 import { generatorFor } from 'looplm/data';
 import type { ExitPolicy, KvPolicy, RunOptions } from 'looplm/engine';
 import { Engine, cdfThreshold, fixedDepth, parseSamplingOptions, replay } from 'looplm/engine';
-import { initializeWeights, loadCheckpoint } from 'looplm/model';
+import type { LoopLMConfig } from 'looplm/model';
+import { initializeWeights, loadCheckpoint, modelCost } from 'looplm/model';
 import { bundledModelPath, createNodeDevice, nodeFolder } from 'looplm/node';
 import type { Device } from 'looplm/runtime';
 import { Tokenizer } from 'looplm/tokenizer';
@@ -17,7 +19,11 @@ import { TASKS } from '../../recipes/bundled/tasks.js';
 import { heldOutProblems } from '../../recipes/bundled/test-problems.js';
 import type { Variant } from '../lib/harness.js';
 import { benchmarkConfig } from '../lib/models.js';
-import { alternate, median, medianRatio, provenance, writeResult } from '../lib/harness.js';
+import { readRounds } from '../lib/flags.js';
+import { alternate, provenance, writeResult } from '../lib/harness.js';
+import { openRoofs } from '../lib/roofs.js';
+import { median, medianRatio } from '../lib/statistics.js';
+import { generateText } from './report.js';
 
 const THREADS = 2;
 const ROUNDS = 7;
@@ -41,7 +47,9 @@ interface Decoding extends Variant {
   readonly model: string;
   readonly kvPolicy: KvPolicy;
   readonly exits: string;
-  readonly numLoops: number;
+  readonly config: LoopLMConfig;
+  /** Whether a token makes the machine read all weights; those of a prompt share them. */
+  readonly isAlone: boolean;
   meanDepth: number;
 }
 
@@ -53,9 +61,10 @@ function continuation(
   [exits, exitPolicy]: readonly [string, ExitPolicy],
 ): Decoding {
   const request = { promptIds, maxNewTokens: NEW_TOKENS, exitPolicy, sampling: SAMPLING };
-  const { numLoops } = engine.config;
+  const { config } = engine;
   const name = `53M random, ${kvPolicy}, ${exits}`;
-  const decoding = { model: '53M random', kvPolicy, exits, name, numLoops, meanDepth: 0 };
+  const about = { model: '53M random', kvPolicy, exits, name, config };
+  const decoding = { ...about, isAlone: true, meanDepth: 0 };
   return Object.assign(decoding, {
     async measure(this: Decoding) {
       let [start, depths] = [0, 0];
@@ -77,14 +86,15 @@ function answers(
   [exits, exitPolicy]: readonly [string, ExitPolicy],
 ): Decoding {
   const options: RunOptions = { kvPolicy: 'per-loop', prefill: 'deferred' };
-  const { numLoops } = engine.config;
+  const { config } = engine;
   const name = `bundled, per-loop, ${exits}`;
   const decoding = {
     model: 'bundled, whole answers',
     kvPolicy: 'per-loop' as const,
     exits,
     name,
-    numLoops,
+    config,
+    isAlone: false,
     meanDepth: 0,
   };
   return Object.assign(decoding, {
@@ -96,7 +106,7 @@ function answers(
         for await (const event of engine.generate([request], options)) {
           if (event.kind !== 'finish') continue;
           executed += event.executedLoops;
-          tokens += event.fullDepthLoops / numLoops;
+          tokens += event.fullDepthLoops / config.numLoops;
         }
       }
       this.meanDepth = executed / tokens;
@@ -141,15 +151,37 @@ async function bundledModel(device: Device): Promise<readonly Decoding[]> {
   ].map((policy) => answers(engine, prompts, policy));
 }
 
+/** Bytes of float32 weights that a token reads and operations it takes, at a mean depth. */
+function costOf({ config, meanDepth }: Decoding) {
+  const cost = modelCost(config, { context: PROMPT_TOKENS, weights: 'f32', cacheDtype: 'f32' });
+  const [first, second] = cost.byDepth as [(typeof cost.byDepth)[0], (typeof cost.byDepth)[0]];
+  const at = (part: 'flopsPerToken' | 'weightBytesPerToken') =>
+    first[part] + (meanDepth - 1) * (second[part] - first[part]);
+  return { flops: at('flopsPerToken'), bytes: at('weightBytesPerToken') };
+}
+
+const flags = readRounds(ROUNDS);
 const device = await createNodeDevice({ numThreads: THREADS });
+await using roofs = await openRoofs(THREADS);
 const variants = [...(await randomModel(device)), ...(await bundledModel(device))];
 for (const variant of variants) await variant.measure(); // warm-up, not counted
-const raw = await alternate(variants, ROUNDS);
-const entries = variants.map(({ name, model, kvPolicy, exits, numLoops, meanDepth }) => {
+const raw = await alternate(
+  [
+    { name: 'products', measure: () => roofs.product() },
+    ...variants,
+    { name: 'memory', measure: () => roofs.memory() },
+  ],
+  flags.rounds,
+);
+const entries = variants.map((decoding) => {
+  const { name, model, kvPolicy, exits, config, meanDepth } = decoding;
   const full = variants.find(
     (other) =>
-      other.model === model && other.kvPolicy === kvPolicy && other.exits === `depth ${numLoops}`,
+      other.model === model &&
+      other.kvPolicy === kvPolicy &&
+      other.exits === `depth ${config.numLoops}`,
   )!;
+  const { flops, bytes } = costOf(decoding);
   const speedUp = medianRatio(raw[name]!, raw[full.name]!);
   return {
     model,
@@ -158,26 +190,28 @@ const entries = variants.map(({ name, model, kvPolicy, exits, numLoops, meanDept
     meanDepth,
     tokensPerSecond: median(raw[name]!),
     speedUp,
-    shareOfIdeal: (speedUp * meanDepth) / numLoops,
+    shareOfIdeal: (speedUp * meanDepth) / config.numLoops,
+    shareOfProducts: (flops / 1e9) * medianRatio(raw[name]!, raw['products']!),
+    ...(decoding.isAlone && {
+      shareOfMemory: (bytes / 1e9) * medianRatio(raw[name]!, raw['memory']!),
+    }),
   };
 });
 await device.dispose();
-await writeResult('generate', {
+const result = {
   title: 'Decode speed by depth',
   settings: {
     threads: THREADS,
-    rounds: ROUNDS,
+    rounds: flags.rounds,
     newTokens: NEW_TOKENS,
     promptTokens: PROMPT_TOKENS,
     seed: SEED,
   },
   ...provenance(),
+  roofs: roofs.rounds,
   randomModel: RANDOM_MODEL,
   entries,
   raw,
-});
-for (const { model, kvPolicy, exits, tokensPerSecond, speedUp, shareOfIdeal } of entries) {
-  process.stdout.write(
-    `${model}, ${kvPolicy}, ${exits}: ${tokensPerSecond.toFixed(1)} tokens/s, ${speedUp.toFixed(2)} x full depth, ${(100 * shareOfIdeal).toFixed(0)} % of ideal\n`,
-  );
-}
+};
+await writeResult('generate', result, flags.json);
+process.stdout.write(`${generateText(result)}\n`);

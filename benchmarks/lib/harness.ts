@@ -1,12 +1,13 @@
 /**
- * What every benchmark shares: alternating rounds, medians, and a result file that says where and
+ * What every benchmark shares: alternating rounds, and a result file that says where and
  * how it was measured.
  */
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { arch, availableParallelism, cpus, platform, totalmem } from 'node:os';
 import { resolve } from 'node:path';
 import { writeFileAtomic } from 'looplm/node';
+import { describeProcessor } from './processor.js';
 
 /** One thing that is measured, a number each time it is called. */
 export interface Variant {
@@ -36,24 +37,16 @@ export async function alternate(variants: readonly Variant[], rounds: number): P
   return Object.fromEntries(values);
 }
 
-export function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = sorted.length / 2;
-  return sorted.length % 2 === 1
-    ? sorted[Math.floor(middle)]!
-    : (sorted[middle - 1]! + sorted[middle]!) / 2;
-}
-
-/** Median over rounds of the ratio within a round: robust to a machine whose speed drifts. */
-export function medianRatio(numerator: readonly number[], denominator: readonly number[]): number {
-  return median(numerator.map((value, round) => value / denominator[round]!));
-}
-
 /** Where a figure was measured. */
 export interface Provenance {
   readonly commit: string;
   readonly machine: string;
   readonly versions: Readonly<Record<string, string>>;
+}
+
+function processor(): string {
+  const path = '/proc/cpuinfo'; // of Linux
+  return existsSync(path) ? describeProcessor(readFileSync(path, 'utf8')) : cpus()[0]!.model.trim();
 }
 
 export function provenance(versions: Readonly<Record<string, string>> = {}): Provenance {
@@ -63,7 +56,7 @@ export function provenance(versions: Readonly<Record<string, string>> = {}): Pro
       .version;
   return {
     commit: execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim(),
-    machine: `${cpus()[0]!.model.trim()}, ${availableParallelism()} cores, ${gigabytes} GB, ${platform()} ${arch()}`,
+    machine: `${processor()}, ${availableParallelism()} cores, ${gigabytes} GB, ${platform()} ${arch()}`,
     versions: {
       node: process.version,
       'onnxruntime-node': installed('onnxruntime-node'),
@@ -72,12 +65,33 @@ export function provenance(versions: Readonly<Record<string, string>> = {}): Pro
   };
 }
 
-/** Writes `benchmarks/results/NAME.json`, or another file. */
+/**
+ * Writes `benchmarks/results/NAME.json`, or another file; arrays of numbers take a line each.
+ *
+ * @throws Error for a figure that is no number: nothing was measured there
+ */
 export async function writeResult(
   name: string,
   result: object,
   path = `benchmarks/results/${name}.json`,
 ): Promise<void> {
-  await writeFileAtomic(resolve(path), `${JSON.stringify(result, undefined, 2)}\n`);
+  await writeFileAtomic(resolve(path), `${resultText(result)}\n`);
   process.stdout.write(`wrote ${path}\n`);
+}
+
+/** The text of a result file. */
+export function resultText(result: object): string {
+  const text = JSON.stringify(
+    result,
+    (key, value: unknown) => {
+      if (typeof value === 'number' && !Number.isFinite(value)) {
+        throw new Error(`The figure "${key}" is ${value}: nothing was measured there.`);
+      }
+      return value;
+    },
+    2,
+  );
+  return text.replaceAll(/\[\s+(-?\d[^[\]{}"]*?)\s+\]/g, (_, numbers: string) => {
+    return `[${numbers.replaceAll(/\s+/g, ' ')}]`;
+  });
 }

@@ -1,15 +1,5 @@
-/** Tables of the report, and goals in them. */
-import { z } from 'zod';
-
-/** A figure that shall not be below or not above a bound. */
-export const goalSchema = z.object({
-  name: z.string(),
-  atLeast: z.number().optional(),
-  atMost: z.number().optional(),
-  value: z.number(),
-});
-
-export type Goal = z.infer<typeof goalSchema>;
+/** Tables of the report and the numbers in them. */
+import type { Distribution } from './statistics.js';
 
 export function table(columns: readonly string[], rows: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
@@ -18,15 +8,8 @@ export function table(columns: readonly string[], rows: readonly (readonly strin
 
 export const times = (value: number) => `${value.toFixed(2)} x`;
 
-export function goalTable(goals: readonly Goal[]): string {
-  return table(
-    ['goal', 'at least', 'at most', 'reached', ''],
-    goals.map(({ name, atLeast = -Infinity, atMost = Infinity, value }) => [
-      name,
-      Number.isFinite(atLeast) ? atLeast.toFixed(2) : '',
-      Number.isFinite(atMost) ? atMost.toFixed(2) : '',
-      value.toFixed(3),
-      value >= atLeast && value <= atMost ? 'met' : 'missed',
-    ]),
-  );
-}
+export const percent = (value: number, digits = 0) => `${(100 * value).toFixed(digits)} %`;
+
+/** "28.4, 29.1, 33.0": the least, the lower quartile and the median. */
+export const spread = ({ min, p25, p50 }: Distribution, digits = 1) =>
+  [min, p25, p50].map((value) => value.toFixed(digits)).join(', ');

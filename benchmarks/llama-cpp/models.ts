@@ -1,5 +1,6 @@
 /** The body that is compared, Ouro 1.4B, and where its random weights lie for each side. */
 import { execFileSync } from 'node:child_process';
+import { stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { fileExists } from 'looplm/node';
 import { type BodyFormat, type LlamaShape, writeRandomLlama } from './random-llama.js';
@@ -46,11 +47,17 @@ export type LlamaVariant = (typeof LLAMA_VARIANTS)[keyof typeof LLAMA_VARIANTS];
 export const LOOPLM_VARIANTS = { 'depth 1': 1, 'depth 2': 2 } as const;
 
 /** Bytes of a cached number: q8_0 has a half-precision scale for 32 of them, looplm's i8 a single. */
-const CACHE_BYTES = { F16: 2, Q8_0: 34 / 32, i8: 36 / 32 };
+export const CACHE_BYTES = { F16: 2, Q8_0: 34 / 32, i8: 36 / 32 };
 
 /** Bytes that attention reads for each cached position: keys and values of all layers. */
 export const kvBytesPerPosition = (cache: keyof typeof CACHE_BYTES): number =>
   2 * SHAPE.numHiddenLayers * SHAPE.hiddenSize * CACHE_BYTES[cache];
+
+/** Operations of a token in the products of the body, a multiply-add counted as two. */
+export const BODY_FLOPS =
+  2 *
+  SHAPE.numHiddenLayers *
+  (4 * SHAPE.hiddenSize ** 2 + 3 * SHAPE.hiddenSize * SHAPE.intermediateSize);
 
 const CACHE = process.env['LOOPLM_BENCH_CACHE'] ?? resolve('.cache', 'llama-cpp');
 
@@ -89,4 +96,12 @@ export async function loopLMModel(format: FormatPair['looplm'], seed: number): P
     folder(format),
   );
   return folder(format);
+}
+
+/** Embedding in f16: of its rows a token reads one. */
+const EMBEDDING_BYTES = 2 * SHAPE.vocabSize * SHAPE.hiddenSize;
+
+/** Bytes of weights that a decoded token reads of a converted folder. */
+export async function loopLMBytes(folder: string): Promise<number> {
+  return (await stat(join(folder, 'model.safetensors'))).size - EMBEDDING_BYTES;
 }

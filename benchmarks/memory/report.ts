@@ -7,9 +7,10 @@
  * samples, which a single garbage collection does not move.
  */
 import { z } from 'zod';
-import { median } from '../lib/harness.js';
-import type { Goal } from '../lib/markdown.js';
-import { goalSchema, goalTable, table } from '../lib/markdown.js';
+import type { Goal } from '../lib/goals.js';
+import { goal, goalSchema, goalTable } from '../lib/goals.js';
+import { percent, table } from '../lib/markdown.js';
+import { median } from '../lib/statistics.js';
 import type { Resident } from './resident.js';
 import type { Sample } from './samples.js';
 import { grownSchema, sampleSchema } from './samples.js';
@@ -92,17 +93,18 @@ function seriesOf({ grown, repeated, bundledCycles, modelCycles }: Measured) {
 /** The goals and what was reached. */
 export function goalsOf(measured: Measured): readonly Goal[] {
   return [
-    ...stagesOf(measured).map(({ name, resident, planned: bytes }) => ({
-      name: `resident over planned, ${name}`,
-      atLeast: 1 - PLAN_TOLERANCE,
-      atMost: 1 + PLAN_TOLERANCE,
-      value: planned(resident) / bytes,
-    })),
-    ...seriesOf(measured).map((series) => ({
-      name: `growth in the second half of ${series.times} ${series.name}, as a share`,
-      atMost: MAX_GROWTH,
-      value: series.growth,
-    })),
+    ...stagesOf(measured).map(({ name, resident, planned: bytes }) =>
+      goal(
+        `resident over planned, ${name}`,
+        { atLeast: 1 - PLAN_TOLERANCE, atMost: 1 + PLAN_TOLERANCE },
+        [planned(resident) / bytes],
+      ),
+    ),
+    ...seriesOf(measured).map(({ times, name, growth }) =>
+      goal(`growth in the second half of ${times} ${name}, as a share`, { atMost: MAX_GROWTH }, [
+        growth,
+      ]),
+    ),
   ];
 }
 
@@ -146,7 +148,7 @@ export function memoryText({ model, goals, ...measured }: Result): string {
       megabytes(first),
       megabytes(last),
       (bytesEach / 1024).toFixed(2),
-      `${(100 * growth).toFixed(1)} %`,
+      percent(growth, 1),
     ]),
   );
   const plan = ['```text', ...measured.grown.plan, '```'].join('\n');

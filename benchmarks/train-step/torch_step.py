@@ -9,37 +9,16 @@ Letters: B rows, T tokens, N = B*T, D hidden, H query heads, K key-value heads, 
 F MLP width, V vocabulary, R loops.
 """
 
-import ctypes
 import json
 import math
-import os
+import re
 import sys
 import time
 from contextlib import nullcontext
 from pathlib import Path
 
-
-def tune_process():
-    """Settings that have to be in place before torch is loaded; they win over the environment.
-
-    OpenBLAS 0.3.21 takes newer AVX-512 CPUs for AVX2 ones, Debian's torch keeps to AVX2 unless
-    told, and glibc returns every block above 32 MB (one [2048, 4096] of logits) to the system,
-    so that each step would pay for fresh pages.
-    """
-    if "avx512dq" in Path("/proc/cpuinfo").read_text():
-        os.environ["OPENBLAS_CORETYPE"] = "SKYLAKEX"
-        os.environ["ATEN_CPU_CAPABILITY"] = "avx512"
-    m_trim_threshold, m_mmap_max = -1, -4
-    libc = ctypes.CDLL(None)
-    libc.mallopt(m_mmap_max, 0)
-    libc.mallopt(m_trim_threshold, -1)
-
-
-tune_process()
-
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-import torch.nn.functional as F  # noqa: E402
+import torch
+import torch.nn.functional as F
 
 LEARNING_RATE = 1e-3
 BETAS = (0.9, 0.95)
@@ -49,19 +28,16 @@ MAX_GRAD_NORM = 1.0
 IGNORED = -100
 
 
-def set_threads(threads):
-    """Set the threads of torch and of OpenBLAS; returns what does the f32 matrix products."""
-    torch.set_num_threads(threads)
-    for line in Path("/proc/self/maps").read_text().splitlines():
-        path = line.split()[-1]
-        if "libopenblas" in path:
-            library = ctypes.CDLL(path)
-            library.openblas_set_num_threads(threads)
-            library.openblas_get_config.restype = ctypes.c_char_p
-            return library.openblas_get_config().decode()
-        if "libmkl_" in path:
-            return "MKL"
-    return "reference"
+def libraries():
+    """What multiplies matrices, such as {"BLAS": "mkl 2024.2", "oneDNN": "v3.13.3"}."""
+    text = torch.__config__.show()
+
+    def find(pattern):
+        found = re.search(pattern, text)
+        return found[1] if found else "unknown"
+
+    blas, version = find("BLAS_INFO=([a-z]+)"), find(r"Math Kernel Library Version ([\d.]+)")
+    return {"BLAS": f"{blas} {version}", "oneDNN": find(r"MKL-DNN (v[\d.]+)")}
 
 
 class RMSNorm(torch.autograd.Function):
@@ -252,23 +228,31 @@ def initial_weights(config, seed):
 
 
 def read_safetensors(path):
-    """Name -> f32 array of a safetensors file with F32 or BF16 tensors."""
-    data = Path(path).read_bytes()
+    """Name -> f32 tensor of a safetensors file with F32 or BF16 tensors."""
+    data = bytearray(Path(path).read_bytes())
     start = 8 + int.from_bytes(data[:8], "little")
-    arrays = {}
+    types = {"F32": torch.float32, "BF16": torch.bfloat16}
+    tensors = {}
     for name, entry in json.loads(data[8:start]).items():
         if name == "__metadata__":
             continue
-        begin, end = entry["data_offsets"]
-        raw = data[start + begin : start + end]
-        if entry["dtype"] == "F32":
-            array = np.frombuffer(raw, "<f4").copy()
-        elif entry["dtype"] == "BF16":
-            array = (np.frombuffer(raw, "<u2").astype("<u4") << 16).view("<f4")
-        else:
+        if entry["dtype"] not in types:
             raise ValueError(f"{path}: {name} is {entry['dtype']}; F32 and BF16 can be read")
-        arrays[name] = array.reshape(entry["shape"])
-    return arrays
+        begin, end = entry["data_offsets"]
+        raw = torch.frombuffer(data[start + begin : start + end], dtype=types[entry["dtype"]])
+        tensors[name] = raw.float().reshape(entry["shape"])
+    return tensors
+
+
+def best_product(size, dtype):
+    """GFLOP/s of products of [size, size]: the best of a few, what this library can do here."""
+    a, b = torch.randn(2, size, size).to(dtype)
+    best = math.inf
+    for _ in range(6):
+        start = time.perf_counter()
+        torch.mm(a, b)
+        best = min(best, time.perf_counter() - start)
+    return 2 * size**3 / best / 1e9
 
 
 class Trainer:
@@ -277,7 +261,7 @@ class Trainer:
     def __init__(self, request, checkpoints):
         self.beta = request["beta"]
         self.dtype = {"f32": torch.float32, "bf16": torch.bfloat16}[request["dtype"]]
-        self.blas = set_threads(request["threads"])
+        torch.set_num_threads(request["threads"])
         self.shape = (request["rows"], request["length"])
         self.model = LoopLM(request["config"], request["length"], self.dtype, request["seed"])
         if checkpoints:
@@ -297,15 +281,15 @@ class Trainer:
         self.generator = torch.Generator().manual_seed(request["seed"])
 
     def load(self, paths):
-        arrays = {}
+        tensors = {}
         for path in paths:
-            arrays.update(read_safetensors(path))
+            tensors.update(read_safetensors(path))
         with torch.no_grad():
             for name, weight in self.model.weights.items():
-                array = torch.from_numpy(arrays[name])
-                if array.shape != weight.shape:
-                    raise ValueError(f"{name} is {tuple(array.shape)}, not {tuple(weight.shape)}")
-                weight.copy_(array)
+                tensor = tensors[name]
+                if tensor.shape != weight.shape:
+                    raise ValueError(f"{name} is {tuple(tensor.shape)}, not {tuple(weight.shape)}")
+                weight.copy_(tensor)
 
     def batch(self, request):
         """ids and targets of a request, or random ones [rows, length]."""
@@ -320,7 +304,7 @@ class Trainer:
     def autocast(self):
         if self.dtype == torch.float32:
             return nullcontext()
-        return torch.cpu.amp.autocast(dtype=self.dtype)
+        return torch.autocast("cpu", self.dtype)
 
     def step(self, ids, targets):
         """One training step; returns the loss before it and the gradient norm before clipping."""
@@ -337,14 +321,14 @@ def serve():
     request = json.loads(sys.stdin.readline())
     checkpoint = request.get("checkpoint")
     trainer = Trainer(request, [checkpoint] if checkpoint else [])
-    count = sum(weight.numel() for weight in trainer.parameters)
-    reply(
-        {"ready": True, "torch": torch.__version__, "parameters": count, "blas": trainer.blas}
-    )
+    reply({"versions": {"torch": torch.__version__, **libraries()}})
     for line in sys.stdin:
         request = json.loads(line)
         if request.get("quit"):
             return
+        if "product" in request:
+            reply({"gflops": best_product(request["product"], trainer.dtype)})
+            continue
         ids, targets = trainer.batch(request)
         seconds, losses = [], []
         for _ in range(request["trainSteps"]):
