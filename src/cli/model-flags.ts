@@ -14,6 +14,7 @@ import type { Progress } from './byte-progress.js';
 import { openByteProgress, openLateProgress } from './byte-progress.js';
 import type { CliIo } from './io.js';
 import { InterruptedError, PATIENCE_MS, interruptible } from './io.js';
+import { tellNote } from './messages.js';
 import { parseCount } from './parse-flags.js';
 
 export interface ModelFlags {
@@ -178,6 +179,6 @@ export function noteModelFiles(
 ): void {
   const unused = `config.json has keys that looplm does not use: ${ignoredKeys.join(', ')}`;
   for (const note of [...notes, ...(ignoredKeys.length > 0 ? [unused] : [])]) {
-    io.stderr.write(`note: ${note}\n`);
+    tellNote(note, io);
   }
 }

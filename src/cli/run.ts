@@ -24,6 +24,7 @@ import { registerTrace } from './commands/trace.js';
 import { registerTrain } from './commands/train.js';
 import type { CliIo } from './io.js';
 import { INTERRUPTED, InterruptedError } from './io.js';
+import { messageLine, tellError } from './messages.js';
 
 const REGISTER = [
   registerDemo,
@@ -90,9 +91,10 @@ function report(error: unknown, wantsJson: boolean, io: CliIo): number {
   // commander has printed the help in answer to a line without a command
   if (error instanceof CommanderError && error.code === 'commander.help') return 2;
   const { code, message, exitCode } = describe(error);
-  const line = message.replaceAll(/\s*\n\s*/g, ' ').trim();
-  if (wantsJson) io.stdout.write(`${JSON.stringify({ error: { code, message: line } })}\n`);
-  io.stderr.write(`error: ${line}\n`);
+  if (wantsJson) {
+    io.stdout.write(`${JSON.stringify({ error: { code, message: messageLine(message) } })}\n`);
+  }
+  tellError(message, io);
   if (exitCode === 1) {
     io.stderr.write('This is a bug in looplm. Please report it with the command that you ran');
     const stack = io.env['LOOPLM_DEBUG'] && error instanceof Error ? error.stack : undefined;

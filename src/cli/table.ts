@@ -1,6 +1,7 @@
 /**
  * Rows of text as columns: texts to the left, numbers to the right.
  */
+import { printable } from './messages.js';
 
 export interface TableOptions {
   readonly indent?: string;
@@ -13,10 +14,11 @@ export function table(
   rows: readonly (readonly string[])[],
   { indent = '  ', textColumns = [0] }: TableOptions = {},
 ): string[] {
-  const widths = (rows[0] ?? []).map((_, column) =>
-    Math.max(...rows.map((row) => row[column]?.length ?? 0)),
+  const shown = rows.map((row) => row.map(printable)); // cells may be names in a stranger's file
+  const widths = (shown[0] ?? []).map((_, column) =>
+    shown.reduce((most, row) => Math.max(most, row[column]?.length ?? 0), 0),
   );
-  return rows.map((row) => {
+  return shown.map((row) => {
     const cells = row.map((cell, column) =>
       textColumns.includes(column) ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!),
     );

@@ -8,7 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { noise, PULLED, setUpHub } from '../hub/hub-client.js';
 import { COMMIT, hashOf, MODEL } from '../hub/hub-server.js';
-import type { CliOptions } from './support.js';
+import type { CliOptions } from './run-cli.js';
 import { cli, repositoryPath } from './support.js';
 
 const MAIN = repositoryPath('dist/src/cli/main.js');

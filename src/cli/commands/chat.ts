@@ -13,6 +13,7 @@ import { CHAT_TEMPLATE_NAMES, chatTemplateOf } from '../chat-template.js';
 import type { GenerationFlags } from '../generation-flags.js';
 import { addGenerationFlags, generateOptions } from '../generation-flags.js';
 import type { CliIo } from '../io.js';
+import { tellError } from '../messages.js';
 import type { ModelFlags } from '../model-flags.js';
 import { addEngineFlags, withModel } from '../model-flags.js';
 import { finishOf, streamAnswer } from '../stream-answer.js';
@@ -94,7 +95,7 @@ async function forgiving(io: CliIo, task: () => Promise<void>): Promise<void> {
     await task();
   } catch (error) {
     if (!(error instanceof LoopLMError) || !io.stdin.isTTY) throw error;
-    io.stderr.write(`error: ${error.message}\n`);
+    tellError(error.message, io);
   }
 }
 

@@ -5,6 +5,7 @@ import type { Command } from 'commander';
 import type { StoredModel } from '../../platform/node/index.js';
 import { cacheFolders, listStoredModels } from '../../platform/node/index.js';
 import type { CliIo } from '../io.js';
+import { printable } from '../messages.js';
 import { styleOf } from '../style.js';
 import { short, table } from '../table.js';
 
@@ -47,7 +48,7 @@ async function list({ cacheDir, json }: Flags, io: CliIo): Promise<void> {
     { title: 'converted', folder: folders.converted, rows: conversionRows(of('converted')) },
   ];
   const lines = sections.flatMap(({ title, folder, rows }) => [
-    `${bold(title)}  ${dim(folder)}`,
+    `${bold(title)}  ${dim(printable(folder))}`,
     ...(rows.length > 1 ? table(rows, { textColumns: [0, 1, 4, 5] }) : ['  none']),
   ]);
   const total = `${models.length} ${models.length === 1 ? 'model' : 'models'}, ${short(totalBytes)}B`;

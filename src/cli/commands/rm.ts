@@ -14,6 +14,7 @@ import {
 } from '../../platform/node/index.js';
 import type { CliIo } from '../io.js';
 import { InterruptedError, interruptible } from '../io.js';
+import { tellNote } from '../messages.js';
 import { short } from '../table.js';
 
 interface Flags {
@@ -79,7 +80,7 @@ function noteConversions(
   const left = models.filter(({ name, source }) => source && isRemoved(source) && !isRemoved(name));
   if (left.length === 0) return;
   const names = left.map(({ name }) => name).join(', ');
-  io.stderr.write(`note: what was converted from it stays: ${names}\n`);
+  tellNote(`what was converted from it stays: ${names}`, io);
 }
 
 async function isConfirmed(

@@ -1,0 +1,34 @@
+/**
+ * Messages for people. They quote what is in files and flags, and that may come from a stranger: so
+ * control characters are shown and not sent, since a terminal obeys them, and floods are cut.
+ */
+import type { CliIo } from './io.js';
+
+const MAX_LENGTH = 2000;
+/** The end of a message says what to do. */
+const KEPT_END = 400;
+
+/** A text without characters that a terminal obeys or that turn the direction of reading. */
+export function printable(text: string): string {
+  return text.replaceAll(/[\p{Cc}\u202a-\u202e\u2066-\u2069\ud800-\udfff]/gu, (character) => {
+    const code = character.codePointAt(0)!.toString(16);
+    return code.length > 2 ? `\\u${code}` : `\\x${code.padStart(2, '0')}`;
+  });
+}
+
+/** A message in one line of bounded length. */
+export function messageLine(text: string): string {
+  const line = printable(text.replaceAll(/\s*\n\s*/g, ' ').trim());
+  if (line.length <= MAX_LENGTH) return line;
+  return `${line.slice(0, MAX_LENGTH - KEPT_END)} ... ${line.slice(-KEPT_END)}`;
+}
+
+/** Tells on stderr what went wrong. */
+export function tellError(message: string, { stderr }: CliIo): void {
+  stderr.write(`error: ${messageLine(message)}\n`);
+}
+
+/** Tells on stderr what is worth knowing. */
+export function tellNote(message: string, { stderr }: CliIo): void {
+  stderr.write(`note: ${messageLine(message)}\n`);
+}
