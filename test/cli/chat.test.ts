@@ -130,7 +130,11 @@ test('ids of --stop-id end a text, and inspect tells the others with their sourc
   expect(found.text).toMatchObject({
     ...text,
     stopTokens: [
-      { id: 0, token: '<|endoftext|>', sources: ['config.json', 'tokenizer_config.json'] },
+      {
+        id: 0,
+        token: '<|endoftext|>',
+        sources: ['config.json', 'tokenizer_config.json', 'tokenizer.json'],
+      },
       { id: 2, token: '<|im_end|>', sources: ['chat template'] },
     ],
   });
