@@ -13,7 +13,7 @@ import { showValue } from './util/quote.js';
 /** How to load a model. */
 export interface LoadOptions extends Pick<
   EngineOptions,
-  'partition' | 'kvDtype' | 'maxKvBytes' | keyof CompileWatch
+  'kvDtype' | 'maxKvBytes' | keyof CompileWatch
 > {
   readonly device: Device;
   /** Whether `dispose` of the model disposes the device too. Default false: it is borrowed. */
@@ -32,7 +32,6 @@ const schema = z.strictObject(
     ),
     ownsDevice: z.boolean(`it must be true or false. ${DEFAULT}`).optional(),
     name: z.string(`it must be a text. ${DEFAULT}`).optional(),
-    partition: wordOf(['by-layer', 'by-loop'], DEFAULT).optional(),
     kvDtype: wordOf(KV_DTYPES, DEFAULT).optional(),
     maxKvBytes: numberWhere(
       'it must be a number from 0 up. Leave it out for no limit.',

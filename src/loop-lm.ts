@@ -8,7 +8,6 @@
 import type {
   ExitPolicy,
   GenerationRequest,
-  RunOptions,
   Trace,
   TracedPrompt,
   TraceOptions,
@@ -57,7 +56,6 @@ import {
 export type { ChatOptions, GenerateOptions, Prompt } from './generate-options.js';
 export type { LoadOptions } from './load-options.js';
 export type { TextEvent, TextFinishEvent, TextTokenEvent } from './sequence-text.js';
-export { partitionFor } from './engine/index.js';
 export { loadTokenizer } from './text-files.js';
 
 /** Tokens at the end of a prompt that surely hold a `<think>` that is open: more than its bytes. */
@@ -264,8 +262,13 @@ export class LoopLM {
   ): AsyncGenerator<TextEvent> {
     this.#checkAlive();
     checkPrompts(prompts);
-    const { request, stopStrings, ...run } = this.#resolve(options, endIds);
-    const requests = prompts.map((prompt) => ({ ...request, promptIds: this.encode(prompt) }));
+    const { request, stopStrings } = this.#resolve(options, endIds);
+    const stops = prompts.map(() => new AbortController());
+    const requests = prompts.map((prompt, index) => ({
+      ...request,
+      promptIds: this.encode(prompt),
+      signal: AbortSignal.any([stops[index]!.signal, ...(options.signal ? [options.signal] : [])]),
+    }));
     const texts = prompts.map(
       (prompt) =>
         new SequenceText(this.tokenizer, {
@@ -274,16 +277,12 @@ export class LoopLM {
           ...(options.splitReasoning && { thinking: this.#opensThinking(prompt) }),
         }),
     );
-    const stop = new AbortController();
-    const signals = [stop.signal, ...(options.signal ? [options.signal] : [])];
     try {
-      for await (const event of this.#engine.generate(requests, {
-        ...run,
-        signal: AbortSignal.any(signals),
-      })) {
-        const shown = texts[event.requestIndex]!.take(event);
+      for await (const event of this.#engine.generate(requests)) {
+        const text = texts[event.requestIndex]!;
+        const shown = text.take(event);
         if (shown) yield shown;
-        if (texts.every(({ hasEnded }) => hasEnded)) stop.abort();
+        if (text.hasEnded) stops[event.requestIndex]!.abort();
       }
     } catch (error) {
       throw this.#named(error);
@@ -318,12 +317,12 @@ export class LoopLM {
           withSamplingDefaults(options.sampling ?? {}, this.samplingDefaults),
         ),
         stopIds: [...(options.ignoreEos ? [] : endIds), ...stop.stopIds],
+        kvPolicy: options.kvPolicy ?? 'per-loop',
+        prefill: options.prefill ?? 'full',
+        ...(numLoops !== undefined && { numLoops }),
+        ...(record !== undefined && { record }),
       },
       stopStrings: stop.stopStrings,
-      kvPolicy: options.kvPolicy ?? 'per-loop',
-      prefill: options.prefill ?? 'full',
-      ...(numLoops !== undefined && { numLoops }),
-      ...(record !== undefined && { record }),
     };
   }
 
@@ -343,7 +342,7 @@ export class LoopLM {
   }
 }
 
-interface ResolvedOptions extends Omit<RunOptions, 'signal'> {
+interface ResolvedOptions {
   readonly request: Omit<GenerationRequest, 'promptIds'>;
   readonly stopStrings: readonly string[];
 }

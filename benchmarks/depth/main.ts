@@ -75,7 +75,7 @@ async function timeTokens(
   };
   const timings: Timing[] = [];
   let [start, readoutBefore] = [0, 0];
-  for await (const event of engine.generate([request], { kvPolicy })) {
+  for await (const event of engine.generate([{ ...request, kvPolicy }])) {
     if (event.kind !== 'token') continue;
     const now = performance.now();
     if (event.tokenIndex > 0) {

@@ -7,7 +7,7 @@
  * and the bundled model, which decides for itself on held-out problems.
  */
 import { generatorFor } from 'looplm/data';
-import type { ExitPolicy, KvPolicy, RunOptions } from 'looplm/engine';
+import type { ExitPolicy, KvPolicy } from 'looplm/engine';
 import { Engine, cdfThreshold, fixedDepth, parseSamplingOptions, replay } from 'looplm/engine';
 import type { LoopLMConfig } from 'looplm/model';
 import { initializeWeights, loadCheckpoint, modelCost } from 'looplm/model';
@@ -68,7 +68,7 @@ function continuation(
   return Object.assign(decoding, {
     async measure(this: Decoding) {
       let [start, depths] = [0, 0];
-      for await (const event of engine.generate([request], { kvPolicy })) {
+      for await (const event of engine.generate([{ ...request, kvPolicy }])) {
         if (event.kind !== 'token') continue;
         if (event.tokenIndex === 0) start = performance.now();
         else depths += event.exitDepth;
@@ -85,7 +85,6 @@ function answers(
   prompts: readonly (readonly number[])[],
   [exits, exitPolicy]: readonly [string, ExitPolicy],
 ): Decoding {
-  const options: RunOptions = { kvPolicy: 'per-loop', prefill: 'deferred' };
   const { config } = engine;
   const name = `bundled, per-loop, ${exits}`;
   const decoding = {
@@ -103,7 +102,7 @@ function answers(
       const start = performance.now();
       for (const promptIds of prompts) {
         const request = { promptIds, maxNewTokens: 1, exitPolicy, sampling: SAMPLING };
-        for await (const event of engine.generate([request], options)) {
+        for await (const event of engine.generate([{ ...request, prefill: 'deferred' }])) {
           if (event.kind !== 'finish') continue;
           executed += event.executedLoops;
           tokens += event.fullDepthLoops / config.numLoops;

@@ -23,7 +23,6 @@ export interface ModelFlags {
   readonly device: 'cpu' | 'webgpu';
   readonly dtype: NonNullable<PretrainedOptions['dtype']>;
   readonly kvDtype?: KvDtype;
-  readonly partition?: 'by-layer' | 'by-loop';
   readonly context?: number;
   readonly revision?: string;
   readonly offline?: true;
@@ -58,12 +57,7 @@ export function addEngineFlags(command: Command): Command {
         'keys and values (default: i8 for q4 and q8, f16 for f16, else f32)',
       ).choices(KV_DTYPES),
     )
-    .option('--context <n>', 'positions to plan memory for (default: at most 4096)', parseCount)
-    .addOption(
-      new Option('--partition <kind>', 'programs of a loop (default: by-layer on the CPU)').choices(
-        ['by-layer', 'by-loop'],
-      ),
-    );
+    .option('--context <n>', 'positions to plan memory for (default: at most 4096)', parseCount);
 }
 
 /** The model that the flags name. */
@@ -102,7 +96,7 @@ async function loadModelOf(
   io: CliIo,
   signal: AbortSignal,
 ): Promise<LoopLM> {
-  const { threads, kvDtype, partition, context, kvPolicy } = flags;
+  const { threads, kvDtype, context, kvPolicy } = flags;
   let plan: MemoryPlan | undefined;
   const start = io.now();
   const model = await withProgress(flags, io, signal, (options, platform, stop) =>
@@ -112,7 +106,6 @@ async function loadModelOf(
         ...options,
         device: flags.device,
         kvDtype,
-        partition,
         context,
         kvPolicy,
         ...(threads !== undefined && { numThreads: threads }),

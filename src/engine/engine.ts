@@ -1,22 +1,26 @@
 /**
  * The engine: a loaded model that continues sequences of token ids, each token at its own depth.
  *
- * Token ids only; text is the business of loop-lm.ts. Every run has its own cache, so runs may
- * overlap.
+ * Token ids only; text is the business of loop-lm.ts. All requests share one cache and one loop, in
+ * which they join and leave at any time: whoever calls `generate` while another call is under way
+ * shares its steps.
  */
-import { ConfigError, DisposedError, UnsupportedError } from '../errors.js';
+import { DisposedError } from '../errors.js';
 import type { GraphWeights, LoopLMConfig, ModelWeights } from '../model/index.js';
-import { graphWeights } from '../model/index.js';
+import { graphWeights, hasExitGate, resolveNumLoops } from '../model/index.js';
 import type { Device } from '../runtime/index.js';
 import { abortable } from '../util/abortable.js';
-import { Generation } from './generation.js';
-import type { EngineEvent, GenerationRequest, RunOptions } from './request.js';
-import { checkRun } from './request.js';
-import type { KvOptions } from './by-layer/runner.js';
-import type { CompileWatch } from './compile.js';
-import { LayerRunner } from './by-layer/runner.js';
-import { LoopRunner } from './by-loop/runner.js';
-import type { Runner } from './runner.js';
+import { EngineLoop } from './engine-loop.js';
+import { EventQueue } from './event-queue.js';
+import type { EngineEvent, GenerationRequest } from './request.js';
+import { checkRequests } from './request.js';
+import type { CompileWatch } from './runner/compile.js';
+import type { KvOptions } from './runner/model-runner.js';
+import { ModelRunner } from './runner/model-runner.js';
+import type { SchedulerLimits } from './scheduler/scheduler.js';
+import { DEFAULT_LIMITS } from './scheduler/scheduler.js';
+import type { EventSink } from './sequence.js';
+import { Sequence } from './sequence.js';
 import type { Trace, TracedPrompt, TraceOptions } from './trace.js';
 import { parseTraceOptions, traceLoops, tracePieces } from './trace.js';
 
@@ -26,64 +30,34 @@ export interface EngineOptions extends KvOptions, CompileWatch {
   readonly config: LoopLMConfig;
   /** Arrays in memory, or weights in a file. */
   readonly weights: ModelWeights | GraphWeights;
-  /**
-   * How a loop is cut into programs: `by-layer` on the CPU (default there; any mixture of sequences
-   * and depths, cost linear in the batch), `by-loop` on GPUs.
-   */
-  readonly partition?: 'by-layer' | 'by-loop' | undefined;
+  /** How much runs at a time. */
+  readonly limits?: Partial<SchedulerLimits> | undefined;
 }
 
-/**
- * How a loop is cut into programs on a kind of device.
- *
- * @throws UnsupportedError if the device cannot run the partition that is asked for
- * @throws ConfigError if the partition does not keep keys and values in the type that is asked for
- */
-export function partitionFor(
-  kind: Device['kind'],
-  { partition, kvDtype }: Pick<EngineOptions, 'partition' | 'kvDtype'>,
-): Runner['partition'] {
-  if (partition === 'by-layer' && kind !== 'cpu') {
-    throw new UnsupportedError(
-      `partition is by-layer and device is "${kind}", which runs whole loops. Leave partition out, or use device "cpu".`,
-    );
-  }
-  const chosen = partition ?? (kind === 'cpu' ? 'by-layer' : 'by-loop');
-  if (chosen === 'by-layer' || kvDtype === undefined || kvDtype === 'f32') return chosen;
-  const remedy = kind === 'cpu' ? 'partition by-layer' : 'device "cpu"';
-  throw new ConfigError(
-    'kvDtype',
-    `kvDtype is ${kvDtype}; the by-loop partition keeps keys and values in f32. Use f32, or ${remedy}.`,
-  );
-}
+/** Events that a reader may leave unread before its sequence rests. */
+const MAX_UNREAD = 2;
 
 export class Engine {
   readonly config: LoopLMConfig;
-  readonly #runner: Runner;
+  readonly #runner: ModelRunner;
+  readonly #loop: EngineLoop;
   #isDisposed = false;
 
-  private constructor(runner: Runner) {
+  private constructor(runner: ModelRunner, limits: SchedulerLimits) {
     this.config = runner.config;
     this.#runner = runner;
+    this.#loop = new EngineLoop(runner, limits);
   }
 
   /**
    * Compiles a model. The device is borrowed: the caller disposes it after the engine.
    *
-   * @throws LoopLMError as `partitionFor` does; the signal's reason when it aborts
+   * @throws the signal's reason when it aborts
    */
   static async create(options: EngineOptions): Promise<Engine> {
-    const { device, config } = options;
-    const weights = graphWeights(options.weights);
-    if (partitionFor(device.kind, options) === 'by-layer') {
-      return new Engine(await LayerRunner.create(device, config, weights, options));
-    }
-    return new Engine(await LoopRunner.create(device, config, weights, options));
-  }
-
-  /** How a loop is cut into programs. */
-  get partition(): Runner['partition'] {
-    return this.#runner.partition;
+    const { device, config, weights, limits, ...rest } = options;
+    const runner = await ModelRunner.create(device, config, graphWeights(weights), rest);
+    return new Engine(runner, { ...DEFAULT_LIMITS, ...limits });
   }
 
   /** (token, loop) pairs computed since the engine was made. */
@@ -91,23 +65,34 @@ export class Engine {
     return this.#runner.numExecuted;
   }
 
+  /** Pages of keys and values in use. */
+  get numPagesUsed(): number {
+    return this.#runner.pages.numUsed;
+  }
+
+  /** How often a sequence gave its memory to others and was computed again. */
+  get numPreemptions(): number {
+    return this.#loop.numPreemptions;
+  }
+
   /**
-   * Continues a batch of sequences. Events of different sequences interleave; each sequence ends
-   * with exactly one finish event. Leaving the loop early frees the run's memory.
+   * Continues sequences. Events of different sequences interleave; each sequence ends with exactly
+   * one finish event. A request that fails ends alone: the others go on, and what it failed with is
+   * thrown when they have ended. Leaving the loop early ends all of them and frees their memory.
+   * Sequences rest while their events are not read.
    *
    * @throws LoopLMError, before anything is computed, if a request cannot be served
    */
-  async *generate(
-    requests: readonly GenerationRequest[],
-    options: RunOptions = {},
-  ): AsyncGenerator<EngineEvent> {
+  async *generate(requests: readonly GenerationRequest[]): AsyncGenerator<EngineEvent> {
     this.#checkAlive();
-    checkRun(this.config, requests, options);
-    const generation = new Generation(this.#runner, requests, options);
+    checkRequests(this.config, requests);
+    const queue = new EventQueue(requests.length, this.#loop.wake);
+    const sequences = requests.map((request, index) => this.#sequence(request, index, queue));
+    for (const sequence of sequences) this.#loop.add(sequence);
     try {
-      yield* generation.events();
+      yield* queue.read();
     } finally {
-      await generation.dispose();
+      for (const sequence of sequences) this.#loop.cancel(sequence);
     }
   }
 
@@ -125,7 +110,7 @@ export class Engine {
   /**
    * As `trace` at chosen positions of a few prompts, in their order and some at a time, so that the
    * logits of a long text are never held at once. The prompts are computed together, each as if alone,
-   * and their cache is freed at the end.
+   * and their memory is freed at the end.
    */
   async *tracePieces(
     prompts: readonly TracedPrompt[],
@@ -135,15 +120,33 @@ export class Engine {
     yield* tracePieces(this.#runner, prompts, parseTraceOptions(options));
   }
 
-  /** Frees the programs. Later calls throw `DisposedError`. */
+  /** Ends all requests and frees the programs. Later calls throw `DisposedError`. */
   async dispose(): Promise<void> {
     if (this.#isDisposed) return;
     this.#isDisposed = true;
+    await this.#loop.stop(new DisposedError('The engine'));
     await this.#runner.dispose();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.dispose();
+  }
+
+  #sequence(request: GenerationRequest, requestIndex: number, queue: EventQueue): Sequence {
+    const sink: EventSink = {
+      get isOpen() {
+        return queue.unread(requestIndex) < MAX_UNREAD;
+      },
+      push: (event) => queue.push(event),
+      fail: (error) => queue.fail(error),
+    };
+    const numLoops = resolveNumLoops(this.config, request.numLoops);
+    return new Sequence(request, requestIndex, numLoops, sink, {
+      pages: this.#runner.pages,
+      states: this.#runner.states,
+      maxPositions: this.config.maxPositionEmbeddings,
+      hasExitGate: hasExitGate(this.config),
+    });
   }
 
   #checkAlive(): void {

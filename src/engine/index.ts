@@ -1,9 +1,10 @@
 /** Generation with a depth of its own for every token: exit policies, KV policies, sampling. */
-export type { KvOptions } from './by-layer/runner.js';
 export type { EngineOptions } from './engine.js';
-export { Engine, partitionFor } from './engine.js';
-export type { CompileWatch } from './compile.js';
-export { compileWith } from './compile.js';
+export { Engine } from './engine.js';
+export type { KvOptions } from './runner/model-runner.js';
+export type { CompileWatch } from './runner/compile.js';
+export { compileWith } from './runner/compile.js';
+export type { SchedulerLimits } from './scheduler/scheduler.js';
 export type { ExitDistribution } from './exit-distribution.js';
 export { exitDistribution, exitEntropy, meanExitDepth } from './exit-distribution.js';
 export type { DepthBounds } from './exit-policies.js';
@@ -25,13 +26,7 @@ export type { ExitContext, ExitDecider, ExitPolicy, LoopObservation } from './ex
 export { ExitTracker } from './exit-policy.js';
 export { EXIT_POLICY_FORMS, parseExitPolicy } from './exit-policy-spec.js';
 export { argmax, klDivergence, logSumExp } from './logits.js';
-export type {
-  EngineEvent,
-  FinishEvent,
-  GenerationRequest,
-  RunOptions,
-  TokenEvent,
-} from './request.js';
+export type { EngineEvent, FinishEvent, GenerationRequest, TokenEvent } from './request.js';
 export type { FinishReason, KvPolicy, PrefillMode, RolloutRecord } from './rollout.js';
 export {
   FINISH_REASONS,

@@ -7,43 +7,20 @@
  * reads depth e and keeps a single plane after the prefill.
  * Source: docs/math.md (kv-policies).
  */
-import type { Command } from '../runtime/index.js';
 import type { KvPolicy } from './rollout.js';
-import type { BatchEntry, CachedRun } from './runner.js';
 
 export interface KvPolicyRules {
   /** Whether tokens keep their state on exit, to run missing loops when a later token goes deeper. */
   readonly defersLoops: boolean;
-  /** Plane that a decode loop reads and writes. @param loopIndex - from 0 */
-  plane(loopIndex: number): number;
-  /** Changes the cache once the prompt has run all `numLoops` loops. */
-  afterPrefill(cache: CachedRun, numLoops: number): Promise<void>;
-  /** Commands once a token exits, after `depth` loops. */
-  onExit(cache: CachedRun, entry: BatchEntry, numLoops: number): readonly Command[];
+  /** Whether a token that exits leaves what it left in its last plane in the deeper ones, too. */
+  readonly fillsDeeperPlanes: boolean;
+  /** Whether only the deepest plane is kept once the prompt has run all loops; it becomes plane 0. */
+  readonly keepsLastPlane: boolean;
 }
 
 export const KV_POLICY_RULES: Readonly<Record<KvPolicy, KvPolicyRules>> = {
-  'per-loop': {
-    defersLoops: true,
-    plane: (loopIndex) => loopIndex,
-    afterPrefill: async () => {},
-    onExit: () => [],
-  },
-  'last-exited': {
-    defersLoops: false,
-    plane: (loopIndex) => loopIndex,
-    afterPrefill: async () => {},
-    onExit(cache, entry, numLoops) {
-      const { depth } = entry.token;
-      const deeper = Array.from({ length: numLoops - depth }, (_, index) => depth + index);
-      return cache.copyCommands(entry, depth - 1, deeper);
-    },
-  },
-  shared: {
-    defersLoops: false,
-    // Each loop overwrites the token's own slot, so what stays is the loop it exited at.
-    plane: () => 0,
-    afterPrefill: (cache, numLoops) => cache.keepOnly(numLoops - 1),
-    onExit: () => [],
-  },
+  'per-loop': { defersLoops: true, fillsDeeperPlanes: false, keepsLastPlane: false },
+  'last-exited': { defersLoops: false, fillsDeeperPlanes: true, keepsLastPlane: false },
+  // Each loop overwrites the token's own place, so what stays is the loop it exited at.
+  shared: { defersLoops: false, fillsDeeperPlanes: false, keepsLastPlane: true },
 };

@@ -1,5 +1,5 @@
 /**
- * What a caller asks of the engine, checked: requests, run options and the events that answer them.
+ * What a caller asks of the engine, checked, and the events that answer it.
  */
 import { CapacityError, ConfigError, RequestError } from '../errors.js';
 import type { LoopLMConfig } from '../model/index.js';
@@ -23,26 +23,24 @@ export interface GenerationRequest {
    * chosen is still reported (teacher forcing).
    */
   readonly forcedIds?: readonly number[];
-}
-
-/** Settings shared by the sequences of one run. */
-export interface RunOptions {
   /** Default `per-loop`. */
   readonly kvPolicy?: KvPolicy;
   /** Default `full`. */
   readonly prefill?: PrefillMode;
   /** Loops of full depth; default the model's own. More than it was trained with is allowed. */
   readonly numLoops?: number;
-  /** Returns a rollout record with every finish; costs a readout of every executed loop. */
+  /** Returns a rollout record with the finish; costs a readout of every executed loop. */
   readonly record?: boolean;
-  /** Ends every sequence with `aborted` at the next loop boundary. */
+  /** Requests of larger priority go first; default 0. */
+  readonly priority?: number;
+  /** Ends the sequence with `aborted` before the next step. */
   readonly signal?: AbortSignal;
 }
 
 /** A new token of a sequence. */
 export interface TokenEvent {
   readonly kind: 'token';
-  /** Index into the requests of the run. */
+  /** Index into the requests of the call. */
   readonly requestIndex: number;
   /** Index among the sequence's new tokens, from 0. */
   readonly tokenIndex: number;
@@ -60,38 +58,38 @@ export interface FinishEvent {
   readonly kind: 'finish';
   readonly requestIndex: number;
   readonly finishReason: FinishReason;
-  /** (token, loop) pairs computed for this sequence, prompt and deferred loops included. */
+  /**
+   * (token, loop) pairs computed for this sequence: prompt, deferred loops, and what was computed again
+   * after its memory had gone to another.
+   */
   readonly executedLoops: number;
   /** The same if every token had run to full depth. */
   readonly fullDepthLoops: number;
-  /** Present when the run records. */
+  /** Present when the request records. */
   readonly rollout?: RolloutRecord;
 }
 
 export type EngineEvent = TokenEvent | FinishEvent;
 
-/** @throws LoopLMError if a request or the combination of options cannot be served */
-export function checkRun(
-  config: LoopLMConfig,
-  requests: readonly GenerationRequest[],
-  options: RunOptions,
-): void {
-  const numLoops = resolveNumLoops(config, options.numLoops);
-  if (requests.length === 0) throw new RequestError('The run has no requests; give at least one.');
-  if (options.prefill === 'deferred' && (options.kvPolicy ?? 'per-loop') !== 'per-loop') {
-    throw new ConfigError(
-      'prefill',
-      `prefill deferred does not work with KV policy ${options.kvPolicy}; use per-loop, or prefill full.`,
-    );
-  }
-  for (const request of requests) checkRequest(config, request, numLoops);
+/** @throws LoopLMError if there is no request, or one that cannot be served */
+export function checkRequests(config: LoopLMConfig, requests: readonly GenerationRequest[]): void {
+  if (requests.length === 0) throw new RequestError('There are no requests; give at least one.');
+  for (const request of requests) checkRequest(config, request);
 }
 
-function checkRequest(
-  config: LoopLMConfig,
-  { promptIds, maxNewTokens, exitPolicy, stopIds = [], forcedIds = [] }: GenerationRequest,
-  numLoops: number,
-): void {
+function checkRequest(config: LoopLMConfig, request: GenerationRequest): void {
+  const { promptIds, maxNewTokens, exitPolicy, stopIds = [], forcedIds = [] } = request;
+  const { kvPolicy = 'per-loop', prefill, priority = 0 } = request;
+  const numLoops = resolveNumLoops(config, request.numLoops);
+  if (prefill === 'deferred' && kvPolicy !== 'per-loop') {
+    throw new ConfigError(
+      'prefill',
+      `prefill deferred does not work with KV policy ${kvPolicy}; use per-loop, or prefill full.`,
+    );
+  }
+  if (!Number.isFinite(priority)) {
+    throw new ConfigError('priority', `priority is ${priority}; it must be a finite number.`);
+  }
   if (promptIds.length === 0) {
     throw new RequestError('The prompt is empty; give at least one token.');
   }

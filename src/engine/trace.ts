@@ -7,11 +7,10 @@ import { hasExitGate, resolveNumLoops, showBytes } from '../model/index.js';
 import { abortSignal, callback, parseFields } from '../util/parse-fields.js';
 import { exitDistribution } from './exit-distribution.js';
 import { fullDepth } from './exit-policies.js';
-import { checkRun } from './request.js';
-import type { Runner } from './runner.js';
-import { MAX_BATCH_TOKENS } from './runner.js';
+import { SequencePages } from './cache/sequence-pages.js';
+import { checkRequests } from './request.js';
+import type { ModelRunner, StepRow } from './runner/model-runner.js';
 import { parseSamplingOptions } from './sampler.js';
-import { Sequence } from './sequence.js';
 
 export interface TraceOptions {
   /** Loops to run; default the model's own. */
@@ -57,7 +56,7 @@ const READOUT_ROWS = 64;
 
 /** The whole trace of a prompt. */
 export async function traceLoops(
-  runner: Runner,
+  runner: ModelRunner,
   ids: readonly number[],
   options: TraceOptions,
 ): Promise<Trace> {
@@ -79,7 +78,7 @@ export interface TracedPrompt {
 
 /** What is computed at the positions of the prompts, in their order and a few at a time. */
 export async function* tracePieces(
-  runner: Runner,
+  runner: ModelRunner,
   prompts: readonly TracedPrompt[],
   options: TraceOptions,
 ): AsyncGenerator<Trace> {
@@ -91,85 +90,125 @@ export async function* tracePieces(
 /** A trace with gate logits, also of a model without a gate, whose gate is always shut. */
 type GatedTrace = Required<Trace>;
 
-function shown({ gateLogits, ...trace }: GatedTrace, { config }: Runner): Trace {
+function shown({ gateLogits, ...trace }: GatedTrace, { config }: ModelRunner): Trace {
   return hasExitGate(config) ? { ...trace, gateLogits } : trace;
 }
 
 async function* gatedPieces(
-  runner: Runner,
+  runner: ModelRunner,
   prompts: readonly TracedPrompt[],
   options: TraceOptions,
 ): AsyncGenerator<GatedTrace> {
   for (const { ids } of prompts) checkPass(runner, ids, options);
-  const loops = await runLoops(runner, prompts, options);
-  const numRows = loops[0]?.states.length ?? 0;
-  for (let start = 0; start < numRows; start += READOUT_ROWS) {
-    options.signal?.throwIfAborted();
-    yield await readPiece(runner, loops, start, Math.min(start + READOUT_ROWS, numRows));
+  const places = new Places(runner);
+  try {
+    const loops = await runLoops(runner, prompts, places, options);
+    const numRows = loops[0]?.states.length ?? 0;
+    for (let start = 0; start < numRows; start += READOUT_ROWS) {
+      options.signal?.throwIfAborted();
+      yield await readPiece(runner, loops, start, Math.min(start + READOUT_ROWS, numRows));
+    }
+  } finally {
+    places.release();
   }
 }
 
 /** Loops to run, of a pass that can be run. @throws LoopLMError if it cannot */
-function checkPass({ config }: Runner, ids: readonly number[], options: TraceOptions): number {
+function checkPass({ config }: ModelRunner, ids: readonly number[], options: TraceOptions): number {
   const numLoops = resolveNumLoops(config, options.numLoops);
-  const request = { promptIds: ids, maxNewTokens: 1, exitPolicy: fullDepth() };
-  checkRun(config, [{ ...request, sampling: parseSamplingOptions({}) }], { numLoops });
+  const sampling = parseSamplingOptions({});
+  const request = { promptIds: ids, maxNewTokens: 1, exitPolicy: fullDepth(), sampling };
+  checkRequests(config, [{ ...request, numLoops }]);
   return numLoops;
 }
 
 /** What one loop leaves at the positions asked for. */
 interface LoopOutputs {
-  readonly states: readonly Float32Array[]; // [D] each
+  /** Where the states lie on the device. */
+  readonly states: readonly number[];
   readonly gateLogits: readonly number[];
 }
 
+/** Tokens of a step. */
+const STEP_ROWS = 256;
+
 /** Runs all loops of all tokens; of what they leave, only the positions asked for are kept. */
 async function runLoops(
-  runner: Runner,
+  runner: ModelRunner,
   prompts: readonly TracedPrompt[],
+  places: Places,
   { signal, onProgress, ...options }: TraceOptions,
 ): Promise<readonly LoopOutputs[]> {
   const numLoops = resolveNumLoops(runner.config, options.numLoops);
-  const sequences = prompts.map(({ ids }) => {
-    const sequence = new Sequence();
-    for (const id of ids) sequence.append(id, { isPrompt: true });
-    return sequence;
+  const tokens = prompts.flatMap(({ ids, positions }) => {
+    const pages = places.pages(numLoops);
+    const chosen = new Set(positions);
+    return ids.map((id, position) => {
+      return { id, position, pages, isChosen: chosen.has(position), state: places.state() };
+    });
   });
-  const entries = sequences.flatMap((sequence) =>
-    sequence.tokens.map((token) => ({ sequence, token })),
-  );
-  const chosen: number[] = [];
-  let first = 0;
-  for (const { ids, positions } of prompts) {
-    for (const position of positions) chosen.push(first + position);
-    first += ids.length;
-  }
   const outputs: LoopOutputs[] = [];
-  const cache = runner.openRun(numLoops);
-  try {
-    for (const sequence of sequences) await cache.reserve(sequence);
-    for (let plane = 0; plane < numLoops; plane++) {
-      const gateLogits: number[] = [];
-      while (gateLogits.length < entries.length) {
-        signal?.throwIfAborted();
-        const start = gateLogits.length;
-        const batch = entries.slice(start, start + MAX_BATCH_TOKENS);
-        gateLogits.push(...(await cache.runLoop({ entries: batch, plane })));
-        onProgress?.(plane * entries.length + gateLogits.length, numLoops * entries.length);
-      }
-      outputs.push({
-        states: chosen.map((index) => entries[index]!.token.hidden!),
-        gateLogits: chosen.map((index) => gateLogits[index]!),
+  for (let loopIndex = 0; loopIndex < numLoops; loopIndex++) {
+    const gateLogits: number[] = [];
+    for (let start = 0; start < tokens.length; start += STEP_ROWS) {
+      signal?.throwIfAborted();
+      const rows = tokens.slice(start, start + STEP_ROWS).map((token): StepRow => {
+        const { id, position, pages, isChosen, state } = token;
+        pages.reserve([loopIndex], position + 1);
+        // The next loop begins where this one leaves off; states of earlier loops stay.
+        if (isChosen) token.state = places.state();
+        return {
+          state,
+          into: token.state,
+          ...(loopIndex === 0 && { tokenId: id }),
+          position,
+          pages: pages.table(loopIndex),
+          slot: pages.slot(loopIndex, position),
+          isPrompt: true,
+        };
       });
+      const result = await runner.step({ rows });
+      gateLogits.push(...Array.from(result.gateLogits));
+      onProgress?.(loopIndex * tokens.length + gateLogits.length, numLoops * tokens.length);
     }
-  } finally {
-    await cache.dispose();
+    outputs.push({
+      states: tokens.flatMap(({ isChosen, state }) => (isChosen ? [state] : [])),
+      gateLogits: gateLogits.filter((_, index) => tokens[index]!.isChosen),
+    });
   }
   return outputs;
 }
 
+/** Places on the device that a pass has taken. */
+class Places {
+  readonly #runner: ModelRunner;
+  readonly #pages: SequencePages[] = [];
+  readonly #states: number[] = [];
+
+  constructor(runner: ModelRunner) {
+    this.#runner = runner;
+  }
+
+  pages(numPlanes: number): SequencePages {
+    const pages = new SequencePages(this.#runner.pages, numPlanes);
+    this.#pages.push(pages);
+    return pages;
+  }
+
+  state(): number {
+    const state = this.#runner.states.take();
+    this.#states.push(state);
+    return state;
+  }
+
+  release(): void {
+    for (const pages of this.#pages) pages.release();
+    this.#runner.states.give(this.#states);
+  }
+}
+
 async function readPiece(
-  runner: Runner,
+  runner: ModelRunner,
   loops: readonly LoopOutputs[],
   start: number,
   end: number,
@@ -180,18 +219,19 @@ async function readPiece(
     const first = loopIndex * trace.length;
     trace.gateLogits.set(gateLogits.slice(start, end), first);
     const part = states.slice(start, end);
-    const rows = await runner.readout(part);
-    part.forEach((state, index) => {
-      trace.hidden.set(state, (first + index) * hiddenSize);
-      trace.logits.set(rows[index]!.logits, (first + index) * vocabSize);
-    });
+    const readouts = await runner.readout(part);
+    const hidden = await runner.hidden(part);
+    for (const index of part.keys()) {
+      trace.hidden.set(hidden[index]!, (first + index) * hiddenSize);
+      trace.logits.set(readouts[index]!.logits, (first + index) * vocabSize);
+    }
   }
   fillExits(trace);
   return trace;
 }
 
 /** @throws CapacityError if there is no memory for it */
-function emptyTrace({ config }: Runner, numLoops: number, length: number): GatedTrace {
+function emptyTrace({ config }: ModelRunner, numLoops: number, length: number): GatedTrace {
   const { hiddenSize, vocabSize } = config;
   const array = (width: number) => new Float32Array(numLoops * length * width);
   try {

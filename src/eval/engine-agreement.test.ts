@@ -340,9 +340,10 @@ async function realExits(
     maxNewTokens: 1,
     exitPolicy,
     sampling: parseSamplingOptions({}),
+    prefill: 'deferred' as const,
   }));
   const exits: { exitDepth: number; tokenId: number }[] = [];
-  for await (const event of engine.generate(requests, { prefill: 'deferred' })) {
+  for await (const event of engine.generate(requests)) {
     if (event.kind === 'token') exits[event.requestIndex] = event;
   }
   return exits;

@@ -69,10 +69,12 @@ export async function streamAccuracy(
   let [executedLoops, fullDepthLoops] = [0, 0];
   for (let start = 0; start < order.length; start += batchSize) {
     const batch = order.slice(start, start + batchSize);
-    const requests = batch.map(({ document, documentIndex }) =>
-      forcedRequest(document, exitPolicy, documentIndex),
-    );
-    for await (const event of engine.generate(requests, { kvPolicy, prefill })) {
+    const requests = batch.map(({ document, documentIndex }) => ({
+      ...forcedRequest(document, exitPolicy, documentIndex),
+      kvPolicy,
+      prefill,
+    }));
+    for await (const event of engine.generate(requests)) {
       if (event.kind === 'finish') {
         executedLoops += event.executedLoops;
         fullDepthLoops += event.fullDepthLoops;

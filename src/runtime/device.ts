@@ -83,6 +83,17 @@ export type Command =
       readonly toRows: readonly number[];
     }
   | {
+      /**
+       * Takes rows of a buffer along its first axis, in any order and repeated at will: kept under a name
+       * for later commands, or returned as `rows`.
+       */
+      readonly kind: 'gather';
+      readonly from: DeviceBuffer;
+      readonly rows: readonly number[];
+      readonly keep?: string;
+      readonly fetch?: boolean;
+    }
+  | {
       /** Keeps values of the caller, for several later commands. */
       readonly kind: 'keep';
       readonly values: Readonly<Record<string, HostTensor>>;

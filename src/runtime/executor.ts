@@ -36,6 +36,7 @@ import { checkOtherAxes, checkRows, copyRows, rowLayout } from './rows.js';
 
 type RunCommand = Extract<Command, { kind: 'run' }>;
 type CopyRowsCommand = Extract<Command, { kind: 'copyRows' }>;
+type GatherCommand = Extract<Command, { kind: 'gather' }>;
 type AttendCommand = Extract<Command, { kind: 'attend' }>;
 type Scatter = NonNullable<RunCommand['scatter']>[string];
 
@@ -197,6 +198,8 @@ export class Executor implements Backend {
         return this.#run(command, kept);
       case 'copyRows':
         return this.#copyRows(command);
+      case 'gather':
+        return this.#gather(command, kept);
       case 'keep':
         for (const [name, { dtype, dims, data }] of Object.entries(command.values)) {
           kept.set(name, this.#hold(dtype, dims, data));
@@ -338,6 +341,18 @@ export class Executor implements Backend {
     checkRows(`${what} to`, toRows, target.dims[axis]!);
     copyRows(rowSpace(source, axis), rowSpace(target, axis), layout, fromRows, toRows);
     return {};
+  }
+
+  #gather({ from, rows, keep, fetch }: GatherCommand, kept: KeptValues): CommandResult {
+    const source = this.#stored(from);
+    checkRows('gather', rows, source.dims[0]!);
+    const dims = [rows.length, ...source.dims.slice(1)];
+    const data = zeros(source.dtype, dims);
+    const layout = rowLayout('gather', source.dims, 0, source.data.BYTES_PER_ELEMENT);
+    const target = { bytes: bytesOf(data), numRows: rows.length };
+    copyRows(rowSpace(source, 0), target, layout, rows, [...rows.keys()]);
+    if (keep !== undefined) kept.set(keep, this.#hold(source.dtype, dims, data));
+    return fetch ? { rows: { dtype: source.dtype, dims, data } } : {};
   }
 
   #keep(dtype: DType, dims: readonly number[], data: TensorData): DeviceBuffer {

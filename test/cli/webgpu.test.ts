@@ -19,9 +19,6 @@ describe('device webgpu refuses', () => {
     [['--dtype', 'q4'], /^error: dtype is q4 .* computes in f32 only\. Use dtype f32, or device/],
     [['--dtype', 'q8'], /^error: dtype is q8 .* computes in f32 only\. Use dtype f32, or device/],
     [['--dtype', 'f16'], /^error: dtype is f16 .* computes in f32 only\. Use dtype f32, or device/],
-    [['--kv-dtype', 'i8'], /^error: kvDtype is i8; .* Use f32, or device "cpu"\.$/],
-    [['--kv-dtype', 'f16'], /^error: kvDtype is f16; .* Use f32, or device "cpu"\.$/],
-    [['--partition', 'by-layer'], /^error: partition is by-layer .* Leave partition out/],
   ])('%j', async (flags, message) => {
     const { exitCode, stdout, stderr } = await cli(argv(...flags), {
       env: { LOOPLM_CACHE: cache },

@@ -1,7 +1,7 @@
 /** A sequence does not notice its neighbours: batches, overlapping runs and recording change nothing. */
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import type { ExitPolicy, GenerationRequest, RunOptions } from '../../src/engine/index.js';
+import type { ExitPolicy, GenerationRequest } from '../../src/engine/index.js';
 import {
   Engine,
   KV_POLICIES,
@@ -22,6 +22,7 @@ import type { Device } from '../../src/runtime/index.js';
 import { createInlineDevice } from '../../src/runtime/index.js';
 import { SMALL_MODEL, makeModel, promptArbitrary } from './random-model.js';
 import type { SequenceRun } from './runs.js';
+import type { RunOptions } from './runs.js';
 import { requestOf, runAll } from './runs.js';
 
 const RUNS = { numRuns: 10, seed: 9 };

@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ConfigError } from '../../src/errors.js';
-import type { ExitPolicy, RunOptions } from '../../src/engine/index.js';
+import type { ExitPolicy } from '../../src/engine/index.js';
 import {
   Engine,
   KV_POLICIES,
@@ -19,6 +19,7 @@ import { createInlineDevice } from '../../src/runtime/index.js';
 import { TOLERANCE } from '../parity/fixtures.js';
 import type { RandomModel } from './random-model.js';
 import { SMALL_MODEL, makeModel, promptArbitrary } from './random-model.js';
+import type { RunOptions } from './runs.js';
 import { EXIT_MEASURES, driftFrom, expectExits, referenceOf, requestOf, runAll } from './runs.js';
 
 const RUNS = { numRuns: 20, seed: 10 };

@@ -1,7 +1,7 @@
 /** How runs end: aborts, early leaving, limits, errors; and that nothing stays behind. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { CheckpointError, ConfigError, DisposedError } from '../../src/errors.js';
-import type { ExitPolicy, RunOptions } from '../../src/engine/index.js';
+import type { ExitPolicy } from '../../src/engine/index.js';
 import {
   Engine,
   KV_POLICIES,
@@ -14,6 +14,7 @@ import type { Device } from '../../src/runtime/index.js';
 import { createInlineDevice } from '../../src/runtime/index.js';
 import type { RandomModel } from './random-model.js';
 import { SMALL_MODEL, makeModel } from './random-model.js';
+import type { RunOptions } from './runs.js';
 import { requestOf, runAll } from './runs.js';
 
 const { numLoops, maxPositionEmbeddings } = SMALL_MODEL.config;
@@ -95,15 +96,16 @@ describe('an abort', () => {
     expect(engine.numExecuted).toBe(start);
   });
 
-  it('between two events computes no further loop, and finished sequences stay finished', async () => {
+  it('between two events lets the step under way end, and finished sequences stay finished', async () => {
     const controller = new AbortController();
     const requests = [
       requestOf([1, 2], fullDepth(), { maxNewTokens: 1 }),
       requestOf([3], fullDepth(), { maxNewTokens: 9 }),
     ];
+    const signalled = requests.map((request) => ({ ...request, signal: controller.signal }));
     const reasons: string[] = [];
     let executedAtAbort = 0;
-    for await (const event of engine.generate(requests, { signal: controller.signal })) {
+    for await (const event of engine.generate(signalled)) {
       if (event.kind === 'finish') reasons[event.requestIndex] = event.finishReason;
       else if (event.tokenIndex === 2) {
         controller.abort();
@@ -111,7 +113,7 @@ describe('an abort', () => {
       }
     }
     expect(reasons).toEqual(['max-new-tokens', 'aborted']);
-    expect(engine.numExecuted).toBe(executedAtAbort);
+    expect(engine.numExecuted).toBeLessThanOrEqual(executedAtAbort + 1);
   });
 });
 
@@ -119,7 +121,7 @@ describe('memory', () => {
   it.each(ALL_OPTIONS)('is given back when the consumer leaves early: %o', async (options) => {
     for (const leaveAfter of [1, 3]) {
       let numEvents = 0;
-      for await (const event of engine.generate([requestOf([1, 2], cdfThreshold(0.5))], options)) {
+      for await (const event of engine.generate([requestOf([1, 2], cdfThreshold(0.5), options)])) {
         expect(event.kind).toBe('token');
         if (++numEvents === leaveAfter) break;
       }

@@ -1,11 +1,12 @@
 /** Requests that cannot be served are refused in one line, before anything is computed. */
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { CapacityError, ConfigError, RequestError } from '../../src/errors.js';
-import type { GenerationRequest, RunOptions } from '../../src/engine/index.js';
+import type { GenerationRequest } from '../../src/engine/index.js';
 import { Engine, fullDepth } from '../../src/engine/index.js';
 import type { Device } from '../../src/runtime/index.js';
 import { createInlineDevice } from '../../src/runtime/index.js';
 import { SMALL_MODEL, makeModel } from './random-model.js';
+import type { RunOptions } from './runs.js';
 import { requestOf, runAll } from './runs.js';
 
 let device: Device;

@@ -9,7 +9,6 @@ import type {
   FinishEvent,
   GenerationRequest,
   KvPolicy,
-  RunOptions,
   TokenEvent,
 } from '../../src/engine/index.js';
 import { confidence, logitKl, parseSamplingOptions, stateDelta } from '../../src/engine/index.js';
@@ -34,6 +33,9 @@ export interface SequenceRun {
   readonly finish: FinishEvent;
 }
 
+/** What all requests of a run have in common. */
+export type RunOptions = Partial<GenerationRequest>;
+
 /** Runs to the end. Fails unless every sequence has exactly one finish event, as its last. */
 export async function runAll(
   engine: Engine,
@@ -41,7 +43,9 @@ export async function runAll(
   options: RunOptions = {},
 ): Promise<readonly SequenceRun[]> {
   const events: EngineEvent[][] = requests.map(() => []);
-  for await (const event of engine.generate(requests, options)) {
+  for await (const event of engine.generate(
+    requests.map((request) => ({ ...request, ...options })),
+  )) {
     events[event.requestIndex]!.push(event);
   }
   return events.map((ofSequence) => {

@@ -2,7 +2,6 @@
  * Random models with engines, and what properties of inference draw from them.
  */
 import fc from 'fast-check';
-import type { EngineOptions } from '../../src/engine/index.js';
 import { Engine } from '../../src/engine/index.js';
 import type { Device } from '../../src/runtime/index.js';
 import type { ModelDraw, RandomModel } from './random-model.js';
@@ -20,18 +19,16 @@ export interface Subject extends RandomModel {
  */
 export const DRIFT = 2e-3;
 
-/** Opens models on a device, the one of index n in the given partition. The caller disposes them. */
+/** Opens models on a device. The caller disposes them. */
 export function openSubjects(
   device: Device,
   draws: readonly ModelDraw[],
-  partitionOf: (index: number) => NonNullable<EngineOptions['partition']> = () => 'by-layer',
 ): Promise<readonly Subject[]> {
   return Promise.all(
-    draws.map(async (draw, index) => {
+    draws.map(async (draw) => {
       const model = await makeModel(draw);
       const { config, weights } = model;
-      const partition = partitionOf(index);
-      const engine = await Engine.create({ device, config, weights, partition });
+      const engine = await Engine.create({ device, config, weights });
       return { ...model, engine, [fc.toStringMethod]: () => fc.stringify(draw) };
     }),
   );

@@ -1,17 +1,20 @@
 /** Inference equals the golden numbers: forward pass, trace and all generation runs. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { FinishEvent, GenerationRequest, RunOptions } from '../../src/engine/index.js';
+import type { FinishEvent, GenerationRequest } from '../../src/engine/index.js';
 import { Engine, cdfThreshold, fullDepth, parseSamplingOptions } from '../../src/engine/index.js';
 import type { RolloutRecord, Trace } from '../../src/engine/index.js';
 import type { Device } from '../../src/runtime/index.js';
 import { createInlineDevice } from '../../src/runtime/index.js';
+import type { RunOptions } from '../engine/runs.js';
 import type { Fixture, GenerationGolden } from './fixtures.js';
 import { FIXTURES, TOLERANCE, expectClose, loadFixture } from './fixtures.js';
 
 const GREEDY = parseSamplingOptions({});
 
 /** The golden modes in looplm's words (test/fixtures/README.md, Generation semantics). */
-function runOf(golden: GenerationGolden): Pick<GenerationRequest, 'exitPolicy'> & RunOptions {
+function runOf(
+  golden: GenerationGolden,
+): Pick<GenerationRequest, 'exitPolicy' | 'kvPolicy' | 'record'> {
   const exitPolicy = golden.mode === 'full' ? fullDepth() : cdfThreshold(golden.q!);
   const kvPolicy = golden.mode === 'full' || golden.mode === 'exact' ? 'per-loop' : golden.mode;
   return { exitPolicy, kvPolicy, record: true };
@@ -23,7 +26,9 @@ async function finishes(
   options: RunOptions,
 ): Promise<FinishEvent[]> {
   const ended: FinishEvent[] = [];
-  for await (const event of engine.generate(requests, options)) {
+  for await (const event of engine.generate(
+    requests.map((request) => ({ ...request, ...options })),
+  )) {
     if (event.kind === 'finish') ended[event.requestIndex] = event;
   }
   return ended;
@@ -43,11 +48,7 @@ function expectRollout(rollout: RolloutRecord, golden: GenerationGolden): void {
   });
 }
 
-const CASES = FIXTURES.flatMap((name) =>
-  (['by-layer', 'by-loop'] as const).map((partition) => [name, partition] as const),
-);
-
-describe.each(CASES)('inference on %s, %s', (name, partition) => {
+describe.each(FIXTURES)('inference on %s', (name) => {
   let fixture: Fixture;
   let device: Device;
   let engine: Engine;
@@ -55,7 +56,7 @@ describe.each(CASES)('inference on %s, %s', (name, partition) => {
     fixture = await loadFixture(name);
     device = await createInlineDevice({ numThreads: 1 });
     const { config, weights } = fixture;
-    engine = await Engine.create({ device, config, weights, partition });
+    engine = await Engine.create({ device, config, weights });
   });
   afterAll(async () => {
     await engine.dispose();

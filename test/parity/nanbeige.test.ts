@@ -62,11 +62,11 @@ describe.each(['norm-every-loop', 'norm-at-readout'])('%s', (variant) => {
     ...(fixture.golden.variants[variant]!.skip_loop_final_norm && { skipLoopFinalNorm: true }),
   });
 
-  describe.each(['by-layer', 'by-loop'] as const)('%s', (partition) => {
+  describe('inference', () => {
     let engine: Engine;
     beforeAll(async () => {
       const { weights } = fixture;
-      engine = await Engine.create({ device, config: configOf(), weights, partition });
+      engine = await Engine.create({ device, config: configOf(), weights });
     });
     afterAll(() => engine.dispose());
 

@@ -4,12 +4,13 @@
  */
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { GenerationRequest, RunOptions } from '../../src/engine/index.js';
+import type { GenerationRequest } from '../../src/engine/index.js';
 import { KV_POLICIES, cdfThreshold, replay } from '../../src/engine/index.js';
 import type { Device } from '../../src/runtime/index.js';
 import { createInlineDevice } from '../../src/runtime/index.js';
 import { VOCAB_SIZE, modelDraw, promptArbitrary } from '../engine/random-model.js';
 import { referenceRun } from '../engine/reference-model.js';
+import type { RunOptions } from '../engine/runs.js';
 import { driftFrom, expectQExit, referenceOf, requestOf, runAll } from '../engine/runs.js';
 import type { Subject } from '../engine/subjects.js';
 import { DRIFT, openSubjects } from '../engine/subjects.js';

@@ -39,8 +39,9 @@ export async function answerFigures(
       exitPolicy,
       sampling: parseSamplingOptions({ seed: start + index }),
       stopIds: engine.config.eosTokenIds,
+      prefill,
     }));
-    for await (const event of engine.generate(requests, { prefill })) {
+    for await (const event of engine.generate(requests)) {
       if (event.kind === 'finish') {
         executedLoops += event.executedLoops;
         fullDepthLoops += event.fullDepthLoops;

@@ -42,8 +42,6 @@ export interface PretrainedOptions extends DeviceOptions {
   readonly convertedDir?: string | undefined;
   /** Storage of keys and values. Default i8 for models in q4 or q8, f16 in f16, else f32. */
   readonly kvDtype?: KvDtype | undefined;
-  /** Default by-layer on the CPU, by-loop on a GPU. */
-  readonly partition?: 'by-layer' | 'by-loop' | undefined;
   /** Positions, sequences and policy that memory is planned for. Default 4096, 1, per-loop. */
   readonly context?: number | undefined;
   readonly numSequences?: number | undefined;
@@ -77,7 +75,6 @@ const schema = z.strictObject(
     offline: z.boolean(`it must be true or false. ${DEFAULT}`).optional(),
     convertedDir: TEXT.optional(),
     kvDtype: wordOf(KV_DTYPES, DEFAULT).optional(),
-    partition: wordOf(['by-layer', 'by-loop'], DEFAULT).optional(),
     context: COUNT.optional(),
     numSequences: COUNT.optional(),
     kvPolicy: wordOf(['per-loop', 'last-exited', 'shared'], DEFAULT).optional(),

@@ -7,7 +7,7 @@
 import { realpath } from 'node:fs/promises';
 import { freemem } from 'node:os';
 import { CapacityError, ConfigError } from '../../errors.js';
-import { LoopLM, partitionFor } from '../../loop-lm.js';
+import { LoopLM } from '../../loop-lm.js';
 import type {
   LoopLMConfig,
   MemoryPlan,
@@ -58,10 +58,9 @@ export async function loadPretrained(
   const options = parsePretrainedOptions(given);
   const { device: kind = 'cpu', numThreads, signal } = options;
   signal?.throwIfAborted();
-  const partition = partitionFor(kind, options);
   if (kind === 'webgpu') await tryGpu(); // before a long download
   const { path, parsed } = await prepareModel(idOrPath, options, platform);
-  const plan = planLoading(parsed, { ...options, partition });
+  const plan = planLoading(parsed, options);
   options.onPlan?.(plan);
   const available = availableMemory();
   checkPlan(idOrPath, plan, available);
@@ -74,7 +73,6 @@ export async function loadPretrained(
       name: idOrPath,
       kvDtype: plan.kvDtype,
       maxKvBytes: available - (plan.totalBytes - plan.kvBytes),
-      partition,
       signal,
       onProgress: (doneBytes, totalBytes) =>
         options.progress?.({ stage: 'load', doneBytes, totalBytes }),
@@ -94,11 +92,8 @@ function checkName(idOrPath: unknown): void {
 }
 
 /** As precise as the weights are; rounding to i8 costs a quarter of what q8 does (models/bundled). */
-function defaultKvDtype(
-  format: ModelFormat | undefined,
-  partition: PretrainedOptions['partition'],
-): KvDtype {
-  if (!format || partition === 'by-loop') return 'f32';
+function defaultKvDtype(format: ModelFormat | undefined): KvDtype {
+  if (!format) return 'f32';
   return format.body.kind === 'blocks' ? 'i8' : format.body.dtype;
 }
 
@@ -113,7 +108,7 @@ export function planLoading(
 ): MemoryPlan {
   return planMemory(config, {
     format,
-    kvDtype: options.kvDtype ?? defaultKvDtype(format, options.partition),
+    kvDtype: options.kvDtype ?? defaultKvDtype(format),
     kvPolicy: options.kvPolicy ?? 'per-loop',
     context: options.context ?? Math.min(DEFAULT_CONTEXT, config.maxPositionEmbeddings),
     numSequences: options.numSequences ?? 1,

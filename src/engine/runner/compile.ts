@@ -4,10 +4,10 @@
  * A program takes up to seconds and cannot be stopped natively, so it is between two of them that
  * loading says how far it is and hears its signal.
  */
-import type { Graph } from '../graph/index.js';
-import { ELEMENT_BYTES } from '../graph/index.js';
-import type { GraphWeights } from '../model/index.js';
-import type { CompileOptions, Device, Program } from '../runtime/index.js';
+import type { Graph } from '../../graph/index.js';
+import { ELEMENT_BYTES } from '../../graph/index.js';
+import type { GraphWeights } from '../../model/index.js';
+import type { CompileOptions, Device, Program } from '../../runtime/index.js';
 
 /** How to follow the compilation of a model. */
 export interface CompileWatch {

@@ -7,13 +7,13 @@
 import { assert, CapacityError } from '../../errors.js';
 
 export class PagePool {
-  readonly #maxPages: number;
+  readonly maxPages: number;
   readonly #free: number[] = [];
   #numPages = 0;
 
   /** @param maxPages - that may exist at a time */
   constructor(maxPages: number) {
-    this.#maxPages = maxPages;
+    this.maxPages = maxPages;
   }
 
   /** Pages that have ever been in use; the store must have as many. */
@@ -26,15 +26,16 @@ export class PagePool {
     return this.#numPages - this.#free.length;
   }
 
+  /** Pages that `take` can still give. */
+  get numFree(): number {
+    return this.maxPages - this.numUsed;
+  }
+
   /** @throws CapacityError if all pages are in use */
   take(): number {
     const page = this.#free.pop();
     if (page !== undefined) return page;
-    if (this.#numPages >= this.#maxPages) {
-      throw new CapacityError(
-        `The cache of keys and values is full: all of its ${this.#maxPages} pages are in use. Use a KV policy with fewer planes, kvDtype i8, a shorter context or fewer sequences.`,
-      );
-    }
+    if (this.#numPages >= this.maxPages) throw new CapacityError(poolIsFull(this.maxPages));
     return this.#numPages++;
   }
 
@@ -42,4 +43,9 @@ export class PagePool {
     this.#free.push(...pages);
     assert(this.#free.length <= this.#numPages, 'a page is given back once');
   }
+}
+
+/** What a request is told that does not fit, even alone. */
+export function poolIsFull(maxPages: number): string {
+  return `The cache of keys and values is full: all of its ${maxPages} pages are in use. Use a KV policy with fewer planes, kvDtype i8, a shorter context or fewer sequences.`;
 }

@@ -1,5 +1,5 @@
 /**
- * The inference graphs of the by-layer partition: what lies between one attention and the next.
+ * The inference graphs of a model: what lies between one attention and the next.
  *
  * A model of L layers becomes L + 1 programs: the first makes the attention inputs of layer 0, the
  * last ends the loop, and each one between joins the second half of a layer to the first half of the
@@ -8,13 +8,20 @@
 import type { Graph } from '../../graph/index.js';
 import { buildGraph, input } from '../../graph/index.js';
 import type { GraphWeights, LoopLMConfig } from '../../model/index.js';
-import { attentionProjections, carriedState, layerOutput, loopParams } from '../../model/index.js';
-import { loopEnd } from '../ends.js';
+import {
+  attentionProjections,
+  carriedState,
+  gateLogit,
+  hiddenOf,
+  layerOutput,
+  loopParams,
+} from '../../model/index.js';
 
 /**
  * The programs in order. Inputs: `x [N, D]`; after the first `heads [N, H*Dh]` of the attention
  * before. Outputs: `qkv [N, (H + 2K) * Dh]`, not rotated; after the first also the `stream [N, D]`
- * that is the next `x`; of the last those of `loopEnd`.
+ * that is the next `x`; of the last the `state [N, D]` that the next loop takes, and where the model has
+ * an exit gate `gateLogit [N]`.
  */
 export function layerGraphs(config: LoopLMConfig, weights: GraphWeights): readonly Graph[] {
   const { hiddenSize: D, headDim, numAttentionHeads: H, numHiddenLayers: L } = config;
@@ -27,7 +34,10 @@ export function layerGraphs(config: LoopLMConfig, weights: GraphWeights): readon
       : x;
     const layer = params.layers[index];
     if (!layer) {
-      return buildGraph(loopEnd(carriedState(stream, params, config), params, config));
+      const state = carriedState(stream, params, config);
+      const { exitGate } = params;
+      const h = hiddenOf(state, params, config);
+      return buildGraph({ state, ...(exitGate && { gateLogit: gateLogit(h, exitGate) }) });
     }
     const qkv = attentionProjections(stream, layer, config);
     return buildGraph({ ...(before && { stream }), qkv });
