@@ -29,7 +29,10 @@ export interface GenerateOptions {
   readonly maxDepth?: number | undefined;
   /** How the cache of tokens of other depths is read. Default `per-loop`, which is exact. */
   readonly kvPolicy?: KvPolicy | undefined;
-  /** `full` (default) runs all loops of the prompt; `deferred` only those that some token needs. */
+  /**
+   * `deferred` (default under `per-loop`, where it changes no result) runs only those loops of the prompt
+   * that some token needs; `full` (default elsewhere) all of them.
+   */
   readonly prefill?: PrefillMode | undefined;
   /** Loops of full depth. Default the model's own. */
   readonly numLoops?: number | undefined;

@@ -300,7 +300,7 @@ export class LoopLM {
   }
 
   #resolve(options: GenerateOptions, endIds: readonly number[]): ResolvedOptions {
-    const { numLoops, record } = options;
+    const { prefill, numLoops, record } = options;
     const { stopIds, stopStrings } = options;
     const stop = parseStopOptions({ stopIds, stopStrings });
     if (stop.stopStrings.length > 0 && !this.tokenizer) {
@@ -318,7 +318,7 @@ export class LoopLM {
         ),
         stopIds: [...(options.ignoreEos ? [] : endIds), ...stop.stopIds],
         kvPolicy: options.kvPolicy ?? 'per-loop',
-        prefill: options.prefill ?? 'full',
+        ...(prefill !== undefined && { prefill }),
         ...(numLoops !== undefined && { numLoops }),
         ...(record !== undefined && { record }),
       },

@@ -11,7 +11,7 @@ export interface GenerationFlags {
   readonly maxNewTokens: number;
   readonly exitPolicy?: string;
   readonly kvPolicy: KvPolicy;
-  readonly prefill: PrefillMode;
+  readonly prefill?: PrefillMode;
   readonly minDepth?: number;
   readonly maxDepth?: number;
   readonly numLoops?: number;
@@ -40,9 +40,10 @@ export function addGenerationFlags(command: Command): Command {
         .default('per-loop'),
     )
     .addOption(
-      new Option('--prefill <mode>', 'loops of the prompt: all, or those that a token needs')
-        .choices(PREFILL_MODES)
-        .default('full'),
+      new Option(
+        '--prefill <mode>',
+        'loops of the prompt: all, or those that a token needs (default: deferred under per-loop)',
+      ).choices(PREFILL_MODES),
     )
     .option('--min-depth <n>', 'loops that every token takes at least', parseCount)
     .option('--max-depth <n>', 'loops that a token takes at most', parseCount)

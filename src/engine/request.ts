@@ -25,7 +25,7 @@ export interface GenerationRequest {
   readonly forcedIds?: readonly number[];
   /** Default `per-loop`. */
   readonly kvPolicy?: KvPolicy;
-  /** Default `full`. */
+  /** Default: that of `prefillOf`. */
   readonly prefill?: PrefillMode;
   /** Loops of full depth; default the model's own. More than it was trained with is allowed. */
   readonly numLoops?: number;
@@ -70,6 +70,17 @@ export interface FinishEvent {
 }
 
 export type EngineEvent = TokenEvent | FinishEvent;
+
+/**
+ * How deep the prompt of a request goes. Without a wish: where it changes no result, no deeper than some
+ * token asks for; else all the way.
+ */
+export function prefillOf({
+  kvPolicy = 'per-loop',
+  prefill = kvPolicy === 'per-loop' ? 'deferred' : 'full',
+}: Pick<GenerationRequest, 'kvPolicy' | 'prefill'>): PrefillMode {
+  return prefill;
+}
 
 /** @throws LoopLMError if there is no request, or one that cannot be served */
 export function checkRequests(config: LoopLMConfig, requests: readonly GenerationRequest[]): void {

@@ -12,6 +12,7 @@ import { ExitTracker } from './exit-policy.js';
 import type { KvPolicyRules } from './kv-policy.js';
 import { KV_POLICY_RULES } from './kv-policy.js';
 import type { FinishEvent, GenerationRequest, TokenEvent } from './request.js';
+import { prefillOf } from './request.js';
 import type { FinishReason, RolloutRecord } from './rollout.js';
 import { meanDepthOf } from './rollout.js';
 import type { Readout } from './runner/model-ends.js';
@@ -77,7 +78,7 @@ export class Sequence implements Schedulable {
     sink: EventSink,
     resources: SequenceResources,
   ) {
-    const { promptIds, kvPolicy = 'per-loop', prefill = 'full', priority = 0 } = request;
+    const { promptIds, kvPolicy = 'per-loop', priority = 0 } = request;
     this.request = request;
     this.requestIndex = requestIndex;
     this.priority = priority;
@@ -85,7 +86,7 @@ export class Sequence implements Schedulable {
     this.numLoops = numLoops;
     this.#rules = KV_POLICY_RULES[kvPolicy];
     const { defersLoops } = this.#rules;
-    const [length, fullPrefill] = [promptIds.length, prefill === 'full'];
+    const [length, fullPrefill] = [promptIds.length, prefillOf(request) === 'full'];
     this.#progress = new Progress({ length, numLoops, defersLoops, fullPrefill });
     this.#pages = new SequencePages(resources.pages, numLoops);
     this.#resources = resources;
@@ -312,7 +313,7 @@ export class Sequence implements Schedulable {
   }
 
   #rollout(finishReason: FinishReason): RolloutRecord {
-    const { promptIds, sampling, exitPolicy, kvPolicy, prefill } = this.request;
+    const { promptIds, sampling, exitPolicy, kvPolicy } = this.request;
     const { seed, ...rest } = sampling;
     return {
       promptIds: [...promptIds],
@@ -323,7 +324,7 @@ export class Sequence implements Schedulable {
       ...(this.#resources.hasExitGate && { gateLogits: this.#gateLogits }),
       exitPolicy: exitPolicy.name,
       kvPolicy: kvPolicy ?? 'per-loop',
-      prefill: prefill ?? 'full',
+      prefill: prefillOf(this.request),
       sampling: rest,
       seed,
       numLoops: this.numLoops,

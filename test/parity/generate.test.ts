@@ -14,10 +14,10 @@ const GREEDY = parseSamplingOptions({});
 /** The golden modes in looplm's words (test/fixtures/README.md, Generation semantics). */
 function runOf(
   golden: GenerationGolden,
-): Pick<GenerationRequest, 'exitPolicy' | 'kvPolicy' | 'record'> {
+): Pick<GenerationRequest, 'exitPolicy' | 'kvPolicy' | 'prefill' | 'record'> {
   const exitPolicy = golden.mode === 'full' ? fullDepth() : cdfThreshold(golden.q!);
   const kvPolicy = golden.mode === 'full' || golden.mode === 'exact' ? 'per-loop' : golden.mode;
-  return { exitPolicy, kvPolicy, record: true };
+  return { exitPolicy, kvPolicy, prefill: 'full', record: true };
 }
 
 async function finishes(
@@ -104,7 +104,7 @@ describe.each(FIXTURES)('inference on %s', (name) => {
         exitPolicy: runOf(golden).exitPolicy,
         sampling: GREEDY,
       }));
-      const ended = await finishes(engine, requests, { kvPolicy, record: true });
+      const ended = await finishes(engine, requests, { kvPolicy, prefill: 'full', record: true });
       ended.forEach(({ rollout }, index) => expectRollout(rollout!, batch[index]!));
     }
   });

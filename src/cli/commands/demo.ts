@@ -107,7 +107,6 @@ async function solve(model: LoopLM, problem: Problem, flags: Flags, io: CliIo): 
   const finish: TextFinishEvent = await interruptible(io, (signal) =>
     model.complete(problem.text, {
       maxNewTokens: 1,
-      prefill: 'deferred',
       exitPolicy: flags.exitPolicy,
       signal,
     }),

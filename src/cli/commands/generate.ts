@@ -21,7 +21,7 @@ type Flags = ModelFlags & PromptFlags & GenerationFlags & { readonly json?: true
 const EXAMPLES = `
 Examples:
   looplm generate --prompt 'cup 3; swap 2 3; swap 1 5;'
-  looplm generate --prompt 'take 4; plus 7; times 3;' --exit-policy cdf:0.5 --prefill deferred
+  looplm generate --prompt 'take 4; plus 7; times 3;' --exit-policy cdf:0.5
   looplm generate --model ./my-model --ids 5,9,2 --max-new-tokens 32 --json
   looplm generate --prompt-file problem.txt
   echo 'cup 3; swap 2 3;' | looplm generate
