@@ -30,11 +30,19 @@ export class LoopLMError extends Error {
 /** A setting, flag or config field has a value that is not allowed. */
 export class ConfigError extends LoopLMError {
   override readonly name = 'ConfigError';
+  /** The first that is wrong. */
   readonly field: string;
+  /** All that is wrong, a sentence each. */
+  readonly faults: readonly string[];
 
-  constructor(field: string, message: string, options?: { cause?: unknown }) {
+  constructor(
+    field: string,
+    message: string,
+    options?: { readonly cause?: unknown; readonly faults?: readonly string[] },
+  ) {
     super('config', message, options);
     this.field = field;
+    this.faults = options?.faults ?? [message];
   }
 }
 

@@ -59,7 +59,8 @@ export function bundledTrainConfig(
     logEvery: 20,
     snapshotEvery: 100,
     evaluateEvery: 1_000_000,
-    data: `bundled problems, seed ${SEED}, ${ROWS} x ${LENGTH}`,
+    seed: SEED,
+    data: { problems: 'bundled', rows: ROWS, length: LENGTH },
   };
 }
 

@@ -43,7 +43,8 @@ export function gateTrainConfig(model: LoopLMConfig, target: GateTarget): TrainC
     logEvery: 20,
     snapshotEvery: 100,
     evaluateEvery: 400,
-    data: `bundled problems at full length, seed ${SEED + 1}, ${ROWS} x ${LENGTH}`,
+    seed: SEED + 1,
+    data: { problems: 'bundled, at full length', rows: ROWS, length: LENGTH },
   };
 }
 

@@ -35,6 +35,22 @@ const problemSchema = z.strictObject({ prompt: z.string(), answer: z.string() })
  * @throws ConfigError if texts lack a tokenizer or an end-of-text id, or there is no document.
  */
 export function readDocuments(text: string, options: DocumentsOptions): TrainingDocument[] {
+  const documents = documentsOfLines(text.split('\n'), 0, options);
+  if (documents.length > 0) return documents;
+  throw noDocuments(options.path);
+}
+
+/** A file in which there is nothing to read. */
+export function noDocuments(path: string): ConfigError {
+  return new ConfigError('data', `${path} holds no documents; it needs one a line: ${LINE_FORMS}.`);
+}
+
+/** The documents of some lines of a file, for whom all at once would take too long. Throws as above. */
+export function documentsOfLines(
+  part: readonly string[],
+  firstIndex: number,
+  options: DocumentsOptions,
+): TrainingDocument[] {
   const { path, config, tokenizer } = options;
   const endOfTextId = config.eosTokenIds[0] ?? tokenizer?.specialTokens.get('<|endoftext|>');
   const encode = (words: string): readonly number[] => {
@@ -52,30 +68,36 @@ export function readDocuments(text: string, options: DocumentsOptions): Training
     }
     return tokenizer.encode(words, { unencodable: 'replace' });
   };
-  const lines = text.split('\n').map((line, index) => {
+  const lines = part.map((line, index) => {
     const problem = problemOf(line);
     if (!problem) return line;
     for (const field of ['prompt', 'answer'] as const) {
       if (problem[field] !== '') continue;
       throw lineError(
         path,
-        index,
+        firstIndex + index,
         `"${field}" is empty; it needs at least 1 token. Remove the line.`,
       );
     }
     const end = options.labelsEnd && endOfTextId !== undefined ? [endOfTextId] : [];
     return JSON.stringify(labelled(encode(problem.prompt), [...encode(problem.answer), ...end]));
   });
-  const lineOptions = { path, encode, endOfTextId: endOfTextId ?? 0, vocabSize: config.vocabSize };
+  const lineOptions = {
+    path,
+    encode,
+    endOfTextId: endOfTextId ?? 0,
+    vocabSize: config.vocabSize,
+    firstLine: firstIndex + 1,
+  };
   const documents = [...documentsFromJsonLines(lines, lineOptions)];
-  checkLengths(documents, lines, options);
-  if (documents.length > 0) return documents;
-  throw new ConfigError('data', `${path} holds no documents; it needs one a line: ${LINE_FORMS}.`);
+  checkLengths(documents, lines, firstIndex, options);
+  return documents;
 }
 
 function checkLengths(
   documents: readonly TrainingDocument[],
   lines: readonly string[],
+  firstIndex: number,
   { path, maxLength = Infinity }: DocumentsOptions,
 ): void {
   const tooLong = documents.findIndex(({ ids }) => ids.length > maxLength);
@@ -83,7 +105,7 @@ function checkLengths(
   const filled = [...lines.keys()].filter((index) => lines[index]!.trim() !== '');
   throw lineError(
     path,
-    filled[tooLong]!,
+    firstIndex + filled[tooLong]!,
     `the document has ${documents[tooLong]!.ids.length} tokens; the model's context holds ${maxLength}. Cut it into several lines.`,
   );
 }

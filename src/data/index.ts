@@ -6,6 +6,7 @@
  */
 export { IGNORED_TARGET } from './batch.js';
 export type { BatchSource, TrainingBatch, TrainingDocument } from './batch.js';
+export { holdOut } from './hold-out.js';
 export { generatedSource } from './generated-source.js';
 export type { GeneratedSourceOptions } from './generated-source.js';
 export { documentsFromJsonLines } from './jsonl.js';
@@ -13,5 +14,8 @@ export type { JsonLinesOptions } from './jsonl.js';
 export { packDocuments } from './packing.js';
 export type { PackedDocuments, PackingOptions } from './packing.js';
 export { generatorFor } from '../util/random.js';
+export type { TextDocuments, TextDocumentsOptions } from './text-documents.js';
+export { textDocuments } from './text-documents.js';
 export { tokenShardSource } from './token-shard-source.js';
 export type { TokenShardSourceOptions } from './token-shard-source.js';
+export { windowsOf } from './windows.js';

@@ -20,6 +20,8 @@ export interface JsonLinesOptions {
   readonly endOfTextId: number;
   /** Ids and targets must lie below it. */
   readonly vocabSize: number;
+  /** Number of the first of the lines in its file, for messages. Default 1. */
+  readonly firstLine?: number;
 }
 
 const REMEDY = 'Write {"text": "..."} or {"ids": [...], "targets": [...]}.';
@@ -41,7 +43,7 @@ export function* documentsFromJsonLines(
   lines: Iterable<string>,
   options: JsonLinesOptions,
 ): Generator<TrainingDocument, void, undefined> {
-  let lineNumber = 0;
+  let lineNumber = (options.firstLine ?? 1) - 1;
   for (const line of lines) {
     lineNumber++;
     if (line.trim() === '') continue;

@@ -7,6 +7,7 @@
  */
 import { z } from 'zod';
 import { ConfigError, UnsupportedError } from '../errors.js';
+import { tellFaults } from '../util/faults.js';
 import { showValue } from '../util/quote.js';
 
 /** What a key's value must be, as a check and in words. */
@@ -102,16 +103,14 @@ export class ConfigFields {
    *   otherwise; else ConfigError with the first key that is wrong. The message names all.
    */
   finish(): void {
-    const [first, ...others] = this.#faults;
+    const [first] = this.#faults;
     if (first === undefined) return;
-    const message =
-      others.length === 0
-        ? `${this.#file}: ${first.sentence}`
-        : `${this.#file} has ${this.#faults.length} faults. ${this.#faults.map(({ sentence }, index) => `(${index + 1}) ${sentence}`).join(' ')}`;
+    const faults = this.#faults.map(({ sentence }) => sentence);
+    const message = tellFaults(this.#file, faults);
     if (this.#faults.every(({ isUnsupported }) => isUnsupported)) {
       throw new UnsupportedError(message);
     }
-    throw new ConfigError(first.key, message);
+    throw new ConfigError(first.key, message, { faults });
   }
 
   #checked<T>(key: string, { schema, allowed }: Rule<T>): T | undefined {

@@ -18,10 +18,13 @@ export interface MetricRecord extends UpdateMetrics {
   readonly memoryBytes: number;
 }
 
+/** Numbers by name; a list has an entry for each depth, from 1. */
+export type Evaluation = Readonly<Record<string, number | readonly number[]>>;
+
 /** What `evaluate` returned after an update. */
 export interface EvaluationRecord {
   readonly trainStep: number;
-  readonly evaluation: Readonly<Record<string, number>>;
+  readonly evaluation: Evaluation;
 }
 
 export const METRICS_FILE = 'metrics.jsonl';
@@ -31,7 +34,10 @@ const perLoop = z.array(number);
 // JSON has no NaN: an evaluation that is not a number is written as null.
 const evaluated = number.or(z.null().transform(() => NaN));
 const recordSchema = z.union([
-  z.strictObject({ trainStep: z.int(), evaluation: z.record(z.string(), evaluated) }),
+  z.strictObject({
+    trainStep: z.int(),
+    evaluation: z.record(z.string(), evaluated.or(z.array(evaluated))),
+  }),
   z.strictObject({
     trainStep: z.int(),
     loss: number,
@@ -90,7 +96,7 @@ export class MetricLog {
     return record;
   }
 
-  addEvaluation(trainStep: number, evaluation: Readonly<Record<string, number>>): void {
+  addEvaluation(trainStep: number, evaluation: Evaluation): void {
     this.#records.push({ trainStep, evaluation });
   }
 

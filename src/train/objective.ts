@@ -154,7 +154,8 @@ export function objectiveGraph(config: LoopLMConfig, options: ObjectiveOptions):
 /** Less this is the logit of a gate that is not there: lambda is 0, and 0 times its logarithm too. */
 const SHUT_GATE = 1e30;
 
-function checkObjective(config: LoopLMConfig, { kind }: Objective): void {
+/** @throws ConfigError for an objective that the model has no gate or too few loops for */
+export function checkObjective(config: LoopLMConfig, { kind }: Objective): void {
   if (kind === 'last-loop') return;
   if (!hasExitGate(config)) {
     throw new ConfigError(

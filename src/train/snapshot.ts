@@ -7,7 +7,7 @@ import type { LoopLMConfig, ModelWeights } from '../model/index.js';
 import { parameterSpecs } from '../model/index.js';
 import { openSafetensors, safetensorsChunks } from '../runtime/safetensors.js';
 import type { Folder } from '../util/folder.js';
-import { quote } from '../util/quote.js';
+import { quote, showValue } from '../util/quote.js';
 
 export const SNAPSHOT_FILE = 'snapshot.safetensors';
 
@@ -117,13 +117,22 @@ function checkTensors(
 function checkConfig(folder: Folder, saved: string | undefined, config: RunConfig): void {
   const wanted: unknown = JSON.parse(JSON.stringify(config));
   const different = differences(parseSaved(folder, saved), wanted);
-  if (different.length > 0) {
-    throw new ConfigError(
-      different[0]!,
-      `${folder.path} holds a snapshot of a run with another ${different.join(', ')}; use the same settings, or another folder for a new run.`,
-    );
-  }
+  const [first] = different;
+  if (first === undefined) return;
+  const shown = different
+    .slice(0, MAX_SHOWN)
+    .map((it) => `${it.path} was ${showSetting(it.saved)} and is ${showSetting(it.wanted)}`);
+  const more = different.length > MAX_SHOWN ? ` and ${different.length - MAX_SHOWN} more` : '';
+  throw new ConfigError(
+    first.path,
+    `${folder.path} holds a snapshot of a run with other settings: ${shown.join(', ')}${more}. Use the settings of that run, or another folder for a new one.`,
+  );
 }
+
+/** Differences that are told one by one. */
+const MAX_SHOWN = 5;
+
+const showSetting = (value: unknown) => (value === undefined ? 'absent' : showValue(value));
 
 function parseSaved(folder: Folder, saved: string | undefined): unknown {
   try {
@@ -133,19 +142,25 @@ function parseSaved(folder: Folder, saved: string | undefined): unknown {
   }
 }
 
-/** Paths at which two JSON values differ, at most three. */
-function differences(a: unknown, b: unknown, path = ''): readonly string[] {
-  if (typeof a === 'object' && typeof b === 'object' && a !== null && b !== null) {
-    const keys = new Set([...Object.keys(a), ...Object.keys(b)]);
-    return [...keys]
-      .flatMap((key) =>
-        differences(
-          (a as Record<string, unknown>)[key],
-          (b as Record<string, unknown>)[key],
-          path ? `${path}.${key}` : key,
-        ),
-      )
-      .slice(0, 3);
+/** A setting that two runs do not share. */
+interface Difference {
+  readonly path: string;
+  readonly saved: unknown;
+  readonly wanted: unknown;
+}
+
+/** All places at which two JSON values differ. */
+function differences(saved: unknown, wanted: unknown, path = ''): readonly Difference[] {
+  if (
+    typeof saved === 'object' &&
+    typeof wanted === 'object' &&
+    saved !== null &&
+    wanted !== null
+  ) {
+    const [a, b] = [saved, wanted] as [Record<string, unknown>, Record<string, unknown>];
+    return [...new Set([...Object.keys(a), ...Object.keys(b)])].flatMap((key) =>
+      differences(a[key], b[key], path ? `${path}.${key}` : key),
+    );
   }
-  return a === b ? [] : [path];
+  return saved === wanted ? [] : [{ path, saved, wanted }];
 }

@@ -12,7 +12,7 @@ import type { LoopLMConfig, ModelWeights } from '../model/index.js';
 import type { Device } from '../runtime/index.js';
 import type { Folder } from '../util/folder.js';
 import type { AdamWOptions } from './adamw.js';
-import type { MetricRecord } from './metrics.js';
+import type { Evaluation, MetricRecord } from './metrics.js';
 import { MetricLog } from './metrics.js';
 import type { Objective, ObjectiveOptions } from './objective.js';
 import type { Schedule } from './schedule.js';
@@ -24,6 +24,8 @@ import { TrainState } from './state.js';
 /** Everything that decides the result of a run; written beside every snapshot. */
 export interface TrainConfig {
   readonly model: LoopLMConfig;
+  /** Name of the model that the weights are from, if they are not fresh. */
+  readonly from?: string;
   readonly objective: Objective;
   readonly optimizer: AdamWOptions;
   /** Peak learning rate. */
@@ -37,8 +39,10 @@ export interface TrainConfig {
   readonly logEvery: number;
   readonly snapshotEvery: number;
   readonly evaluateEvery: number;
-  /** What the data is, in words; a run only resumes on the same data. */
-  readonly data: string;
+  /** Of fresh weights and of the order of the data. */
+  readonly seed: number;
+  /** What tells the data from other data, such as a checksum; a run only resumes on the same. */
+  readonly data: Readonly<Record<string, string | number>>;
 }
 
 export interface TrainOptions {
@@ -50,10 +54,7 @@ export interface TrainOptions {
   /** Where snapshots and metrics go. */
   readonly folder: Folder;
   /** Called every `evaluateEvery` train steps and at the end; its numbers join the metrics. */
-  readonly evaluate?: (
-    weights: ModelWeights,
-    trainStep: number,
-  ) => Promise<Readonly<Record<string, number>>>;
+  readonly evaluate?: (weights: ModelWeights, trainStep: number) => Promise<Evaluation>;
   readonly onProgress?: (record: MetricRecord, totalTrainSteps: number) => void;
   /** Milliseconds of a steady clock. */
   readonly now: () => number;

@@ -1,8 +1,8 @@
 /**
- * Settings of unknown origin (flags, request bodies, files) into typed values, or one clear line.
+ * Settings of unknown origin (flags, request bodies, files) into typed values, or one clear message.
  *
  * The one idea: a schema's messages say what is allowed and what to do; what was got is read from
- * the value itself and put in front. Only the first fault is told. Knows no schema.
+ * the value itself and put in front. All faults are told at once. Knows no schema.
  */
 import { z } from 'zod';
 import { ConfigError } from '../errors.js';
@@ -29,32 +29,93 @@ export const abortSignal = z.instanceof(AbortSignal, {
   error: 'it must be an AbortSignal. Use the signal of an AbortController, or leave it out.',
 });
 
+/** One thing that is wrong with a value. */
+export interface FieldFault {
+  /** Keys between dots; empty for the value as a whole. */
+  readonly path: string;
+  /** What was got, what is allowed, what to do. */
+  readonly sentence: string;
+}
+
+/**
+ * Checks an object whose fields are all known to the schema.
+ *
+ * @param what - names the whole value in messages, such as `the sampling settings`.
+ * @returns the parsed value, or all that is wrong with it.
+ */
+export function checkFields<S extends z.ZodObject>(
+  schema: S,
+  value: unknown,
+  what: string,
+): { readonly data: z.output<S> } | { readonly faults: readonly FieldFault[] } {
+  const result = schema.safeParse(value);
+  if (result.success) return { data: result.data };
+  const faults = result.error.issues.flatMap((issue): FieldFault[] => {
+    const path = issue.path.map(String).join('.');
+    if (issue.code === 'unrecognized_keys') {
+      return issue.keys.map((key) => ({ path, sentence: unknownField(key, issue, schema, what) }));
+    }
+    const got = valueAt(value, issue.path);
+    const state = got === undefined ? 'is missing' : `is ${showValue(got)}`;
+    const start = path === '' ? `Got ${showValue(got)} as ${what}` : `${path} ${state}`;
+    return [{ path, sentence: `${start}; ${issue.message}` }];
+  });
+  return { faults };
+}
+
 /**
  * Parses an object whose fields are all known to the schema.
  *
- * @param what - names the whole value in messages, such as `the sampling settings`.
- * @throws ConfigError with the path of the first faulty field, its value, and the schema's rule.
+ * @param what - as for `checkFields`.
+ * @throws ConfigError with the path of each faulty field, its value, and the schema's rule.
  */
 export function parseFields<S extends z.ZodObject>(
   schema: S,
   value: unknown,
   what: string,
 ): z.output<S> {
-  const result = schema.safeParse(value);
-  if (result.success) return result.data;
-  const issue = result.error.issues[0]!;
-  const path = issue.path.map(String).join('.');
-  if (issue.code === 'unrecognized_keys') throw unknownField(issue.keys[0]!, path, schema, what);
-  const got = valueAt(value, issue.path);
-  const state = got === undefined ? 'is missing' : `is ${showValue(got)}`;
-  const start = path === '' ? `Got ${showValue(got)} as ${what}` : `${path} ${state}`;
-  throw new ConfigError(path, `${start}; ${issue.message}`);
+  const checked = checkFields(schema, value, what);
+  if ('data' in checked) return checked.data;
+  const sentences = checked.faults.map(({ sentence }) => sentence);
+  const message =
+    sentences.length === 1
+      ? sentences[0]!
+      : `Of ${what}, ${sentences.length} are wrong. ${sentences.join(' ')}`;
+  throw new ConfigError(checked.faults[0]!.path, message, { faults: sentences });
 }
 
-function unknownField(key: string, path: string, schema: z.ZodObject, what: string): ConfigError {
-  const known = path === '' ? ` Known are ${Object.keys(schema.shape).join(', ')}.` : '';
-  const place = path === '' ? what : path;
-  return new ConfigError(path, `Field ${quote(key)} of ${place} is not known; remove it.${known}`);
+function unknownField(
+  key: string,
+  { path }: Pick<z.core.$ZodIssue, 'path'>,
+  schema: z.ZodObject,
+  what: string,
+): string {
+  const place = path.length === 0 ? what : path.map(String).join('.');
+  const known = keysAt(schema, path);
+  const list = known ? ` Known are ${known.join(', ')}.` : '';
+  return `Field ${quote(key)} of ${place} is not known; remove it.${list}`;
+}
+
+/** The keys of the object that a schema has at a path; undefined where it is not one object. */
+function keysAt(schema: z.ZodObject, path: readonly PropertyKey[]): string[] | undefined {
+  let inner: unknown = schema;
+  for (const key of path) {
+    inner = shapeOf(inner)?.[String(key)];
+  }
+  const shape = shapeOf(inner);
+  return shape && Object.keys(shape);
+}
+
+function shapeOf(schema: unknown): Readonly<Record<string, unknown>> | undefined {
+  let inner = schema;
+  while (
+    inner instanceof z.ZodOptional ||
+    inner instanceof z.ZodDefault ||
+    inner instanceof z.ZodPrefault
+  ) {
+    inner = inner.unwrap();
+  }
+  return inner instanceof z.ZodObject ? inner.shape : undefined;
 }
 
 function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {

@@ -3,12 +3,11 @@
  *
  * The one idea: hash (seed, trainStep, microBatch, ...) into the full state of a generator, so that
  * any batch can be drawn again at any time, in any order, without a saved reader state.
- * Deliberately does not know what is drawn. The mixing is the 32-bit finaliser of MurmurHash3.
+ * Deliberately does not know what is drawn.
  */
 import { xoroshiro128plusFromState } from 'pure-rand/generator/xoroshiro128plus';
 import type { RandomGenerator } from 'pure-rand/types/RandomGenerator';
-
-const GOLDEN_RATIO_32 = 0x9e3779b9;
+import { GOLDEN_RATIO_32, mix } from './hash.js';
 
 /**
  * Independent generator for a tuple of integers: equal tuples give equal streams, and tuples that
@@ -25,12 +24,4 @@ function hashWords(lane: number, words: readonly number[]): number {
     (hash, word) => mix(Math.imul(hash ^ word, GOLDEN_RATIO_32) + lane),
     mix(words.length + Math.imul(lane + 1, GOLDEN_RATIO_32)),
   );
-}
-
-/** MurmurHash3's finaliser: every input bit reaches every output bit. */
-function mix(word: number): number {
-  let mixed = word | 0;
-  mixed = Math.imul(mixed ^ (mixed >>> 16), 0x85ebca6b);
-  mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35);
-  return mixed ^ (mixed >>> 16);
 }

@@ -168,7 +168,11 @@ describe.each<[string, [what: string, argv: string[], message: RegExp][]]>([
         /Cannot write/,
       ],
       ['a missing run file', ['train', '--config', 'none.json', '--out', 'x'], /none\.json/],
-      ['neither recipe nor run file', ['train', '--out', 'x'], /--recipe bundled or --config/],
+      [
+        'neither recipe nor run file',
+        ['train', '--out', 'x'],
+        /--text FILE, --config FILE and --recipe/,
+      ],
       [
         'an unknown key in a run file',
         ['train', '--config', trainFile('unknown', { learningrate: 1 }), '--out', 'x'],

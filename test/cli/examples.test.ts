@@ -67,7 +67,7 @@ function examplesOf(help: string): Example[] {
 }
 
 /** These take minutes: Ctrl-C ends them as soon as they listen to it. */
-const LONG = [/^train --recipe/, /^eval(?! --model)/, /^random \S+ --shape ouro/];
+const LONG = [/^train --recipe/, /^train --text/, /^eval(?! --model)/, /^random \S+ --shape ouro/];
 /** These need the network, which tests do not use: that is what they must say. */
 const HUB_NAME = /\b[\w-]+\/Ouro/;
 

@@ -1,8 +1,8 @@
 /** `looplm train`: what a run leaves behind, and that stopping it changes nothing. */
-import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
-import { TINY, cli, cliJson, temporaryFolder } from './support.js';
+import { describe, expect, test } from 'vitest';
+import { TINY, cli, cliJson, repositoryPath, temporaryFolder } from './support.js';
 
 const folder = temporaryFolder();
 const model = {
@@ -32,6 +32,7 @@ writeFileSync(
     trainSteps: 12,
     logEvery: 2,
     snapshotEvery: 5,
+    validation: { fraction: 0 },
   }),
 );
 const train = (out: string) => ['train', '--config', config, '--out', out, '--threads', '1'];
@@ -87,7 +88,7 @@ test('another config does not touch the run of a folder', async () => {
   writeFileSync(other, readFileSync(config, 'utf8').replace('0.01', '0.02'));
   const { exitCode, stderr } = await cli(['train', '--config', other, '--out', out]);
   expect(exitCode).toBe(2);
-  expect(stderr).toMatch(/another learningRate/);
+  expect(stderr).toMatch(/other settings: learningRate was 0\.01 and is 0\.02\. /);
   expect(readFileSync(join(out, 'train-config.json'), 'utf8')).toBe(before);
 });
 
@@ -98,4 +99,99 @@ test('the recipe of the bundled model starts', async () => {
   expect(exitCode).toBe(130);
   const saved = JSON.parse(readFileSync(join(out, 'train-config.json'), 'utf8')) as object;
   expect(saved).toMatchObject({ trainSteps: 1000, objective: { kind: 'stage-1', beta: 0.1 } });
+});
+
+describe('a text', () => {
+  const words = ['loops', 'of', 'layers', 'think', 'about', 'tokens', 'until', 'they', 'exit'];
+  const text = join(folder, 'notes.txt');
+  writeFileSync(
+    text,
+    Array.from({ length: 1500 }, (_, i) => words[(i * i + (i >> 3)) % words.length]).join(' '),
+  );
+
+  test('is all that is needed: the folder that comes out generates and tells its validation', async () => {
+    const out = join(folder, 'text');
+    const argv = ['train', '--text', text, '--train-steps', '2', '--out', out];
+    const summary = await cliJson<{ validation: { trainStep: number; lossByDepth: number[] } }>(
+      argv,
+    );
+    expect(summary).toMatchObject({ finished: true, trainSteps: 2, validation: { trainStep: 2 } });
+    // Two updates teach some letters: between drawing them by frequency and drawing any of 259 tokens.
+    expect(summary.validation.lossByDepth).toHaveLength(4);
+    for (const loss of summary.validation.lossByDepth) {
+      expect(loss).toBeGreaterThan(2);
+      expect(loss).toBeLessThan(Math.log(259) + 1);
+    }
+    const metrics = readFileSync(join(out, 'metrics.jsonl'), 'utf8');
+    expect(metrics).toContain('"evaluation":{"validationLossByDepth":[');
+    const prompt = ['--prompt', 'loops of ', '--max-new-tokens', '3'];
+    const { exitCode, stdout } = await cli(['generate', '--model', out, ...prompt, '--json']);
+    expect(exitCode).toBe(0);
+    expect((JSON.parse(stdout) as { tokenIds: number[] }).tokenIds).toHaveLength(3);
+  });
+
+  test('takes another tokenizer, and its folder is named after it by default', async () => {
+    const here = process.cwd();
+    process.chdir(folder);
+    try {
+      const tokenizer = repositoryPath('models/bundled');
+      const argv = ['train', '--text', text, '--tokenizer', tokenizer, '--train-steps', '1'];
+      const { exitCode, stdout } = await cli(argv);
+      expect(exitCode).toBe(0);
+      expect(stdout).toContain(`The model is in ${join('runs', 'notes')}: try looplm generate`);
+      const saved = readFileSync(join('runs', 'notes', 'config.json'), 'utf8');
+      expect(JSON.parse(saved)).toMatchObject({ vocab_size: 313, eos_token_id: 0 });
+    } finally {
+      process.chdir(here);
+    }
+  });
+
+  test.each<[string, string[], RegExp]>([
+    [
+      'with a recipe',
+      ['--recipe', 'bundled', '--out', 'x'],
+      /--text and --recipe are given together/,
+    ],
+    [
+      'with a variant',
+      ['--variant', 'twin'],
+      /--variant belongs to --recipe; with --text, leave it out/,
+    ],
+  ])('%s is refused', async (_, flags, message) => {
+    const { exitCode, stderr } = await cli(['train', '--text', text, ...flags]);
+    expect(stderr).toMatch(message);
+    expect(exitCode).toBe(2);
+  });
+
+  test('that is empty is told', async () => {
+    const empty = join(folder, 'empty.txt');
+    writeFileSync(empty, '');
+    const { exitCode, stderr } = await cli(['train', '--text', empty, '--out', join(folder, 'e')]);
+    expect(stderr).toMatch(/empty\.txt holds nothing to train on: it is empty\. Give more text/);
+    expect(exitCode).toBe(2);
+  });
+});
+
+describe('a folder that is not of a run', () => {
+  test.each(['model.safetensors', 'config.json', 'metrics.jsonl'])(
+    'with a %s is refused, and keeps it',
+    async (name) => {
+      const out = join(folder, `foreign-${name}`);
+      mkdirSync(out);
+      writeFileSync(join(out, name), 'mine');
+      const { exitCode, stderr } = await cli(train(out));
+      expect(stderr).toMatch(/and no snapshot of a run to go on with\. Name another folder/);
+      expect(exitCode).toBe(2);
+      expect(readdirSync(out)).toEqual([name]);
+      expect(readFileSync(join(out, name), 'utf8')).toBe('mine');
+    },
+  );
+
+  test('with other files is taken, and they stay', async () => {
+    const out = join(folder, 'with-notes');
+    mkdirSync(out);
+    writeFileSync(join(out, 'notes.md'), 'mine');
+    expect((await cli(train(out))).exitCode).toBe(0);
+    expect(readFileSync(join(out, 'notes.md'), 'utf8')).toBe('mine');
+  });
 });

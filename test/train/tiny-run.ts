@@ -42,7 +42,8 @@ export const RUN_CONFIG: TrainConfig = {
   logEvery: 1,
   snapshotEvery: 3,
   evaluateEvery: 4,
-  data: 'reversed pairs, seed 5',
+  seed: 5,
+  data: { documents: 'reversed pairs' },
 };
 
 /** Pairs of tokens, each named after the other. */

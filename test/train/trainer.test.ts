@@ -145,10 +145,18 @@ describe('a finished run', () => {
 
 describe('a folder', () => {
   it.each([
-    [{ learningRate: 0.02 }, /another learningRate/],
-    [{ data: 'other' }, /another data/],
-    [{ model: { ...RUN_CONFIG.model, numLoops: 4 } }, /another model\.numLoops/],
-    [{ objective: { kind: 'last-loop' } }, /another objective\.kind, objective\.beta/],
+    [{ learningRate: 0.02 }, /learningRate was 0\.01 and is 0\.02\. Use the settings/],
+    [{ seed: 6 }, /other settings: seed was 5 and is 6\./],
+    [{ data: { documents: 'pairs' } }, /data\.documents was "reversed pairs" and is "pairs"/],
+    [{ model: { ...RUN_CONFIG.model, numLoops: 4 } }, /model\.numLoops was 3 and is 4/],
+    [
+      { objective: { kind: 'last-loop' } },
+      /objective\.kind was "stage-1" and is "last-loop", objective\.beta was 0\.1 and is absent/,
+    ],
+    [
+      { trainSteps: 10, accumulate: 1, logEvery: 9, snapshotEvery: 9, evaluateEvery: 9, seed: 9 },
+      /trainSteps was 11 and is 10, .* and 1 more\. Use/,
+    ],
   ] satisfies [Partial<TrainConfig>, RegExp][])('of a run refuses %o', async (other, says) => {
     const folder = folderOf(new Map(await whole));
     const failure = runTiny({ folder, config: { ...RUN_CONFIG, ...other } });

@@ -1,46 +1,55 @@
 /**
- * `looplm train`: the bundled model's recipe, or a run described by a file.
+ * `looplm train`: on a text, as a file describes it, or by the recipe of the bundled model.
  *
  * A run resumes by itself: the same command on the same folder goes on from the last snapshot, and
  * ends in the same weights as one that was never stopped.
  */
+import { join, parse } from 'node:path';
 import { type Command, Option } from 'commander';
 import { VARIANTS, type Variant } from '../../../recipes/bundled/configs.js';
 import { BUNDLED_TRAIN_STEPS, bundledRun } from '../../../recipes/bundled/train.js';
 import { RequestError } from '../../errors.js';
+import { openProgress } from '../byte-progress.js';
 import { LINE_FORMS } from '../documents.js';
 import type { CliIo } from '../io.js';
-import { InterruptedError } from '../io.js';
+import { InterruptedError, interruptible } from '../io.js';
 import { parseCount } from '../parse-flags.js';
-import { TRAIN_FILE_EXAMPLE, readTrainFile } from '../train-file.js';
-import type { TrainingOutcome, TrainingRun } from '../training.js';
-import { runTraining } from '../training.js';
+import { readRunFile, runOf } from '../training/run-file.js';
+import type { TrainingOutcome, TrainingRun } from '../training/run.js';
+import { runTraining } from '../training/run.js';
 
 interface Flags {
+  readonly text?: string;
+  readonly tokenizer?: string;
+  readonly config?: string;
   readonly recipe?: 'bundled';
   readonly variant?: Variant;
   readonly trainSteps?: number;
-  readonly config?: string;
-  readonly out: string;
+  readonly out?: string;
   readonly threads?: number;
   readonly device: 'cpu' | 'webgpu';
   readonly json?: true;
 }
 
-const EXAMPLES = `
-A run writes train-config.json, metrics.jsonl, loss.svg and snapshot.safetensors into its folder,
-and at the end a model (config.json, model.safetensors, tokenizer files). Ctrl-C saves a snapshot;
-the same command goes on from it.
-
-The file of --config, with paths relative to the file:
-${TRAIN_FILE_EXAMPLE}
-Lines of the data: ${LINE_FORMS}.
+const HELP = `
+--text trains a small model on any UTF-8 text; its tokens are bytes unless --tokenizer names a folder.
+--config names a JSON file that describes a run; paths in it are relative to the file. Only the data
+are needed, everything else has a default (all keys: docs/training.md, a whole file:
+examples/train.json):
+  { "data": { "path": "problems.jsonl" }, "model": { "hidden_size": 256 }, "trainSteps": 2000 }
+Lines of JSONL: ${LINE_FORMS}.
 Of an answer only its tokens count, of a text all; -100 marks targets that do not count.
 
+A part of the data is held out: the loss on it at every depth is told on the way and at the end. A run
+writes train-config.json, metrics.jsonl, loss.svg and snapshot.safetensors into its folder, and at the
+end a model (config.json, model.safetensors, tokenizer files). Ctrl-C saves a snapshot; the same
+command goes on from it.
+
 Examples:
-  looplm train --recipe bundled --out runs/bundled
-  looplm train --recipe bundled --variant twin --out runs/twin
+  looplm train --text notes.txt
+  looplm train --text notes.txt --train-steps 3000 --out runs/notes
   looplm train --config train.json --out runs/mine
+  looplm train --recipe bundled --variant twin --out runs/twin
 `;
 
 /** Small matrices: a second thread of the recipe's model costs more than it brings. */
@@ -50,17 +59,19 @@ export function registerTrain(program: Command, io: CliIo): void {
   program
     .command('train')
     .description('train a model; resumes where the folder has a snapshot')
+    .option('--text <file>', 'train a small model on a text')
+    .option('--tokenizer <folder>', 'for --text: folder with tokenizer.json (default: bytes)')
+    .option('--config <file>', 'JSON file that describes a run')
     .addOption(new Option('--recipe <name>', 'a recipe of looplm').choices(['bundled']))
     .addOption(
       new Option('--variant <name>', 'model of the recipe (default: looped)').choices(VARIANTS),
     )
     .option(
       '--train-steps <n>',
-      `length of the recipe (default: ${BUNDLED_TRAIN_STEPS})`,
+      `length of --text (default: 1000) or of the recipe (default: ${BUNDLED_TRAIN_STEPS})`,
       parseCount,
     )
-    .option('--config <file>', 'JSON file that describes a run, instead of a recipe')
-    .requiredOption('--out <folder>', 'folder of the run')
+    .option('--out <folder>', 'folder of the run (default for --text: runs/ and its name)')
     .option(
       '--threads <n>',
       `threads inside one operator (default: ${RECIPE_THREADS} for the recipe, else all cores)`,
@@ -70,49 +81,105 @@ export function registerTrain(program: Command, io: CliIo): void {
       new Option('--device <kind>', 'what computes').choices(['cpu', 'webgpu']).default('cpu'),
     )
     .option('--json', 'print one JSON object at the end')
-    .addHelpText('after', EXAMPLES)
+    .addHelpText('after', HELP)
     .action((flags: Flags) => trainCommand(flags, io));
 }
 
 async function trainCommand(flags: Flags, io: CliIo): Promise<void> {
-  const run = await runOf(flags);
+  const out = outOf(flags);
   const numThreads = flags.threads ?? (flags.recipe ? RECIPE_THREADS : undefined);
   const device = { device: flags.device, ...(numThreads !== undefined && { numThreads }) };
-  const outcome = await runTraining(run, flags.out, device, io);
+  const { run, outcome } = await interruptible(io, async (signal) => {
+    const chosen = await chooseRun(flags, io, signal);
+    return { run: chosen, outcome: await runTraining(chosen, out, device, io, signal) };
+  });
   const { trainSteps } = run.config;
   const text = flags.json
-    ? JSON.stringify(summaryOf(outcome, trainSteps, flags.out))
-    : sentenceOf(outcome, trainSteps, flags.out);
+    ? JSON.stringify(summaryOf(outcome, trainSteps, out))
+    : sentencesOf(outcome, trainSteps, out);
   io.stdout.write(`${text}\n`);
   if (!outcome.finished) throw new InterruptedError();
 }
 
-async function runOf({ recipe, variant, trainSteps, config }: Flags): Promise<TrainingRun> {
-  if ((recipe === undefined) === (config === undefined)) {
+const WAYS = ['text', 'config', 'recipe'] as const;
+
+/** Flags that belong to some of the ways only. */
+const OWN_FLAGS = {
+  tokenizer: ['text'],
+  variant: ['recipe'],
+  trainSteps: ['text', 'recipe'],
+} as const satisfies Partial<Record<keyof Flags, readonly (typeof WAYS)[number][]>>;
+
+/** The way to train that is asked for. @throws RequestError unless there is one, with its flags */
+function wayOf(flags: Flags): (typeof WAYS)[number] {
+  const given = WAYS.filter((way) => flags[way] !== undefined);
+  const [way] = given;
+  if (way === undefined || given.length > 1) {
     const got =
-      recipe === undefined ? 'Neither --recipe nor --config is' : 'Both --recipe and --config are';
-    throw new RequestError(`${got} given; give --recipe bundled or --config FILE.`);
+      way === undefined
+        ? 'It is not said what to train on'
+        : `${given.map((name) => `--${name}`).join(' and ')} are given together`;
+    throw new RequestError(`${got}; give one of --text FILE, --config FILE and --recipe bundled.`);
   }
-  if (config === undefined) {
-    return bundledRun({
-      variant: variant ?? 'looped',
-      ...(trainSteps !== undefined && { trainSteps }),
-    });
+  for (const [flag, ways] of Object.entries(OWN_FLAGS)) {
+    if (flags[flag as keyof Flags] === undefined || ways.some((own) => own === way)) continue;
+    const name = flag === 'trainSteps' ? 'train-steps' : flag;
+    const where = way === 'config' ? `state it in ${flags.config}` : 'leave it out';
+    const owners = ways.map((own) => `--${own}`).join(' and ');
+    throw new RequestError(`--${name} belongs to ${owners}; with --${way}, ${where}.`);
   }
-  if (variant !== undefined || trainSteps !== undefined) {
-    const flag = variant === undefined ? '--train-steps' : '--variant';
-    throw new RequestError(`${flag} belongs to --recipe; with --config, state it in ${config}.`);
+  return way;
+}
+
+function outOf(flags: Flags): string {
+  const way = wayOf(flags);
+  if (flags.out !== undefined) return flags.out;
+  if (way === 'text') return join('runs', parse(flags.text!).name);
+  throw new RequestError('No folder for the run is given; give --out FOLDER.');
+}
+
+/** Characters that become tokens within a second or so. */
+const QUICKLY_READ = 250_000;
+
+async function chooseRun(flags: Flags, io: CliIo, signal: AbortSignal): Promise<TrainingRun> {
+  const { text, tokenizer, config, variant = 'looped', trainSteps } = flags;
+  const length = trainSteps === undefined ? {} : { trainSteps };
+  if (flags.recipe) return bundledRun({ variant, ...length });
+  const progress = openProgress(io, 'reading', ' characters');
+  const onProgress = (done: number, total: number) => {
+    if (total > QUICKLY_READ) progress.show(done, total);
+  };
+  const options = { signal, onProgress };
+  try {
+    if (config !== undefined) return await readRunFile(config, options);
+    const data = { path: text!, format: 'text' } as const;
+    return await runOf({ data, ...(tokenizer !== undefined && { tokenizer }), ...length }, options);
+  } finally {
+    progress.stop();
   }
-  return readTrainFile(config);
 }
 
 function summaryOf(outcome: TrainingOutcome, trainSteps: number, out: string): object {
-  const { finished, trainStepsDone, lastRecord } = outcome;
-  return { out, finished, trainStepsDone, trainSteps, lastRecord: lastRecord ?? null };
+  const { finished, trainStepsDone, lastRecord, validation } = outcome;
+  return {
+    out,
+    finished,
+    trainStepsDone,
+    trainSteps,
+    lastRecord: lastRecord ?? null,
+    validation: validation ?? null,
+  };
 }
 
-function sentenceOf(outcome: TrainingOutcome, trainSteps: number, out: string): string {
-  return outcome.finished
-    ? `Trained ${trainSteps} train steps. The model is in ${out}: try looplm generate --model ${out}`
-    : `Stopped after ${outcome.trainStepsDone} of ${trainSteps} train steps. The same command goes on from there.`;
+function sentencesOf(outcome: TrainingOutcome, trainSteps: number, out: string): string {
+  const { finished, trainStepsDone, validation } = outcome;
+  if (!finished) {
+    return `Stopped after ${trainStepsDone} of ${trainSteps} train steps. The same command goes on from there.`;
+  }
+  const losses = validation?.lossByDepth.map((loss) => loss.toFixed(3)).join(' ');
+  return [
+    `Trained ${trainSteps} train steps.`,
+    ...(losses === undefined ? [] : [`Loss on held-out data by depth: ${losses}.`]),
+    `The model is in ${out}: try looplm generate --model ${out} --prompt TEXT`,
+  ].join(' ');
 }

@@ -1,0 +1,60 @@
+/**
+ * How a training run shows how far it is: a bar at a terminal, a line for each record elsewhere; both
+ * on stderr.
+ */
+import { SingleBar } from 'cli-progress';
+import type { MetricRecord } from '../../train/index.js';
+import type { CliIo } from '../io.js';
+import { isRich } from '../style.js';
+
+export interface TrainingProgress {
+  show(record: MetricRecord, totalTrainSteps: number): void;
+  /** Prints a line that stays. */
+  note(line: string): void;
+  stop(): void;
+}
+
+export function openTrainingProgress(io: CliIo): TrainingProgress {
+  const { stderr, env } = io;
+  const write = (line: string) => void stderr.write(`${line}\n`);
+  if (!isRich(stderr, env)) {
+    return {
+      show: (record, total) =>
+        write(`train step ${record.trainStep} of ${total}: ${describe(record)}`),
+      note: write,
+      stop: () => {},
+    };
+  }
+  const bar = new SingleBar({
+    stream: stderr,
+    format:
+      '{bar} {percentage} % | train step {value} of {total} | {metrics} | {eta_formatted} left',
+    barsize: 20,
+    barCompleteChar: '█',
+    barIncompleteChar: '·',
+    hideCursor: true,
+    clearOnComplete: true,
+  });
+  return {
+    show(record, total) {
+      const payload = { metrics: describe(record) };
+      if (bar.isActive) bar.update(record.trainStep, payload);
+      else bar.start(total, record.trainStep, payload);
+    },
+    note(line) {
+      bar.stop(); // the next record opens it again, below the line
+      write(line);
+    },
+    stop: () => bar.stop(),
+  };
+}
+
+function describe({ loss, lossPerLoop, accuracyPerLoop, tokensPerSecond }: MetricRecord): string {
+  const accuracy = 100 * accuracyPerLoop.at(-1)!;
+  return [
+    `loss ${loss.toFixed(3)}`,
+    `by loop ${lossPerLoop.map((value) => value.toFixed(2)).join(' ')}`,
+    `accuracy ${accuracy.toFixed(1)} %`,
+    `${tokensPerSecond.toFixed(0)} tokens/s`,
+  ].join(', ');
+}

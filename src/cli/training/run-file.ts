@@ -1,0 +1,120 @@
+/**
+ * A run's file, and everything that it names, as a run that can be trained.
+ *
+ * The one idea: settings are checked together, so that all that is wrong is told at once, and before
+ * data become tokens or weights are made.
+ */
+import { basename, dirname, resolve } from 'node:path';
+import { CapacityError, ConfigError } from '../../errors.js';
+import type { InitializeOptions, LoopLMConfig } from '../../model/index.js';
+import { initializeWeights, loadCheckpoint, showBytes } from '../../model/index.js';
+import { availableMemory, nodeFolder, readTextFile } from '../../platform/node/index.js';
+import type { TrainConfig } from '../../train/index.js';
+import { trainingMemory } from '../../train/index.js';
+import type { RunDataOptions } from './run-data.js';
+import { readRunData } from './run-data.js';
+import type { TrainingRun } from './run.js';
+import type { RunFile, RunFileInput } from './schema.js';
+import { scheduleOf } from './schema.js';
+import { checkSettings } from './settings.js';
+
+/** How reading shows its progress, and what stops it. */
+export type ReadRunOptions = Pick<RunDataOptions, 'onProgress' | 'signal'>;
+
+/**
+ * The run that a file describes; paths in it are relative to its folder.
+ *
+ * @throws ConfigError that tells all that is wrong with the settings; FileError if the file cannot be
+ *   read or the data have a wrong line; CapacityError if the run does not fit into memory; the
+ *   signal's reason when it aborts.
+ */
+export async function readRunFile(path: string, options: ReadRunOptions): Promise<TrainingRun> {
+  const text = await readTextFile(path);
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (cause) {
+    const message = `${path} is not valid JSON (${String(cause)}). Correct it.`;
+    throw new ConfigError(path, message, { cause });
+  }
+  return assembleRun(json, path, (name) => resolve(dirname(path), name), options);
+}
+
+/** The run of these settings, with paths as they are. Throws as `readRunFile` does. */
+export async function runOf(settings: RunFileInput, options: ReadRunOptions): Promise<TrainingRun> {
+  return assembleRun(settings, 'The run', (name) => name, options);
+}
+
+async function assembleRun(
+  json: unknown,
+  what: string,
+  at: (name: string) => string,
+  options: ReadRunOptions,
+): Promise<TrainingRun> {
+  const { file, model, texts, dataText } = await checkSettings(json, what, at);
+  checkMemory(file, model);
+  const { tokenizer } = texts;
+  const data = await readRunData(file, dataText, { ...options, config: model, tokenizer });
+  const weights =
+    file.from === undefined
+      ? initializeWeights(model, file.seed, spreadOf(file))
+      : (await loadCheckpoint(nodeFolder(at(file.from)))).weights;
+  return {
+    config: trainConfigOf(file, model, {
+      ...data.description,
+      ...(texts.sha256 !== undefined && { tokenizer: texts.sha256 }),
+    }),
+    source: data.source,
+    validation: data.validation,
+    weights,
+    extraFiles: texts.files,
+    dtype: file.dtype,
+  };
+}
+
+/**
+ * Spread of fresh weights: as `initializer_range` says, or else by the width that each matrix reads.
+ * After 200 train steps on text the latter was ahead by 0.3 nats.
+ */
+function spreadOf({ model }: RunFile): InitializeOptions {
+  if (model?.['initializer_range'] !== undefined) return {};
+  return { matrixStd: 'fanIn', embeddingStd: 1 };
+}
+
+function trainConfigOf(file: RunFile, model: LoopLMConfig, data: TrainConfig['data']): TrainConfig {
+  const { objective, optimizer, learningRate, trainSteps, accumulate, recompute } = file;
+  const { seed, from, logEvery, snapshotEvery, validation } = file;
+  return {
+    model,
+    ...(from !== undefined && { from: basename(resolve(from)) }),
+    objective,
+    optimizer,
+    learningRate,
+    schedule: scheduleOf(file),
+    trainSteps,
+    accumulate,
+    recompute,
+    logEvery,
+    snapshotEvery,
+    evaluateEvery: validation.evaluateEvery,
+    seed,
+    data,
+  };
+}
+
+function checkMemory({ data, recompute }: RunFile, model: LoopLMConfig): void {
+  const needed = trainingMemory(model, { ...data, recompute });
+  const available = availableMemory();
+  if (needed.totalBytes <= available) return;
+  const parts = `weights and optimizer ${showBytes(needed.stateBytes)}, a batch ${showBytes(needed.batchBytes)}`;
+  const remedies = [
+    ...(data.rows > 1 ? [`fewer rows than ${data.rows}, with accumulate for as many in all`] : []),
+    'shorter rows',
+    ...(recompute === 'loop' ? [] : ['recompute "loop"']),
+    'a smaller model',
+  ];
+  const advice = new Intl.ListFormat('en', { type: 'disjunction' }).format(remedies);
+  throw new CapacityError(
+    `Training needs about ${showBytes(needed.totalBytes)} of memory (${parts}) and ${showBytes(available)} are free. Use ${advice}.`,
+  );
+}

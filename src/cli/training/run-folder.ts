@@ -1,0 +1,69 @@
+/**
+ * The folder of a run: held by one process at a time, and never one that holds something else.
+ */
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { FileError } from '../../errors.js';
+import type { Folder } from '../../model/index.js';
+import { fileExists, nodeFolder, takeLock } from '../../platform/node/index.js';
+import type { TrainConfig } from '../../train/index.js';
+import { METRICS_FILE, readSnapshot, SNAPSHOT_FILE } from '../../train/index.js';
+
+/** The settings of the run, for people; the snapshot has its own copy. */
+const CONFIG_FILE = 'train-config.json';
+export const LOSS_FILE = 'loss.svg';
+/** Files of an unfinished run, which its next sitting replaces. */
+const RUN_FILES: readonly string[] = [CONFIG_FILE, METRICS_FILE, LOSS_FILE];
+const MODEL_FILES: readonly string[] = ['config.json', 'model.safetensors'];
+
+export interface RunFolder {
+  readonly folder: Folder;
+  release(): Promise<void>;
+}
+
+/**
+ * Takes the folder for a run, new or to go on with.
+ *
+ * @param extraFiles - names of the other files that the run will write.
+ * @throws FileError if another process trains there, or the folder holds what is not of a run;
+ *   ConfigError if it holds a run with other settings, which are named.
+ */
+export async function takeRunFolder(
+  path: string,
+  config: TrainConfig,
+  extraFiles: readonly string[],
+): Promise<RunFolder> {
+  const lock = await takeLock(join(path, 'run.lock'), {
+    task: `training in ${path}`,
+    remedy: 'Wait for it or end it, or name another folder.',
+  });
+  const disk = nodeFolder(path);
+  const folder: Folder = {
+    ...disk,
+    async write(name, content) {
+      await lock.verify();
+      await disk.write(name, content);
+    },
+  };
+  try {
+    if (await disk.exists(SNAPSHOT_FILE)) await readSnapshot(disk, config);
+    else await checkOurs(path, extraFiles);
+    await folder.write(CONFIG_FILE, `${JSON.stringify(config, null, 2)}\n`);
+  } catch (error) {
+    await lock.release();
+    throw error;
+  }
+  return { folder, release: () => lock.release() };
+}
+
+/** Without a snapshot nothing of a finished model may be there, and files of a run only all together. */
+async function checkOurs(path: string, extraFiles: readonly string[]): Promise<void> {
+  const isRun = await fileExists(join(path, CONFIG_FILE));
+  const foreign = [...MODEL_FILES, ...extraFiles, ...(isRun ? [] : RUN_FILES)];
+  const found = (await readdir(path)).filter((name) => foreign.includes(name)).toSorted();
+  if (found.length === 0) return;
+  throw new FileError(
+    path,
+    `${path} holds ${new Intl.ListFormat('en').format(found)}, and no snapshot of a run to go on with. Name another folder.`,
+  );
+}

@@ -1,0 +1,119 @@
+/**
+ * Trains a run at the command line: progress, validation, and the files that a run leaves behind.
+ *
+ * In the run's folder: train-config.json, metrics.jsonl, loss.svg, snapshot.safetensors, and at the
+ * end a model in the layout that every command loads.
+ */
+import type { BatchSource, TrainingDocument } from '../../data/index.js';
+import type { Folder, ModelWeights, WeightDtype } from '../../model/index.js';
+import { saveCheckpoint } from '../../model/index.js';
+import { createNodeDevice } from '../../platform/node/index.js';
+import type { Device, DeviceOptions } from '../../runtime/index.js';
+import type { MetricRecord, TrainConfig, TrainResult } from '../../train/index.js';
+import { METRICS_FILE, parseMetrics, train } from '../../train/index.js';
+import type { CliIo } from '../io.js';
+import { openTrainingProgress } from './progress.js';
+import { LOSS_FILE, takeRunFolder } from './run-folder.js';
+import type { ValidationLoss } from './validation.js';
+import { lastValidation, validate } from './validation.js';
+
+/** All that decides a run, and the files that go beside the trained weights. */
+export interface TrainingRun {
+  readonly config: TrainConfig;
+  readonly source: BatchSource;
+  /** Where a run starts that has no snapshot. */
+  readonly weights: ModelWeights;
+  /** Looked at every `config.evaluateEvery` train steps and at the end, and never trained on. */
+  readonly validation?: readonly TrainingDocument[];
+  /** Text by file name. */
+  readonly extraFiles: Readonly<Record<string, string>>;
+  /** Storage type of the trained model. Default f32. */
+  readonly dtype?: WeightDtype;
+}
+
+/** What a run came to. */
+export interface TrainingOutcome extends TrainResult {
+  /** The last metrics of this sitting, if it trained at all. */
+  readonly lastRecord: MetricRecord | undefined;
+  /** The last of the run, if it has any. */
+  readonly validation: ValidationLoss | undefined;
+}
+
+/** Trains until the end or until the signal aborts; goes on from the snapshot of `out` if it has one. */
+export async function runTraining(
+  run: TrainingRun,
+  out: string,
+  deviceOptions: DeviceOptions,
+  io: CliIo,
+  signal: AbortSignal,
+): Promise<TrainingOutcome> {
+  const { folder, release } = await takeRunFolder(out, run.config, Object.keys(run.extraFiles));
+  try {
+    const device = await createNodeDevice(deviceOptions);
+    try {
+      return await trainIn(folder, run, device, io, signal);
+    } finally {
+      await device.dispose();
+    }
+  } finally {
+    await release();
+  }
+}
+
+async function trainIn(
+  folder: Folder,
+  run: TrainingRun,
+  device: Device,
+  io: CliIo,
+  signal: AbortSignal,
+): Promise<TrainingOutcome> {
+  const { config, source, weights, validation = [], extraFiles, dtype = 'f32' } = run;
+  const progress = openTrainingProgress(io);
+  let lastRecord: MetricRecord | undefined;
+  try {
+    const result = await train({
+      config,
+      device,
+      source,
+      weights,
+      folder,
+      now: io.now,
+      memoryBytes: io.memoryBytes,
+      signal,
+      onProgress(record, totalTrainSteps) {
+        lastRecord = record;
+        progress.show(record, totalTrainSteps);
+      },
+      ...(validation.length > 0 && {
+        evaluate: (current, trainStep) =>
+          validate({ device, config: config.model, weights: current }, validation, (losses) =>
+            progress.note(`validation after train step ${trainStep}: loss by depth ${losses}`),
+          ),
+      }),
+    });
+    if (result.finished) {
+      await saveCheckpoint(folder, config.model, result.weights, { dtype, extraFiles });
+    }
+    const records = await readMetrics(folder);
+    await drawLosses(folder, records);
+    return { ...result, lastRecord, validation: lastValidation(records) };
+  } finally {
+    progress.stop();
+  }
+}
+
+type MetricRecords = ReturnType<typeof parseMetrics>;
+
+/** The metrics of the whole run; none if it has not got so far. */
+async function readMetrics(folder: Folder): Promise<MetricRecords> {
+  return (await folder.exists(METRICS_FILE))
+    ? parseMetrics(await folder.readText(METRICS_FILE))
+    : [];
+}
+
+async function drawLosses(folder: Folder, all: MetricRecords): Promise<void> {
+  const records = all.filter((record) => 'lossPerLoop' in record);
+  if (records.length === 0) return;
+  const { lossCurves } = await import('../../charts/index.js');
+  await folder.write(LOSS_FILE, lossCurves(records));
+}

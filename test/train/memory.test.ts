@@ -1,0 +1,49 @@
+/** The estimate of what training takes, against what a process has taken when it is done. */
+import { spawnSync } from 'node:child_process';
+import { expect, it } from 'vitest';
+import { fileURLToPath } from 'node:url';
+import { trainingMemory } from '../../src/train/index.js';
+import { RUN_CONFIG } from './tiny-run.js';
+
+const dist = (path: string) => JSON.stringify(new URL(`../../dist/${path}`, import.meta.url).href);
+const MODEL = {
+  ...RUN_CONFIG.model,
+  hiddenSize: 64,
+  intermediateSize: 192,
+  numHiddenLayers: 2,
+  numAttentionHeads: 2,
+  numKeyValueHeads: 2,
+  headDim: 32,
+  vocabSize: 2000,
+  maxPositionEmbeddings: 128,
+  initializerRange: 0.02,
+};
+
+/** Peak of the resident size, in bytes, of a process that trains for two train steps. */
+function measure(rows: number, length: number, recompute: 'none' | 'loop'): number {
+  const config = { ...RUN_CONFIG, model: MODEL, trainSteps: 2, recompute, accumulate: 1 };
+  const script = `
+    const { runTiny } = await import(${dist('test/train/tiny-run.js')});
+    const { initializeWeights, memoryFolder } = await import(${dist('src/model/index.js')});
+    const { generatedSource } = await import(${dist('src/data/index.js')});
+    const ids = Array.from({ length: ${length} }, (_, index) => index % 50);
+    const source = generatedSource({
+      documents: () => ({ ids, targets: ids }), rows: ${rows}, length: ${length}, seed: 0 });
+    const config = ${JSON.stringify(config)};
+    await runTiny({ folder: memoryFolder('x', new Map()), config, source,
+      weights: initializeWeights(config.model, 0) });
+    process.stdout.write(String(process.resourceUsage().maxRSS));`;
+  const argv = ['--input-type=module', '-e', script];
+  const cwd = fileURLToPath(new URL('../..', import.meta.url));
+  return 1024 * Number(spawnSync(process.execPath, argv, { encoding: 'utf8', cwd }).stdout);
+}
+
+it.each([
+  [32, 128, 'none'],
+  [32, 128, 'loop'],
+] as const)('%i rows of %i tokens, recompute %s: within a third', (rows, length, recompute) => {
+  const { totalBytes } = trainingMemory(MODEL, { rows, length, recompute });
+  const ratio = totalBytes / measure(rows, length, recompute);
+  expect(ratio).toBeGreaterThan(0.75);
+  expect(ratio).toBeLessThan(1.34);
+});
