@@ -5,7 +5,7 @@
  */
 import { z } from 'zod';
 import type { ExitPolicy, KvPolicy, PrefillMode, SamplingOptions } from './engine/index.js';
-import { KV_POLICIES, PREFILL_MODES } from './engine/index.js';
+import { KV_POLICIES, PREFILL_MODES, isExitPolicy } from './engine/index.js';
 import { RequestError } from './errors.js';
 import type { ChatTemplateOptions } from './tokenizer/index.js';
 import { ChatTemplate } from './tokenizer/index.js';
@@ -74,18 +74,6 @@ const exitPolicySchema = z.custom<ExitPolicy | string>(
   (value) => typeof value === 'string' || isExitPolicy(value),
   "it must be the text of a policy, such as 'cdf:0.5', or a policy itself, such as cdfThreshold(0.5). Leave it out for the model's own.",
 );
-
-function isExitPolicy(value: unknown): boolean {
-  if (typeof value !== 'object' || value === null) return false;
-  const { name, needs, deepestDepth, start } = value as Partial<Record<keyof ExitPolicy, unknown>>;
-  return (
-    typeof name === 'string' &&
-    typeof needs === 'object' &&
-    needs !== null &&
-    typeof deepestDepth === 'number' &&
-    typeof start === 'function'
-  );
-}
 
 const generateSchema = z.strictObject(
   {

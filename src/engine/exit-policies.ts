@@ -11,6 +11,8 @@ import { assert, ConfigError } from '../errors.js';
 import type { LoopLMConfig } from '../model/index.js';
 import { hasExitGate } from '../model/index.js';
 import type { ExitDecider, ExitPolicy, LoopObservation } from './exit-policy.js';
+import { isExitPolicy } from './exit-policy.js';
+import { showValue } from '../util/quote.js';
 import { argmax, klDivergence, logSumExp } from './logits.js';
 import { drawUniform } from './random.js';
 
@@ -142,8 +144,15 @@ export function sampledExit(): ExitPolicy {
  *   token is started for which no depth is left.
  */
 export function replay(exitDepths: readonly number[]): ExitPolicy {
-  const depths = [...exitDepths];
   const remedy = 'Give one depth for every new token, such as replay:4,1,2.';
+  const given: unknown = exitDepths;
+  if (!Array.isArray(given)) {
+    throw new ConfigError(
+      'exitPolicy',
+      `Exit policy replay is given ${showValue(given)}; it needs a list of depths. ${remedy}`,
+    );
+  }
+  const depths = [...exitDepths];
   if (depths.length === 0) {
     throw new ConfigError(
       'exitPolicy',
@@ -251,6 +260,13 @@ function combined(word: 'any' | 'all', policies: readonly ExitPolicy[]): Omit<Ex
       `Exit policy ${word}() has no parts; it needs at least one, as in ${word}(cdf:0.5,fixed:3).`,
     );
   }
+  const stranger = policies.findIndex((policy) => !isExitPolicy(policy));
+  if (stranger >= 0) {
+    throw new ConfigError(
+      'exitPolicy',
+      `A part of exit policy ${word}() is ${showValue(policies[stranger])}; it must be an exit policy, such as fixedDepth(3).`,
+    );
+  }
   return {
     name: `${word}(${policies.map((policy) => policy.name).join(',')})`,
     needs: {
@@ -284,23 +300,23 @@ function checkDepth(depth: number, what: string, remedy: string): void {
   if (Number.isSafeInteger(depth) && depth >= 1) return;
   throw new ConfigError(
     'exitPolicy',
-    `${what} is ${depth}; it must be a whole number from 1 up. ${remedy}`,
+    `${what} is ${showValue(depth)}; it must be a whole number from 1 up. ${remedy}`,
   );
 }
 
 function checkProbability(value: number, word: 'cdf' | 'confidence'): void {
-  if (value > 0 && value <= 1) return;
+  if (typeof value === 'number' && value > 0 && value <= 1) return;
   throw new ConfigError(
     'exitPolicy',
-    `The threshold of exit policy ${word} is ${value}; it must be in (0, 1]. Use 1 for full depth.`,
+    `The threshold of exit policy ${word} is ${showValue(value)}; it must be in (0, 1]. Use 1 for full depth.`,
   );
 }
 
 function checkEps(eps: number, word: 'delta' | 'kl'): void {
-  if (eps > 0 && eps < Infinity) return;
+  if (typeof eps === 'number' && eps > 0 && eps < Infinity) return;
   throw new ConfigError(
     'exitPolicy',
-    `The limit of exit policy ${word} is ${eps}; it must be a finite number above 0. ` +
+    `The limit of exit policy ${word} is ${showValue(eps)}; it must be a finite number above 0. ` +
       `Try ${word}:0.05; smaller goes deeper.`,
   );
 }

@@ -27,6 +27,15 @@ const { spec } = fc.letrec<{ spec: string; leaf: string }>((tie) => ({
 }));
 
 describe('exit policy specs', () => {
+  test('what is no text, and a text that nests without end, is a ConfigError', () => {
+    for (const value of [undefined, null, 3, ['full'], Symbol('s')] as unknown as string[]) {
+      expect(() => parseExitPolicy(value)).toThrow(ConfigError);
+    }
+    const nested = (levels: number) => `${'any('.repeat(levels)}full${')'.repeat(levels)}`;
+    expect(parseExitPolicy(nested(31)).name).toBe(nested(31));
+    expect(() => parseExitPolicy(nested(100_000))).toThrow(/nests more than 32 brackets/);
+  });
+
   test('a canonical spec is the name of the policy it describes', () => {
     fc.assert(
       fc.property(spec, (text) => {

@@ -6,7 +6,7 @@
  * run it again. Knows the words of the policies, not what they do.
  */
 import { ConfigError } from '../errors.js';
-import { quote } from '../util/quote.js';
+import { quote, showValue } from '../util/quote.js';
 import {
   allOf,
   anyOf,
@@ -51,6 +51,12 @@ const DEPTHS = /\d+(?:\s*,\s*\d+)*/y;
  * @throws ConfigError if the spec cannot be read or a value in it is not allowed.
  */
 export function parseExitPolicy(spec: string): ExitPolicy {
+  if (typeof spec !== 'string') {
+    throw new ConfigError(
+      'exitPolicy',
+      `The exit policy is ${showValue(spec)}; it must be a text, one of ${EXIT_POLICY_FORMS}.`,
+    );
+  }
   const reader = new SpecReader(spec);
   const policy = readPolicy(reader);
   const rest = reader.take(/.*/sy);
@@ -58,22 +64,26 @@ export function parseExitPolicy(spec: string): ExitPolicy {
   return policy;
 }
 
-function readPolicy(reader: SpecReader): ExitPolicy {
+/** Nobody needs more, and each level is a call. */
+const MAX_LEVELS = 32;
+
+function readPolicy(reader: SpecReader, level = 1): ExitPolicy {
+  if (level > MAX_LEVELS) throw reader.error(`it nests more than ${MAX_LEVELS} brackets`);
   const word = reader.take(WORD) ?? '';
   const plain = own(PLAIN, word);
   if (plain) return plain();
   const combine = own(COMBINED, word);
-  if (combine) return combine(...readParts(reader, word));
+  if (combine) return combine(...readParts(reader, word, level));
   const withNumber = own(WITH_NUMBER, word);
   if (withNumber) return withNumber(Number(readValue(reader, word, NUMBER)));
   if (word === 'replay') return replay(readValue(reader, word, DEPTHS).split(',').map(Number));
   throw reader.error(`${quote(word)} is not the word of an exit policy`);
 }
 
-function readParts(reader: SpecReader, word: string): ExitPolicy[] {
+function readParts(reader: SpecReader, word: string, level: number): ExitPolicy[] {
   if (!reader.take(/\(/y)) throw reader.error(`${word} needs its parts in brackets`);
-  const parts = [readPolicy(reader)];
-  while (reader.take(/,/y)) parts.push(readPolicy(reader));
+  const parts = [readPolicy(reader, level + 1)];
+  while (reader.take(/,/y)) parts.push(readPolicy(reader, level + 1));
   if (!reader.take(/\)/y)) throw reader.error(`the bracket of ${word}( is not closed`);
   return parts;
 }

@@ -52,6 +52,19 @@ export interface ExitPolicy {
   start(context: ExitContext): ExitDecider;
 }
 
+/** Whether a value of unknown origin is an exit policy, as far as can be seen without running it. */
+export function isExitPolicy(value: unknown): value is ExitPolicy {
+  if (typeof value !== 'object' || value === null) return false;
+  const { name, needs, deepestDepth, start } = value as Partial<Record<keyof ExitPolicy, unknown>>;
+  return (
+    typeof name === 'string' &&
+    typeof needs === 'object' &&
+    needs !== null &&
+    Number.isSafeInteger(deepestDepth) &&
+    typeof start === 'function'
+  );
+}
+
 /** Refuses a policy that reads an exit gate, for a model that has none. @throws ConfigError */
 export function checkGateless(policy: ExitPolicy, architecture: string): void {
   if (!policy.needs.gate) return;

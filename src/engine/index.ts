@@ -23,7 +23,7 @@ export {
   withDepthBounds,
 } from './exit-policies.js';
 export type { ExitContext, ExitDecider, ExitPolicy, LoopObservation } from './exit-policy.js';
-export { ExitTracker } from './exit-policy.js';
+export { ExitTracker, isExitPolicy } from './exit-policy.js';
 export { EXIT_POLICY_FORMS, parseExitPolicy } from './exit-policy-spec.js';
 export { argmax, klDivergence, logSumExp } from './logits.js';
 export type { EngineEvent, FinishEvent, GenerationRequest, TokenEvent } from './request.js';

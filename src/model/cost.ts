@@ -6,9 +6,12 @@
  * products (two operations per multiply-add) and attention over the context; norms, rotary
  * positions, softmax and the embedding look-up are left out, as is the cache in the traffic.
  */
+import { z } from 'zod';
 import { ConfigError } from '../errors.js';
 import type { KvDtype } from '../util/kv-dtype.js';
-import { kvRowBytes } from '../util/kv-dtype.js';
+import { KV_DTYPES, kvRowBytes } from '../util/kv-dtype.js';
+import { parseFields } from '../util/parse-fields.js';
+import { showValue } from '../util/quote.js';
 import type { WeightDtype } from './checkpoint.js';
 import type { LoopLMConfig } from './config.js';
 import { convertedParameters } from './converted.js';
@@ -16,6 +19,7 @@ import { multipliedBytes, tableBytes } from './memory-plan.js';
 import type { ParameterSpec } from './params.js';
 import { elementCount, parameterSpecs } from './params.js';
 import type { ModelFormat } from './weight-format.js';
+import { isModelFormat } from './weight-format.js';
 import { formatOf } from './weights.js';
 
 /** Bytes of one element of each storage type. */
@@ -73,19 +77,13 @@ export interface CostOptions {
 /**
  * The cost of a model; the `--context` of `looplm inspect` and its storage types are the options.
  *
- * @throws ConfigError if the context is out of range.
+ * @throws ConfigError if an option is out of range.
  */
 export function modelCost(config: LoopLMConfig, options: CostOptions): ModelCost {
-  const { context } = options;
-  if (!Number.isInteger(context) || context < 1 || context > config.maxPositionEmbeddings) {
-    throw new ConfigError(
-      'context',
-      `The context is ${context}; it must be an integer from 1 to ${config.maxPositionEmbeddings}.`,
-    );
-  }
+  const { context, weights, cacheDtype } = checkOptions(config, options);
   const specs = parameterSpecs(config);
   const parameters = countParameters(config, specs);
-  const bytes = readBytes(config, options.weights);
+  const bytes = readBytes(config, weights);
   const flopsPerLoop = loopFlops(config, specs, context);
   const flopsPerReadout = 2 * config.hiddenSize * config.vocabSize;
   const byDepth = Array.from({ length: config.numLoops }, (_, loopIndex): DepthCost => {
@@ -104,8 +102,42 @@ export function modelCost(config: LoopLMConfig, options: CostOptions): ModelCost
     flopsPerLoop,
     flopsPerReadout,
     byDepth,
-    kvBytesPerToken: kvBytesPerToken(config, options.cacheDtype),
+    kvBytesPerToken: kvBytesPerToken(config, cacheDtype),
   };
+}
+
+const CACHE_DTYPES = [...KV_DTYPES, 'bf16'] as const;
+
+const optionsSchema = z.strictObject(
+  {
+    context: z.unknown(),
+    weights: z.unknown(),
+    cacheDtype: z.enum(CACHE_DTYPES, `it must be one of ${CACHE_DTYPES.join(', ')}.`),
+  } satisfies Record<keyof CostOptions, z.ZodType>,
+  'they must be an object with context, weights and cacheDtype.',
+);
+
+function checkOptions({ maxPositionEmbeddings }: LoopLMConfig, options: CostOptions): CostOptions {
+  const { context, weights, cacheDtype } = parseFields(
+    optionsSchema,
+    options,
+    'the options of a cost',
+  );
+  const isPosition = Number.isInteger(context) && Number(context) >= 1;
+  if (!isPosition || Number(context) > maxPositionEmbeddings) {
+    throw new ConfigError(
+      'context',
+      `The context is ${showValue(context)}; it must be an integer from 1 to ${maxPositionEmbeddings}.`,
+    );
+  }
+  const isDtype = typeof weights === 'string' && Object.hasOwn(DTYPE_BYTES, weights);
+  if (!isDtype && !isModelFormat(weights)) {
+    throw new ConfigError(
+      'weights',
+      `The weights are ${showValue(weights)}; they must be one of ${Object.keys(DTYPE_BYTES).join(', ')}, or the formats of a converted model.`,
+    );
+  }
+  return { context: Number(context), weights: weights as CostOptions['weights'], cacheDtype };
 }
 
 /** What is read of the weights: by every loop, once by a token (embedding row, readout), at most. */

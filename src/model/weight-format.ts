@@ -48,6 +48,18 @@ const quantizationConfig = z.object({
   notes: z.array(z.string()).default([]),
 });
 
+const modelFormat = quantizationConfig.pick({
+  body: true,
+  head: true,
+  embedding: true,
+  method: true,
+});
+
+/** Whether a value of unknown origin says the formats of a whole model. */
+export function isModelFormat(value: unknown): value is ModelFormat {
+  return modelFormat.safeParse(value).success;
+}
+
 /**
  * Reads the `quantization_config` of a config.json: the formats, and what was worth a note in the
  * checkpoint that was converted.

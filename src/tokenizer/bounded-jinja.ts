@@ -7,6 +7,7 @@
  * spends, and hands the finished values on in place of their nodes. So the package renders, and no
  * operation begins that is not paid for. What costs how much is in `jinja-costs.ts`.
  */
+import { showValue } from '../util/quote.js';
 import type { JinjaArguments } from './jinja-costs.js';
 import { spendBinary, spendFilter, spendPrinted } from './jinja-costs.js';
 import type { AnyNode, JinjaNode, JinjaScope, JinjaValue } from './jinja-package.js';
@@ -56,6 +57,7 @@ export class BoundedTemplate {
 }
 
 function checkSource(source: string): void {
+  if (typeof source !== 'string') throw new Error(`it is ${showValue(source)}, not a text`);
   if (source.length > MAX_SOURCE_LENGTH) {
     throw new Error(`it has ${source.length} characters, at most ${MAX_SOURCE_LENGTH} are read`);
   }

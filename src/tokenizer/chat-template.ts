@@ -10,6 +10,8 @@ import { z } from 'zod';
 import { ConfigError, RequestError } from '../errors.js';
 import { BoundedTemplate } from './bounded-jinja.js';
 import { TemplateLimitError } from './jinja-work.js';
+import { parseFields } from '../util/parse-fields.js';
+import { showValue } from '../util/quote.js';
 import { describeIssue } from './parse.js';
 import { THINK_PREFIX, opensThinking } from './reasoning.js';
 import { parseTokenizerConfig, type TokenizerConfig } from './tokenizer-config.js';
@@ -48,6 +50,12 @@ export const CHATML_TEMPLATES = {
 const messagesSchema = z
   .array(z.strictObject({ role: z.string().min(1), content: z.string() }))
   .min(1);
+
+const isTrue = z.boolean('it must be true or false. Leave it out for the default.').optional();
+const optionsSchema = z.strictObject(
+  { addGenerationPrompt: isTrue, enableThinking: isTrue },
+  'they must be an object. Use {} for the defaults.',
+);
 
 /** A compiled chat template. */
 export class ChatTemplate {
@@ -94,7 +102,11 @@ export class ChatTemplate {
    */
   apply(messages: readonly ChatMessage[], options: ChatTemplateOptions = {}): string {
     const checked = checkMessages(messages);
-    const { addGenerationPrompt = false, enableThinking } = options;
+    const { addGenerationPrompt = false, enableThinking } = parseFields(
+      optionsSchema,
+      options,
+      'the options of a chat template',
+    );
     const text = this.#render(
       {
         messages: checked,
@@ -149,16 +161,28 @@ function compile(source: string): BoundedTemplate {
   }
 }
 
+/** What templates call the special tokens. */
+const TOKEN_VARIABLES = {
+  bosToken: 'bos_token',
+  eosToken: 'eos_token',
+  padToken: 'pad_token',
+  unkToken: 'unk_token',
+} as const;
+
 function templateVariables(tokens: TokenizerConfig): Record<string, string> {
-  const variables = {
-    bos_token: tokens.bosToken,
-    eos_token: tokens.eosToken,
-    pad_token: tokens.padToken,
-    unk_token: tokens.unkToken,
-  };
-  return Object.fromEntries(
-    Object.entries(variables).filter((entry): entry is [string, string] => entry[1] !== undefined),
-  );
+  const variables: Record<string, string> = {};
+  for (const [name, variable] of Object.entries(TOKEN_VARIABLES)) {
+    const token: unknown = tokens?.[name as keyof typeof TOKEN_VARIABLES];
+    if (token === undefined) continue;
+    if (typeof token !== 'string') {
+      throw new ConfigError(
+        name,
+        `The special token ${name} is ${showValue(token)}; it must be a text, or be left out.`,
+      );
+    }
+    variables[variable] = token;
+  }
+  return variables;
 }
 
 function checkMessages(messages: unknown): ChatMessage[] {

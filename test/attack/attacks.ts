@@ -32,7 +32,8 @@ const FEW = ['--max-new-tokens', '2'];
 const CHAT = ['chat', '--model', 'chat-model', ...FEW];
 const LINES = 'take 4; plus 3;\n/new\ntake 1; plus 1;\n';
 
-const BASES: readonly Base[] = [
+/** Nothing is wrong with these yet. */
+export const BASES: readonly Base[] = [
   { argv: ['generate', '--model', 'id-model', '--ids', '5,9,2', ...FEW], reads: ID_MODEL },
   { argv: ['generate', '--model', 'sharded-model', '--ids', '5,9,2', ...FEW], reads: SHARDED },
   { argv: ['generate', '--prompt', PROBLEM, ...FEW], reads: [] },
@@ -76,6 +77,10 @@ const BASES: readonly Base[] = [
     reads: ID_MODEL,
   },
   {
+    argv: ['convert', 'text-model', '--dtype', 'q4', '--out', 'new-model', '--workers', '1'],
+    reads: textModel('text-model'),
+  },
+  {
     argv: ['calibrate', 'text-model', '--text', 'notes.txt', '--out', 'new.safetensors'],
     reads: [...textModel('text-model'), 'notes.txt'],
   },
@@ -89,7 +94,8 @@ const BASES: readonly Base[] = [
   },
   { argv: ['pull', 'org/tiny', '--offline'], reads: [] },
   { argv: ['list'], reads: ['cache/converted/tiny-q8-0123456789abcdef/conversion.json'] },
-  { argv: ['rm', 'org/tiny'], reads: [] },
+  { argv: ['rm', 'org/tiny', '--yes'], reads: [] },
+  { argv: ['demo', '--seed', '5'], reads: [] },
 ];
 
 /** Which mutation fits a file. */

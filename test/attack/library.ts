@@ -184,11 +184,8 @@ function callsOf(library: Library, model: LoopLM): readonly Call[] {
     ),
     call(
       'modelCost',
-      () => [
-        structuredClone(model.config),
-        { context: 8, weights: 'f32' as const, cacheDtype: 'f32' as const },
-      ],
-      (config, more) => library.modelCost(config, more),
+      () => [{ context: 8, weights: 'f32' as const, cacheDtype: 'f32' as const }],
+      (more) => library.modelCost(model.config, more),
     ),
   ];
 }
@@ -223,7 +220,7 @@ function spoil(args: unknown[], draw: Draw): string {
     }
     const holder = argument as Record<string, unknown>;
     const key = draw.oneIn(8) ? 'unknownName' : draw.pick(['a', ...Object.keys(holder)]);
-    const inner = holder[key];
+    const inner = Object.getOwnPropertyDescriptor(holder, key)?.value as unknown;
     if (typeof inner === 'object' && inner !== null && draw.oneIn(2)) {
       const names = Object.keys(inner);
       Reflect.set(inner, names.length > 0 ? draw.pick(names) : 'a', value);

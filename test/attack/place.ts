@@ -37,6 +37,8 @@ const TRAIN = {
     rms_norm_eps: 1e-6,
     rope_theta: 10_000,
     total_ut_steps: 2,
+    initializer_range: 0.02,
+    hidden_act: 'silu',
     tie_word_embeddings: false,
   },
   data: { path: 'ids.jsonl', rows: 2, length: 8 },
@@ -106,8 +108,13 @@ function makeCache(place: string): void {
   mkdirSync(join(repo, 'blobs'));
   mkdirSync(join(repo, 'refs'));
   writeFileSync(join(repo, 'refs', 'main'), commit);
-  writeFileSync(join(repo, 'blobs', 'a'.repeat(40)), '{}');
-  symlinkSync(`../../blobs/${'a'.repeat(40)}`, join(snapshot, 'config.json'));
+  for (const [hash, name] of [
+    ['a', 'config.json'],
+    ['b', 'model.safetensors'],
+  ] as const) {
+    writeFileSync(join(repo, 'blobs', hash.repeat(40)), '{}');
+    symlinkSync(`../../blobs/${hash.repeat(40)}`, join(snapshot, name));
+  }
   const conversion = join(place, 'cache', 'converted', 'tiny-q8-0123456789abcdef');
   mkdirSync(conversion, { recursive: true });
   writeFileSync(join(conversion, 'conversion.json'), '{}');

@@ -22,7 +22,7 @@ export interface Verdict {
 }
 
 /** Every so many attacks one is on the library. */
-export const LIBRARY_SHARE = 5;
+const LIBRARY_SHARE = 5;
 
 /** Plays the attack of a seed with a number. */
 export function verdictOf(seed: number, index: number): Promise<Verdict> {
