@@ -10,7 +10,7 @@ import { checkImports } from './imports.js';
 import { checkKernel } from './kernel.js';
 import { checkPacked } from './packed.js';
 import { checkPackageExports } from './package-exports.js';
-import { checkReadmeMap } from './readme-map.js';
+import { checkMap } from './map.js';
 import { checkSizes } from './sizes.js';
 import { DEAD_CODE, FORMAT, LINT, runTool } from './tools.js';
 import { diskTree, type Tree } from './tree.js';
@@ -19,7 +19,7 @@ import { checkWords } from './words.js';
 const CHECKS: Readonly<Record<string, (tree: Tree, root: string) => Finding[]>> = {
   imports: checkImports,
   sizes: checkSizes,
-  map: checkReadmeMap,
+  map: checkMap,
   commands: checkDocCommands,
   exports: checkPackageExports,
   packed: checkPacked,

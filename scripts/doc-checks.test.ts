@@ -1,19 +1,19 @@
-/** The README's map, and commands and links of the documentation, on small trees. */
+/** The map, and commands and links of the documentation, on small trees. */
 import { describe, expect, it } from 'vitest';
 import { checkDocCommands, cliCommands } from './doc-commands.js';
-import { checkReadmeMap, expectedPlaces, mapEntries } from './readme-map.js';
+import { checkMap, expectedPlaces, mapEntries } from './map.js';
 import { memoryTree } from './tree.js';
 
 const SOURCES = { 'src/index.ts': '', 'src/graph/ops/a.ts': '', '.ci/x': '', 'docs/a.md': '' };
 
-describe('checkReadmeMap', () => {
+describe('checkMap', () => {
   const judge = (lines: readonly string[]) =>
-    checkReadmeMap(memoryTree({ ...SOURCES, 'README.md': lines.join('\n') })).map(
+    checkMap(memoryTree({ ...SOURCES, 'docs/map.md': lines.join('\n') })).map(
       ({ line, what }) => `${line} ${what}`,
     );
   const complete = [
-    '# Title',
-    '## Map',
+    'A title',
+    '# Map',
     '- `docs/` pages',
     '- `src/` the library',
     '  - `src/graph/` tensors',
@@ -45,21 +45,21 @@ describe('checkReadmeMap', () => {
   });
 
   it('names what does not exist, stands twice or says nothing', () => {
-    const odd = ['- `src/gone` was here', '- `docs` pages', '- `README.md`'];
+    const odd = ['- `src/gone` was here', '- `docs` pages', '- `docs/map.md`'];
     expect(judge([...complete, ...odd])).toEqual([
       '8 the map names src/gone, which does not exist',
       '9 the map names docs twice',
-      '10 the map says nothing about README.md',
+      '10 the map says nothing about docs/map.md',
     ]);
   });
 
   it('fails without the section or the file', () => {
-    expect(judge(['# Title'])).toEqual(['1 has no section "## Map"']);
-    expect(checkReadmeMap(memoryTree(SOURCES))).toHaveLength(1);
+    expect(judge(['A title'])).toEqual(['1 has no section "# Map"']);
+    expect(checkMap(memoryTree(SOURCES))).toHaveLength(1);
   });
 
   it('ends at the next heading', () => {
-    expect(mapEntries('## Map\n- `a` b\n## Next\n- `c` d')).toEqual([
+    expect(mapEntries('# Map\n- `a` b\n## Next\n- `c` d')).toEqual([
       { path: 'a', phrase: 'b', line: 2 },
     ]);
   });

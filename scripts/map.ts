@@ -1,5 +1,5 @@
 /**
- * The map in README.md: one line per place, "- `path` phrase", equal to the tree.
+ * The map in docs/map.md: one line per place, "- `path` phrase", equal to the tree.
  *
  * The map must name every top-level folder, every folder of `src/` and every first-level file of
  * `src/`. It may name more, as long as it exists. Hidden folders are tooling and stay out.
@@ -7,8 +7,8 @@
 import type { Finding } from './finding.js';
 import { foldersOf, isTest, type Tree } from './tree.js';
 
-const README = 'README.md';
-const HEADING = '## Map';
+const MAP = 'docs/map.md';
+const HEADING = '# Map';
 const ENTRY = /^\s*- `([^`]+)`(.*)$/;
 
 export interface MapEntry {
@@ -17,9 +17,9 @@ export interface MapEntry {
   readonly line: number;
 }
 
-/** The entries of the section "## Map"; undefined when the text has no such section. */
-export function mapEntries(readme: string): MapEntry[] | undefined {
-  const lines = readme.split('\n');
+/** The entries of the section "# Map"; undefined when the text has no such section. */
+export function mapEntries(text: string): MapEntry[] | undefined {
+  const lines = text.split('\n');
   const start = lines.findIndex((line) => line.trim() === HEADING);
   if (start === -1) return undefined;
   const next = lines.findIndex((line, index) => index > start && /^##? /.test(line));
@@ -41,19 +41,19 @@ export function expectedPlaces(tree: Tree): string[] {
 }
 
 /** Places that the map lacks, names twice, leaves without a phrase, or that do not exist. */
-export function checkReadmeMap(tree: Tree): Finding[] {
-  const entries = tree.files.includes(README) ? mapEntries(tree.read(README)) : undefined;
+export function checkMap(tree: Tree): Finding[] {
+  const entries = tree.files.includes(MAP) ? mapEntries(tree.read(MAP)) : undefined;
   const places = expectedPlaces(tree);
   if (entries === undefined) {
     const todo = `write the section "${HEADING}" with lines "- \`path\` phrase" for: ${places.join(', ')}`;
-    return [{ path: README, line: 1, what: `has no section "${HEADING}"`, todo }];
+    return [{ path: MAP, line: 1, what: `has no section "${HEADING}"`, todo }];
   }
   const existing = new Set([...tree.files, ...foldersOf(tree)]);
   const seen = new Set<string>();
   const findings: Finding[] = [];
   for (const { path, phrase, line } of entries) {
     const problem = (what: string, todo: string) =>
-      findings.push({ path: README, line, what: `the map ${what}`, todo });
+      findings.push({ path: MAP, line, what: `the map ${what}`, todo });
     if (!existing.has(path)) problem(`names ${path}, which does not exist`, 'remove the line');
     if (seen.has(path)) problem(`names ${path} twice`, 'remove one line');
     if (phrase === '') problem(`says nothing about ${path}`, 'add a phrase after the path');
@@ -62,7 +62,7 @@ export function checkReadmeMap(tree: Tree): Finding[] {
   const line = entries[0]?.line ?? 1;
   for (const place of places.filter((each) => !seen.has(each))) {
     const todo = `add a line "- \`${place}\` phrase"`;
-    findings.push({ path: README, line, what: `the map lacks ${place}`, todo });
+    findings.push({ path: MAP, line, what: `the map lacks ${place}`, todo });
   }
   return findings;
 }
