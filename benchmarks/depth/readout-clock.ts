@@ -6,7 +6,6 @@ import type { Graph } from 'looplm/graph';
 import type { Command, CommandResult, CompileOptions, Device } from 'looplm/runtime';
 
 export class ReadoutClock implements Device {
-  readonly kind: Device['kind'];
   readonly #device: Device;
   /** Milliseconds of all readouts so far. */
   readoutMs = 0;
@@ -15,7 +14,6 @@ export class ReadoutClock implements Device {
 
   constructor(device: Device) {
     this.#device = device;
-    this.kind = device.kind;
   }
 
   async submit(commands: readonly Command[]): Promise<readonly CommandResult[]> {

@@ -1,6 +1,6 @@
 /**
- * The flags that choose a model, its weight format and where it computes, shared by the commands
- * that load one.
+ * The flags that choose a model, its weight format and its threads, shared by the commands that
+ * load one.
  */
 import { type Command, Option } from 'commander';
 import type { LoopLM } from '../loop-lm.js';
@@ -20,7 +20,6 @@ import { parseCount } from './parse-flags.js';
 export interface ModelFlags {
   readonly model?: string;
   readonly threads?: number;
-  readonly device: 'cpu' | 'webgpu';
   readonly dtype: NonNullable<PretrainedOptions['dtype']>;
   readonly kvDtype?: KvDtype;
   readonly context?: number;
@@ -31,7 +30,7 @@ export interface ModelFlags {
 /** Plans of less than this are not worth a user's attention. */
 const SHOWN_PLAN_BYTES = 500e6;
 
-/** Adds `--model`, how it is had, and what computes. */
+/** Adds `--model`, how it is had, and its threads. */
 function addModelFlags(command: Command): Command {
   return command
     .option('--model <name>', 'model folder, or ORG/NAME on the hub; the bundled model if left out')
@@ -42,10 +41,7 @@ function addModelFlags(command: Command): Command {
     )
     .option('--revision <name>', 'branch, tag or commit on the hub (default: main)')
     .option('--offline', 'use only what is in the cache of the hub')
-    .option('--threads <n>', 'threads inside one operator (default: all cores)', parseCount)
-    .addOption(
-      new Option('--device <kind>', 'what computes').choices(['cpu', 'webgpu']).default('cpu'),
-    );
+    .option('--threads <n>', 'threads inside one operator (default: all cores)', parseCount);
 }
 
 /** Adds `addModelFlags` and how the engine keeps what it computes. */
@@ -104,7 +100,6 @@ async function loadModelOf(
       modelPath(flags),
       {
         ...options,
-        device: flags.device,
         kvDtype,
         context,
         kvPolicy,

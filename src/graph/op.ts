@@ -10,7 +10,6 @@ import { createTensor } from './tensor.js';
 
 /** Emits ONNX nodes for one operation; names are strings of the ONNX graph. */
 export interface LoweringContext {
-  readonly target: 'cpu' | 'webgpu';
   /** Adds a node with one output and returns the output's name. */
   emit(
     opType: string,

@@ -10,7 +10,6 @@ import type {
   CommandResult,
   CompileOptions,
   DeviceBuffer,
-  DeviceOptions,
   HostTensor,
   KvStore,
   KvStoreSpec,
@@ -50,8 +49,4 @@ export interface Backend {
   submit(commands: readonly Command[]): Promise<readonly CommandResult[]>;
   stats(): Promise<DeviceStats>;
   dispose(): Promise<void>;
-}
-
-export interface BackendOptions extends DeviceOptions {
-  readonly device: NonNullable<DeviceOptions['device']>;
 }

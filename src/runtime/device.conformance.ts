@@ -344,7 +344,7 @@ export function deviceConformance(
       });
     });
 
-    test.each([{ numThreads: 0 }, { numThreads: 1.5 }, { device: 'gpu' as 'cpu' }])(
+    test.each([{ numThreads: 0 }, { numThreads: 1.5 }, { device: 'webgpu' } as DeviceOptions])(
       'a device is not opened with %j',
       async (options) => {
         await expect(open(options)).rejects.toThrow(ConfigError);

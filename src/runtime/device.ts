@@ -134,8 +134,6 @@ export interface PagedBatch extends RoutedBatch, RowAngles {
 export type CommandResult = Readonly<Record<string, HostTensor>>;
 
 export interface DeviceOptions {
-  /** `cpu` (default) or `webgpu`. */
-  readonly device?: 'cpu' | 'webgpu' | undefined;
   /** Threads inside one operator, 1 to 256. Default: the machine's core count. */
   readonly numThreads?: number | undefined;
 }
@@ -157,7 +155,6 @@ export interface CompileOptions {
 }
 
 export interface Device {
-  readonly kind: 'cpu' | 'webgpu';
   /**
    * Compiles a graph. Parameters of the graph become constants of the program; their arrays are
    * copied during the call and may be dropped by the caller afterwards. Parameters that lie in files
@@ -170,7 +167,7 @@ export interface Device {
   allocate(dtype: DType, dims: readonly number[]): Promise<DeviceBuffer>;
   upload(tensor: HostTensor): Promise<DeviceBuffer>;
   download(buffer: DeviceBuffer): Promise<HostTensor>;
-  /** An empty store; `growPages` gives it pages. Only on the CPU. */
+  /** An empty store; `growPages` gives it pages. */
   createKvStore(spec: KvStoreSpec): Promise<KvStore>;
   free(target: DeviceBuffer | Program | KvStore): Promise<void>;
   submit(commands: readonly Command[]): Promise<readonly CommandResult[]>;

@@ -20,8 +20,8 @@ test.each([
   ['inside the model', undefined],
   ['beside the model', 0],
 ])('weights %s give the same result, also after their memory is reused', async (_, limit) => {
-  const executor = new Executor(ort, { device: 'cpu' });
-  const model = serialize(graph, 'cpu', limit);
+  const executor = new Executor(ort, {});
+  const model = serialize(graph, limit);
   const program = await executor.compile(model);
   model.bytes.fill(0);
   model.external?.bytes.fill(0);
@@ -48,16 +48,14 @@ const failing = (where: 'create' | 'run', message: string): OrtModule =>
     },
   }) as unknown as OrtModule;
 
-test.each([
-  ['no adapter', 'x.cc:1 Failed to get a WebGPU adapter: none', /no GPU adapter; .* device "cpu"/],
-  ['no kernel', 'Could not find an implementation for Foo(9)', /cannot run .* Foo\(9\)/],
-])('a device with %s says what it cannot do', async (_, message, expected) => {
+test('a device whose ONNX Runtime lacks an operation says so', async () => {
+  const message = 'Could not find an implementation for Foo(9)';
   const opened = openGraphDevice(
-    { device: 'webgpu' },
+    {},
     (options) => new Executor(failing('create', message), options),
   );
   await expect(opened).rejects.toThrow(UnsupportedError);
-  await expect(opened).rejects.toThrow(expected);
+  await expect(opened).rejects.toThrow(/cannot run .* Foo\(9\)/);
 });
 
 test.each([
@@ -66,8 +64,8 @@ test.each([
 ])(
   'a run that fails with "%s" names the program and the reason',
   async (message, kind, expected) => {
-    const executor = new Executor(failing('run', message), { device: 'cpu' });
-    const program = await executor.compile(serialize(graph, 'cpu'));
+    const executor = new Executor(failing('run', message), {});
+    const program = await executor.compile(serialize(graph));
     const run = executor.submit([{ kind: 'run', program, feeds: { x }, fetch: ['y'] }]);
     await expect(run).rejects.toThrow(kind);
     await expect(run).rejects.toThrow(expected);

@@ -6,21 +6,16 @@
  * Work is done one call after the other, in the order of the calls.
  * Knows neither graphs nor threads: `remote.ts` puts it into a worker.
  */
-import { DisposedError, ShapeError, UnsupportedError } from '../errors.js';
+import { DisposedError, ShapeError } from '../errors.js';
 import type { DType, TensorData } from '../graph/index.js';
 import type { AttentionFeeds, AttentionRows, SpawnHelper } from './attention/index.js';
 import { KvMemory, PagedAttention, rotatedRows } from './attention/index.js';
-import type {
-  AttentionPrograms,
-  Backend,
-  BackendOptions,
-  DeviceStats,
-  SerializedModel,
-} from './backend.js';
+import type { AttentionPrograms, Backend, DeviceStats, SerializedModel } from './backend.js';
 import type {
   Command,
   CommandResult,
   DeviceBuffer,
+  DeviceOptions,
   HostTensor,
   KvStore,
   KvStoreSpec,
@@ -66,7 +61,7 @@ interface OpenStore {
 
 export class Executor implements Backend {
   readonly #ort: OrtModule;
-  readonly #options: BackendOptions;
+  readonly #options: DeviceOptions;
   readonly #spawnHelper: SpawnHelper | undefined;
   readonly #programs = new Map<number, CompiledProgram>();
   readonly #buffers = new Map<number, Stored>();
@@ -76,7 +71,7 @@ export class Executor implements Backend {
   #isDisposed = false;
 
   /** @param spawnHelper - starts a second thread for attention; without it there is one */
-  constructor(ort: OrtModule, options: BackendOptions, spawnHelper?: SpawnHelper) {
+  constructor(ort: OrtModule, options: DeviceOptions, spawnHelper?: SpawnHelper) {
     this.#ort = ort;
     this.#options = options;
     this.#spawnHelper = spawnHelper;
@@ -100,9 +95,6 @@ export class Executor implements Backend {
 
   createKvStore(spec: KvStoreSpec, programs: AttentionPrograms): Promise<KvStore> {
     return this.#inTurn(() => {
-      if (this.#options.device !== 'cpu') {
-        throw new UnsupportedError('paged keys and values are kept on device "cpu" only.');
-      }
       const memory = KvMemory.create(spec, {
         numThreads: this.#options.numThreads ?? 1,
         ...(this.#spawnHelper && { spawnHelper: this.#spawnHelper }),
@@ -170,18 +162,17 @@ export class Executor implements Backend {
 
   /** Long work stops here once the device is disposed: natively, it cannot be interrupted. */
   #checkAlive(): void {
-    if (this.#isDisposed) throw new DisposedError(`the ${this.#options.device} device`);
+    if (this.#isDisposed) throw new DisposedError('the device');
   }
 
   async #compile({ bytes, external, ...compile }: SerializedModel): Promise<Program> {
     this.#checkAlive();
-    const { device, numThreads } = this.#options;
     const options = {
-      ...sessionOptions(device, numThreads, compile),
+      ...sessionOptions(this.#options.numThreads, compile),
       ...(external && { externalData: [{ path: external.location, data: external.bytes }] }),
     };
     const session = await this.#ort.InferenceSession.create(bytes, options).catch((cause) => {
-      throw compileError(device, cause);
+      throw compileError(cause);
     });
     const inputs = session.inputMetadata.map((metadata): InputSpec => {
       if (!metadata.isTensor) throw new Error(`input ${metadata.name} is no tensor`);

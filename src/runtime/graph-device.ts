@@ -3,12 +3,13 @@
  *
  * It is the same for every backend, on this thread or another; after `dispose` it refuses all calls.
  */
-import { ConfigError, DisposedError } from '../errors.js';
+import { z } from 'zod';
+import { DisposedError } from '../errors.js';
 import type { DType, Graph } from '../graph/index.js';
 import { buildGraph, scalar, writeOnnx } from '../graph/index.js';
-import { showValue } from '../util/quote.js';
+import { numberWhere, parseFields } from '../util/parse-fields.js';
 import { attentionGraph } from './attention/index.js';
-import type { Backend, BackendOptions, DeviceStats, SerializedModel } from './backend.js';
+import type { Backend, DeviceStats, SerializedModel } from './backend.js';
 import type {
   Command,
   CommandResult,
@@ -23,20 +24,31 @@ import type {
 } from './device.js';
 import { ownCopy } from './host-tensor.js';
 
+/** Far more than helps; every program has threads of its own, so a slip would start millions. */
+export const MAX_THREADS = 256;
+
+/** What `DeviceOptions.numThreads` may be. */
+export const numThreadsField = numberWhere(
+  `it must be a whole number from 1 to ${MAX_THREADS}. Leave it out to use every core.`,
+  (value) => Number.isSafeInteger(value) && value >= 1 && value <= MAX_THREADS,
+);
+
+const schema = z.strictObject(
+  { numThreads: numThreadsField.optional() } satisfies Record<keyof DeviceOptions, z.ZodType>,
+  'they must be an object. Use {} for the defaults.',
+);
+
 /**
- * Opens a device on the backend that `connect` makes from the completed options. A first tiny program
+ * Opens a device on the backend that `connect` makes from the checked options. A first tiny program
  * shows whether it can compute at all.
  *
- * @throws ConfigError if an option has a value that is not allowed
- * @throws UnsupportedError if this machine does not have the kind of device
+ * @throws ConfigError if an option is unknown or has a value that is not allowed
  */
 export async function openGraphDevice(
   options: DeviceOptions,
-  connect: (options: BackendOptions) => Backend,
+  connect: (options: DeviceOptions) => Backend,
 ): Promise<Device> {
-  const { device: kind = 'cpu', numThreads } = options;
-  checkDeviceOptions({ device: kind, numThreads });
-  const device = new GraphDevice(kind, connect({ device: kind, numThreads }));
+  const device = new GraphDevice(connect(parseFields(schema, options, 'the device options')));
   try {
     await device.free(await device.compile(buildGraph({ one: scalar(1) })));
   } catch (error) {
@@ -46,43 +58,16 @@ export async function openGraphDevice(
   return device;
 }
 
-/** Far more than helps; every program has threads of its own, so a slip would start millions. */
-export const MAX_THREADS = 256;
-
-/** @throws ConfigError if an option has a value that is not allowed */
-export function checkDeviceOptions(
-  options: Partial<Record<keyof DeviceOptions, unknown>>,
-): asserts options is DeviceOptions {
-  const { device, numThreads } = options;
-  if (device !== undefined && device !== 'cpu' && device !== 'webgpu') {
-    throw new ConfigError(
-      'device',
-      `device is ${showValue(device)}; it must be "cpu" or "webgpu". Choose one.`,
-    );
-  }
-  if (numThreads === undefined || isWithin(numThreads, 1, MAX_THREADS)) return;
-  throw new ConfigError(
-    'numThreads',
-    `numThreads is ${showValue(numThreads)}; it must be a whole number from 1 to ${MAX_THREADS}. Leave it out to use every core.`,
-  );
-}
-
-function isWithin(value: unknown, least: number, most: number): boolean {
-  return Number.isSafeInteger(value) && (value as number) >= least && (value as number) <= most;
-}
-
 class GraphDevice implements Device {
-  readonly kind: 'cpu' | 'webgpu';
   readonly #backend: Backend;
   #disposed: Promise<void> | undefined;
 
-  constructor(kind: 'cpu' | 'webgpu', backend: Backend) {
-    this.kind = kind;
+  constructor(backend: Backend) {
     this.#backend = backend;
   }
 
   async compile(graph: Graph, options: CompileOptions = {}): Promise<Program> {
-    return this.#live().compile({ ...serialize(graph, this.kind), ...options });
+    return this.#live().compile({ ...serialize(graph), ...options });
   }
 
   async allocate(dtype: DType, dims: readonly number[]): Promise<DeviceBuffer> {
@@ -133,7 +118,7 @@ class GraphDevice implements Device {
   }
 
   #live(): Backend {
-    if (this.#disposed) throw new DisposedError(`the ${this.kind} device`);
+    if (this.#disposed) throw new DisposedError('the device');
     return this.#backend;
   }
 }
@@ -142,15 +127,8 @@ class GraphDevice implements Device {
  * A graph as a backend takes it. Weights past `inlineLimitBytes` are gathered into one array beside
  * the model, their only copy on this side.
  */
-export function serialize(
-  graph: Graph,
-  target: 'cpu' | 'webgpu',
-  inlineLimitBytes?: number,
-): SerializedModel {
-  const model = writeOnnx(graph, {
-    target,
-    ...(inlineLimitBytes !== undefined && { inlineLimitBytes }),
-  });
+export function serialize(graph: Graph, inlineLimitBytes?: number): SerializedModel {
+  const model = writeOnnx(graph, inlineLimitBytes === undefined ? {} : { inlineLimitBytes });
   if (!model.external) return { bytes: model.bytes };
   const { location, sizeBytes, tensors } = model.external;
   const bytes = new Uint8Array(sizeBytes);

@@ -11,10 +11,9 @@ import { openGraphDevice } from './graph-device.js';
  * Opens a device that computes on this thread. Fed tensors are read in place: leave them unchanged
  * until the promise of `submit` settles.
  *
- * @throws ConfigError if an option has a value that is not allowed
- * @throws UnsupportedError if this machine does not have the kind of device
+ * @throws ConfigError if an option is unknown or has a value that is not allowed
  */
 export async function createInlineDevice(options: DeviceOptions = {}): Promise<Device> {
   const ort = await import('./ort-node.js');
-  return openGraphDevice(options, (complete) => new Executor(ort, complete));
+  return openGraphDevice(options, (checked) => new Executor(ort, checked));
 }

@@ -5,20 +5,13 @@
  */
 import { CapacityError, UnsupportedError } from '../errors.js';
 
-/** Why a program could not be compiled for `device`. */
-export function compileError(device: string, cause: unknown): Error {
+/** Why a program could not be compiled. */
+export function compileError(cause: unknown): Error {
   const reason = firstLine(cause);
-  if (reason.includes('WebGPU adapter')) {
-    return new UnsupportedError(
-      `device "${device}" found no GPU adapter; it needs a GPU with a Vulkan, Metal or Direct3D 12 driver. Install one or use device "cpu".`,
-      { cause },
-    );
-  }
   if (reason.includes('Could not find an implementation')) {
-    return new UnsupportedError(
-      `device "${device}" cannot run an operation of this program: ${reason}`,
-      { cause },
-    );
+    return new UnsupportedError(`ONNX Runtime cannot run an operation of this program: ${reason}`, {
+      cause,
+    });
   }
   return new Error(`ONNX Runtime refused a program: ${reason}`, { cause });
 }

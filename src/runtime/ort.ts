@@ -51,16 +51,13 @@ export function elementsOf(tensor: OrtTensor): TensorData {
   return new Uint16Array(data.buffer as ArrayBuffer, data.byteOffset, data.length);
 }
 
-/**
- * Options of a session on `device`; `numThreads` undefined leaves the choice to ONNX Runtime.
- */
+/** Options of a session; `numThreads` undefined leaves the choice to ONNX Runtime. */
 export function sessionOptions(
-  device: 'cpu' | 'webgpu',
   numThreads: number | undefined,
   { weightsFolder, keepsWorkspace = true, spins = false }: CompileOptions,
 ): Ort.InferenceSession.SessionOptions {
   return {
-    executionProviders: [device],
+    executionProviders: ['cpu'],
     ...(numThreads === undefined ? {} : { intraOpNumThreads: numThreads }),
     interOpNumThreads: 1,
     executionMode: 'sequential',

@@ -192,10 +192,8 @@ function callsOf(library: Library, model: LoopLM): readonly Call[] {
 
 const loading = () => ({
   dtype: 'f32' as const,
-  device: 'cpu' as const,
   numThreads: 1,
   kvDtype: 'f32' as const,
-  partition: 'by-layer' as const,
   context: 64,
   numSequences: 1,
   kvPolicy: 'per-loop' as const,

@@ -146,7 +146,6 @@ describe.each<[string, [what: string, argv: string[], message: RegExp][]]>([
         generate('--ids', '1', '--threads', '100000'),
         /numThreads is 100000; .* 1 to 256\. Leave it out to use every core\./,
       ],
-      ['an unknown device', generate('--ids', '1', '--device', 'tpu'), /cpu, webgpu/],
       ['an unknown flag', generate('--idz', '1'), /Did you mean --ids\?/],
       ['an unknown command', ['genrate'], /Did you mean generate\?/],
       ['a strange command', ['frobnicate'], /the commands are demo, generate, chat,/],

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { CapacityError, ConfigError } from '../../src/errors.js';
 import { loadPretrained } from '../../src/platform/node/index.js';
+import type { PretrainedOptions } from '../../src/platform/node/index.js';
 import type { MemoryPlan } from '../../src/model/index.js';
 import { TINY, cli, temporaryFolder } from './support.js';
 
@@ -59,6 +60,14 @@ it('refuses a context that the model does not have', async () => {
   await expect(loadPretrained(TINY, { context: 1e6 })).rejects.toThrow(ConfigError);
   const { exitCode, stderr } = await generate('--context', '1000000');
   expect([exitCode, stderr]).toEqual([2, expect.stringMatching(/^error: The context is 1000000/)]);
+});
+
+it('refuses an option that it does not know, naming those it does', async () => {
+  const loading = loadPretrained(TINY, { device: 'webgpu' } as PretrainedOptions);
+  await expect(loading).rejects.toThrow(ConfigError);
+  await expect(loading).rejects.toThrow(
+    /"device" of the loading options.*Known are numThreads, dt/,
+  );
 });
 
 it('refuses another format than a converted model has', async () => {

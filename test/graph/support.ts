@@ -5,7 +5,7 @@
 import type * as Ort from 'onnxruntime-node';
 import * as ort from '../../src/runtime/ort-node.js';
 import { expect } from 'vitest';
-import type { DType, Graph, OnnxOptions, Tensor } from 'looplm/graph';
+import type { DType, Graph, Tensor } from 'looplm/graph';
 import { buildGraph, writeOnnx } from 'looplm/graph';
 import { decodeFloat16, encodeFloat16 } from '../../src/util/half-float.js';
 import type { Value } from './interpreter.js';
@@ -37,13 +37,8 @@ export const SESSION_OPTIONS: Ort.InferenceSession.SessionOptions = {
 export async function runOnnx(
   graph: Graph,
   feeds: Feeds,
-  options: OnnxOptions = {},
-  session: Ort.InferenceSession.SessionOptions = {},
 ): Promise<Readonly<Record<string, Value>>> {
-  const program = await ort.InferenceSession.create(writeOnnx(graph, options).bytes, {
-    ...SESSION_OPTIONS,
-    ...session,
-  });
+  const program = await ort.InferenceSession.create(writeOnnx(graph).bytes, SESSION_OPTIONS);
   try {
     return await runSession(program, graph, feeds);
   } finally {
@@ -156,9 +151,8 @@ export function expectDerivativeAlong(
 export async function runTensors(
   tensors: readonly Tensor[],
   feeds: Feeds,
-  options: OnnxOptions = {},
 ): Promise<readonly Value[]> {
   const named = Object.fromEntries(tensors.map((tensor, index) => [`out${index}`, tensor]));
-  const results = await runOnnx(buildGraph(named), feeds, options);
+  const results = await runOnnx(buildGraph(named), feeds);
   return tensors.map((_, index) => results[`out${index}`]!);
 }

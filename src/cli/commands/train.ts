@@ -27,7 +27,6 @@ interface Flags {
   readonly trainSteps?: number;
   readonly out?: string;
   readonly threads?: number;
-  readonly device: 'cpu' | 'webgpu';
   readonly json?: true;
 }
 
@@ -77,9 +76,6 @@ export function registerTrain(program: Command, io: CliIo): void {
       `threads inside one operator (default: ${RECIPE_THREADS} for the recipe, else all cores)`,
       parseCount,
     )
-    .addOption(
-      new Option('--device <kind>', 'what computes').choices(['cpu', 'webgpu']).default('cpu'),
-    )
     .option('--json', 'print one JSON object at the end')
     .addHelpText('after', HELP)
     .action((flags: Flags) => trainCommand(flags, io));
@@ -88,10 +84,9 @@ export function registerTrain(program: Command, io: CliIo): void {
 async function trainCommand(flags: Flags, io: CliIo): Promise<void> {
   const out = outOf(flags);
   const numThreads = flags.threads ?? (flags.recipe ? RECIPE_THREADS : undefined);
-  const device = { device: flags.device, ...(numThreads !== undefined && { numThreads }) };
   const { run, outcome } = await interruptible(io, async (signal) => {
     const chosen = await chooseRun(flags, io, signal);
-    return { run: chosen, outcome: await runTraining(chosen, out, device, io, signal) };
+    return { run: chosen, outcome: await runTraining(chosen, out, { numThreads }, io, signal) };
   });
   const { trainSteps } = run.config;
   const text = flags.json

@@ -19,7 +19,6 @@ const DEFAULT_INLINE_LIMIT_BYTES = 2 ** 30;
 const EXTERNAL_ALIGNMENT_BYTES = 4096;
 
 export interface OnnxOptions {
-  readonly target?: 'cpu' | 'webgpu';
   /** Weights of more bytes than this in total become external data. */
   readonly inlineLimitBytes?: number;
   /** Name that the model gives to the file of its external data. */
@@ -45,11 +44,11 @@ export interface OnnxModel {
 
 /** Lowers every operation of a graph and serialises the result. */
 export function writeOnnx(graph: Graph, options: OnnxOptions = {}): OnnxModel {
-  const { target = 'cpu', inlineLimitBytes = DEFAULT_INLINE_LIMIT_BYTES } = options;
+  const { inlineLimitBytes = DEFAULT_INLINE_LIMIT_BYTES } = options;
   const location = options.externalLocation ?? 'weights.bin';
   const weightBytes = graph.parameters.reduce((sum, { data }) => sum + (data?.byteLength ?? 0), 0);
   const external: ExternalTensor[] | undefined = weightBytes > inlineLimitBytes ? [] : undefined;
-  const lowering = new Lowering(target);
+  const lowering = new Lowering();
   for (const node of graph.nodes) lowering.add(node);
 
   let externalSize = 0;
@@ -117,16 +116,11 @@ interface Initializer {
 
 /** Collects the ONNX nodes and constants of a graph. */
 class Lowering implements LoweringContext {
-  readonly target: 'cpu' | 'webgpu';
   readonly nodes: OnnxNode[] = [];
   readonly initializers: Initializer[] = [];
   readonly #names = new Map<number, string>();
   readonly #shared = new Map<string, string>();
   #count = 0;
-
-  constructor(target: 'cpu' | 'webgpu') {
-    this.target = target;
-  }
 
   add(node: Tensor): void {
     this.#names.set(node.id, this.#lower(node));

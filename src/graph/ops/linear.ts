@@ -60,15 +60,6 @@ const matmulOp = defineOp({
     const transposeB = attribute<boolean>(node, 'transposeB');
     const alpha = attribute<number>(node, 'alpha');
     if (!transposeA && !transposeB && alpha === 1) return context.emit('MatMul', [a!, b!]);
-    if (context.target === 'webgpu') {
-      // FusedMatMul has no WebGPU kernel.
-      const flip = (name: string, rank: number) =>
-        context.emit('Transpose', [name], { perm: swapLast(rank) });
-      const left = transposeA ? flip(a!, node.inputs[0]!.shape.length) : a!;
-      const right = transposeB ? flip(b!, node.inputs[1]!.shape.length) : b!;
-      const product = context.emit('MatMul', [left, right]);
-      return alpha === 1 ? product : context.emit('Mul', [product, context.float(alpha)]);
-    }
     return context.emit(
       'FusedMatMul',
       [a!, b!],
@@ -92,11 +83,6 @@ export function linear(x: Tensor, weight: Tensor): Tensor {
 function matrixDims(shape: Shape, transposed: boolean): readonly [Dim, Dim] {
   const [rows, columns] = shape.slice(-2) as [Dim, Dim];
   return transposed ? [columns, rows] : [rows, columns];
-}
-
-function swapLast(rank: number): readonly number[] {
-  const order = Array.from({ length: rank }, (_, axis) => axis);
-  return [...order.slice(0, -2), rank - 1, rank - 2];
 }
 
 function flattenRows(x: Tensor): Tensor {

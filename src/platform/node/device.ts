@@ -7,19 +7,17 @@ import type { Device, DeviceOptions } from '../../runtime/device.js';
 import { MAX_THREADS, openGraphDevice } from '../../runtime/graph-device.js';
 import type { WorkerLink } from '../../runtime/remote.js';
 import { RemoteBackend } from '../../runtime/remote.js';
-import { tryGpu } from './gpu.js';
 import { switchOffTelemetry } from './telemetry.js';
 
 /**
  * Opens a device in a worker thread of its own; the calling thread stays free while it computes.
  * Fed tensors are copied when `submit` is called. An idle device does not keep the process alive.
  *
- * @throws ConfigError if an option has a value that is not allowed
- * @throws UnsupportedError if this machine does not have the kind of device
+ * @throws ConfigError if an option is unknown or has a value that is not allowed
+ * @throws UnsupportedError if telemetry cannot be switched off from this thread
  */
 export async function createNodeDevice(options: DeviceOptions = {}): Promise<Device> {
   await switchOffTelemetry();
-  if (options.device === 'webgpu') await tryGpu();
   const { numThreads = Math.min(availableParallelism(), MAX_THREADS) } = options;
   return openGraphDevice({ ...options, numThreads }, (workerData) => {
     // Flags of the process, such as --input-type, need not suit the worker.

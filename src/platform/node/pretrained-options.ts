@@ -3,10 +3,9 @@
  * the facade can name them. Ranges that depend on the model are checked where it is known.
  */
 import { z } from 'zod';
-import { UnsupportedError } from '../../errors.js';
 import type { MemoryPlan, PlannedKvPolicy } from '../../model/index.js';
 import type { DeviceOptions } from '../../runtime/index.js';
-import { checkDeviceOptions } from '../../runtime/graph-device.js';
+import { numThreadsField } from '../../runtime/graph-device.js';
 import type { KvDtype } from '../../util/kv-dtype.js';
 import { KV_DTYPES } from '../../util/kv-dtype.js';
 import {
@@ -67,8 +66,7 @@ const COUNT = numberWhere(
 
 const schema = z.strictObject(
   {
-    device: z.unknown().optional(),
-    numThreads: z.unknown().optional(),
+    numThreads: numThreadsField.optional(),
     dtype: wordOf(['auto', 'q4', 'q8', 'f16', 'f32'], DEFAULT).optional(),
     revision: TEXT.optional(),
     cacheDir: TEXT.optional(),
@@ -90,26 +88,7 @@ const schema = z.strictObject(
  * Options as they come from a caller.
  *
  * @throws ConfigError for one that is unknown or has a value that is not allowed
- * @throws UnsupportedError for a format that the device does not compute with
  */
 export function parsePretrainedOptions(value: unknown): PretrainedOptions {
-  const options = parseFields(schema, value, 'the loading options');
-  const { device, numThreads, dtype, ...others } = options;
-  const where = { device, numThreads };
-  checkDeviceOptions(where);
-  checkFormat(where, dtype);
-  return { ...others, ...where, dtype };
-}
-
-/**
- * A GPU computes in float32.
- *
- * @param dtype - of the body as it will run; `auto` and undefined while that is not known
- * @throws UnsupportedError for any other
- */
-export function checkFormat({ device }: DeviceOptions, dtype: PretrainedOptions['dtype']): void {
-  if (device !== 'webgpu' || dtype === undefined || dtype === 'auto' || dtype === 'f32') return;
-  throw new UnsupportedError(
-    `dtype is ${dtype} and device is "webgpu", which computes in f32 only. Use dtype f32, or device "cpu".`,
-  );
+  return parseFields(schema, value, 'the loading options');
 }

@@ -29,11 +29,10 @@ import type { ConversionSettings } from './convert/index.js';
 import { convertedFolder, formatOfSettings } from './convert/index.js';
 import { createNodeDevice } from './device.js';
 import { nodeFolder } from './files/index.js';
-import { tryGpu } from './gpu.js';
 import type { HubPlatform } from './hub/index.js';
 import { NODE_PLATFORM, resolveModel } from './hub/index.js';
 import type { PretrainedOptions } from './pretrained-options.js';
-import { checkFormat, parsePretrainedOptions } from './pretrained-options.js';
+import { parsePretrainedOptions } from './pretrained-options.js';
 
 /** Checkpoints of more parameters are converted before they run. */
 const MAX_PLAIN_PARAMETERS = 250e6;
@@ -45,9 +44,8 @@ const DEFAULT_CONTEXT = 4096;
  * Loads a model by its folder or its name on the hub.
  *
  * @throws ConfigError for options that are unknown, not allowed or do not go together
- * @throws UnsupportedError if the device is not there or does not do what the options ask for
  * @throws CapacityError, before anything is loaded, if the memory it needs is not there
- * @throws LoopLMError as `resolveModel`, `convertModel` and `LoopLM.load` do
+ * @throws LoopLMError as `resolveModel`, `convertModel`, `createNodeDevice` and `LoopLM.load` do
  */
 export async function loadPretrained(
   idOrPath: string,
@@ -56,16 +54,15 @@ export async function loadPretrained(
 ): Promise<LoopLM> {
   checkName(idOrPath);
   const options = parsePretrainedOptions(given);
-  const { device: kind = 'cpu', numThreads, signal } = options;
+  const { numThreads, signal } = options;
   signal?.throwIfAborted();
-  if (kind === 'webgpu') await tryGpu(); // before a long download
   const { path, parsed } = await prepareModel(idOrPath, options, platform);
   const plan = planLoading(parsed, options);
   options.onPlan?.(plan);
   const available = availableMemory();
   checkPlan(idOrPath, plan, available);
   signal?.throwIfAborted();
-  const device = await createNodeDevice({ device: kind, numThreads });
+  const device = await createNodeDevice({ numThreads });
   try {
     return await LoopLM.load(nodeFolder(await realpath(path)), {
       device,
@@ -151,7 +148,6 @@ export async function prepareModel(
   );
   const parsed = await readModelConfig(nodeFolder(source.path));
   const dtype = wantedDtype(idOrPath, parsed, options.dtype ?? 'auto');
-  checkFormat(options, dtype ?? (parsed.format && dtypeOf(parsed.format)));
   if (dtype === undefined) return { path: source.path, parsed };
   const path = await convertedFolder(
     source,

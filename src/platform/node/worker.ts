@@ -5,7 +5,7 @@
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { assert } from '../../errors.js';
-import type { BackendOptions } from '../../runtime/backend.js';
+import type { DeviceOptions } from '../../runtime/device.js';
 import { Executor } from '../../runtime/executor.js';
 import * as ort from '../../runtime/ort-node.js';
 import { serveBackend } from '../../runtime/remote.js';
@@ -14,7 +14,7 @@ import { spawnAttentionHelper } from './attention-helper.js';
 const port = parentPort;
 assert(port, 'worker.js runs in a worker thread only');
 
-serveBackend(new Executor(ort, workerData as BackendOptions, spawnAttentionHelper), {
+serveBackend(new Executor(ort, workerData as DeviceOptions, spawnAttentionHelper), {
   send: (message, transfer) => port.postMessage(message, transfer),
   onMessage: (handler) => port.on('message', handler),
 });
