@@ -4,7 +4,12 @@
  */
 import { z } from 'zod';
 import { ConfigError, FileError } from '../errors.js';
-import { fileExists, readTextFile, writeFileAtomic } from '../platform/node/index.js';
+import {
+  fileExists,
+  prepareWriting,
+  readTextFile,
+  writeFileAtomic,
+} from '../platform/node/index.js';
 import type { ChatMessage } from '../tokenizer/index.js';
 
 const VERSION = 1;
@@ -36,9 +41,10 @@ export class ChatFile {
   /**
    * Opens a file and reads the conversation in it, if there is one.
    *
-   * @throws FileError if it cannot be read; ConfigError if it is something else.
+   * @throws FileError if it cannot be read or written; ConfigError if it is something else.
    */
   static async open(path: string): Promise<{ file: ChatFile; saved: SavedChat | undefined }> {
+    await prepareWriting(path); // what it cannot be is told before the conversation
     const content = await read(path);
     const saved = content === undefined ? undefined : parse(path, content);
     return { file: new ChatFile(path, content), saved };

@@ -80,6 +80,14 @@ describe.each(['trace', 'calibrate'] as const)('%s', (name) => {
   });
 });
 
+test('chat refuses to keep a conversation in a pipe, at once', async (context) => {
+  const pipe = at('chat-pipe');
+  if (spawnSync('mkfifo', [pipe]).status !== 0) context.skip('mkfifo is missing');
+  const { exitCode, stderr } = await cli(['chat', '--history', pipe]);
+  expect(stderr).toMatch(/^error: .*chat-pipe is a pipe, not a regular file/);
+  expect(exitCode).toBe(2);
+});
+
 describe.each<[string, (out: string) => string[]]>([
   ['convert', (out) => ['convert', TINY, '--dtype', 'f16', '--out', out]],
   ['random', (out) => ['random', out, '--shape', join(TINY, 'config.json')]],

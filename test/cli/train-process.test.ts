@@ -107,7 +107,7 @@ test('killed by SIGKILL, twice, it goes on at once and ends in the bytes of one 
   }
   const { exitCode, stderr } = await endOf(start(killed));
   expect(exitCode).toBe(0);
-  expect(Number(/^train step (\d+) of/.exec(stderr)?.[1])).toBeGreaterThan(20);
+  expect(Number(/^going on after train step (\d+)\n/.exec(stderr)?.[1]) % 20).toBe(0);
   expect(weightsOf(killed).equals(weightsOf(whole))).toBe(true);
   expect(filesOf(killed)).toEqual(filesOf(whole)); // no lock and no temporary file is left
 });
@@ -134,5 +134,5 @@ test('with nobody to read its lines it saves a snapshot and ends with the code o
   expect(filesOf(out)).toContain('snapshot.safetensors');
   expect(filesOf(out)).not.toContain('run.lock');
   const { stderr } = await endOf(start(out));
-  expect(Number(/^train step (\d+) of/.exec(stderr)?.[1])).toBeGreaterThan(5);
+  expect(Number(/^going on after train step (\d+)\n/.exec(stderr)?.[1])).toBeGreaterThanOrEqual(5);
 });

@@ -152,6 +152,7 @@ describe('a text', () => {
       ['--recipe', 'bundled', '--out', 'x'],
       /--text and --recipe are given together/,
     ],
+    ['into no folder', ['--out', ''], /No folder is given for the run; give --out FOLDER/],
     [
       'with a variant',
       ['--variant', 'twin'],

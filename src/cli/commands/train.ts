@@ -17,6 +17,7 @@ import { parseCount } from '../parse-flags.js';
 import { readRunFile, runOf } from '../training/run-file.js';
 import type { TrainingOutcome, TrainingRun } from '../training/run.js';
 import { runTraining } from '../training/run.js';
+import { describeDefaults } from '../training/schema.js';
 
 interface Flags {
   readonly text?: string;
@@ -33,9 +34,11 @@ interface Flags {
 const HELP = `
 --text trains a small model on any UTF-8 text; its tokens are bytes unless --tokenizer names a folder.
 --config names a JSON file that describes a run; paths in it are relative to the file. Only the data
-are needed, everything else has a default (all keys: docs/training.md, a whole file:
-examples/train.json):
-  { "data": { "path": "problems.jsonl" }, "model": { "hidden_size": 256 }, "trainSteps": 2000 }
+are needed, and these are the defaults:
+${describeDefaults()}
+Three keys are left out unless they are wanted: "model" (keys of a config.json; the others follow from
+them), "from" (in its place, the folder of a model to start from) and "tokenizer" (folder with
+tokenizer.json). docs/training.md of the repository says what each key is.
 Lines of JSONL: ${LINE_FORMS}.
 Of an answer only its tokens count, of a text all; -100 marks targets that do not count.
 
@@ -128,9 +131,9 @@ function wayOf(flags: Flags): (typeof WAYS)[number] {
 
 function outOf(flags: Flags): string {
   const way = wayOf(flags);
-  if (flags.out !== undefined) return flags.out;
-  if (way === 'text') return join('runs', parse(flags.text!).name);
-  throw new RequestError('No folder for the run is given; give --out FOLDER.');
+  if (flags.out) return flags.out;
+  if (way === 'text' && flags.out === undefined) return join('runs', parse(flags.text!).name);
+  throw new RequestError('No folder is given for the run; give --out FOLDER.');
 }
 
 /** Characters that become tokens within a second or so. */

@@ -5,9 +5,9 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { FileError } from '../../errors.js';
 import type { Folder } from '../../model/index.js';
-import { fileExists, nodeFolder, takeLock } from '../../platform/node/index.js';
+import { failRead, fileExists, nodeFolder, takeLock } from '../../platform/node/index.js';
 import type { TrainConfig } from '../../train/index.js';
-import { METRICS_FILE, readSnapshot, SNAPSHOT_FILE } from '../../train/index.js';
+import { METRICS_FILE, readSnapshot } from '../../train/index.js';
 
 /** The settings of the run, for people; the snapshot has its own copy. */
 const CONFIG_FILE = 'train-config.json';
@@ -18,6 +18,8 @@ const MODEL_FILES: readonly string[] = ['config.json', 'model.safetensors'];
 
 export interface RunFolder {
   readonly folder: Folder;
+  /** Train steps of its snapshot; 0 without one. */
+  readonly trainStepsDone: number;
   release(): Promise<void>;
 }
 
@@ -46,21 +48,23 @@ export async function takeRunFolder(
     },
   };
   try {
-    if (await disk.exists(SNAPSHOT_FILE)) await readSnapshot(disk, config);
-    else await checkOurs(path, extraFiles);
+    const snapshot = await readSnapshot(disk, config);
+    if (!snapshot) await checkOurs(path, extraFiles);
     await folder.write(CONFIG_FILE, `${JSON.stringify(config, null, 2)}\n`);
+    const trainStepsDone = snapshot?.trainSteps ?? 0;
+    return { folder, trainStepsDone, release: () => lock.release() };
   } catch (error) {
     await lock.release();
     throw error;
   }
-  return { folder, release: () => lock.release() };
 }
 
 /** Without a snapshot nothing of a finished model may be there, and files of a run only all together. */
 async function checkOurs(path: string, extraFiles: readonly string[]): Promise<void> {
   const isRun = await fileExists(join(path, CONFIG_FILE));
   const foreign = [...MODEL_FILES, ...extraFiles, ...(isRun ? [] : RUN_FILES)];
-  const found = (await readdir(path)).filter((name) => foreign.includes(name)).toSorted();
+  const names = await readdir(path).catch((cause: unknown) => failRead(path, cause));
+  const found = names.filter((name) => foreign.includes(name)).toSorted();
   if (found.length === 0) return;
   throw new FileError(
     path,

@@ -47,7 +47,9 @@ export async function runTraining(
   io: CliIo,
   signal: AbortSignal,
 ): Promise<TrainingOutcome> {
-  const { folder, release } = await takeRunFolder(out, run.config, Object.keys(run.extraFiles));
+  const extraFiles = Object.keys(run.extraFiles);
+  const { folder, trainStepsDone, release } = await takeRunFolder(out, run.config, extraFiles);
+  if (trainStepsDone > 0) io.stderr.write(`going on after train step ${trainStepsDone}\n`);
   try {
     const device = await createNodeDevice(deviceOptions);
     try {

@@ -129,6 +129,15 @@ export type RunFile = z.output<typeof runFileSchema>;
 /** A run's file as it is written. */
 export type RunFileInput = z.input<typeof runFileSchema>;
 
+/** The defaults of all keys that have one, a line each, for the help. */
+export function describeDefaults(): string {
+  const file = runFileSchema.parse({ data: { path: 'notes.txt' } });
+  const lines = Object.entries({ ...file, schedule: scheduleOf(file) }).map(
+    ([key, value]) => `  ${JSON.stringify(key)}: ${JSON.stringify(value)}`,
+  );
+  return `{\n${lines.join(',\n')}\n}`;
+}
+
 const LONGEST_WARMUP = 100;
 
 /** The schedule, by default a cosine after a warm-up of a tenth, 100 train steps at most. */

@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { z } from 'zod';
-import { ConfigError, LoopLMError } from '../../errors.js';
+import { ConfigError, FileError, LoopLMError } from '../../errors.js';
 import { loadTextFiles } from '../../text-files.js';
 import type { Folder, LoopLMConfig } from '../../model/index.js';
 import { memoryFolder, readModelConfig } from '../../model/index.js';
@@ -48,7 +48,7 @@ const NO_TOKENIZER: TokenizerFiles = {
 /**
  * @param what - what to call the settings in messages.
  * @param at - the path of a name in them.
- * @throws ConfigError that tells all that is wrong.
+ * @throws ConfigError that tells all that is wrong; FileError if that is a file that cannot be read.
  */
 export async function checkSettings(
   json: unknown,
@@ -210,6 +210,8 @@ function checkFile(faults: Faults, file: RunFile, model: LoopLMConfig | undefine
 /** Gathers what is wrong. */
 class Faults {
   readonly #found: { readonly field: string; readonly sentence: string }[] = [];
+  /** The first file that cannot be read. */
+  #fileError: FileError | undefined;
 
   add(field: string, sentence: string): void {
     this.#found.push({ field, sentence });
@@ -231,15 +233,17 @@ class Faults {
 
   #note(field: string, error: unknown): undefined {
     if (!(error instanceof LoopLMError)) throw error;
+    if (error instanceof FileError) this.#fileError ??= error;
     const sentences = error instanceof ConfigError ? error.faults : [error.message];
     const name = sentences.length > 1 ? `${field}: ` : '';
     for (const sentence of sentences) this.add(field, `${name}${sentence}`);
   }
 
-  /** @throws ConfigError if anything is wrong */
+  /** @throws ConfigError if anything is wrong; FileError if it is one file, and nothing else */
   finish(what: string): void {
-    const [first] = this.#found;
+    const [first, ...others] = this.#found;
     if (first === undefined) return;
+    if (this.#fileError && others.length === 0) throw this.#fileError;
     const faults = this.#found.map(({ sentence }) => sentence);
     const message = `${tellFaults(what, faults)} See looplm train --help for all keys.`;
     throw new ConfigError(first.field, message, { faults });

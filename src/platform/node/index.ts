@@ -4,6 +4,7 @@
  */
 export type { Lock, LockOptions } from './files/index.js';
 export {
+  failRead,
   fileExists,
   nodeFolder,
   openFile,
