@@ -5,9 +5,9 @@ import type { Command } from 'commander';
 import { RequestError } from '../errors.js';
 import type { Prompt } from '../loop-lm.js';
 import { readTextFile } from '../platform/node/index.js';
-import { decodeUtf8 } from '../util/utf8.js';
 import type { CliIo } from './io.js';
 import { parseIds } from './parse-flags.js';
+import { readStandardInput } from './standard-input.js';
 
 export interface PromptFlags {
   readonly prompt?: string;
@@ -43,7 +43,8 @@ export async function promptOf(flags: PromptFlags, { stdin }: CliIo): Promise<Pr
   if (ids !== undefined) return ids;
   if (promptFile !== undefined) return withoutLineEnd(await readTextFile(promptFile));
   if (prompt !== undefined && prompt !== STANDARD_INPUT) return prompt;
-  const text = prompt === undefined && stdin.isTTY ? '' : withoutLineEnd(await readAll(stdin));
+  const text =
+    prompt === undefined && stdin.isTTY ? '' : withoutLineEnd(await readStandardInput(stdin));
   if (text === '' && prompt === undefined) {
     throw new RequestError(
       'No prompt is given; give --prompt TEXT, --prompt-file FILE, --ids 5,9,2, or a text on standard input.',
@@ -54,24 +55,4 @@ export async function promptOf(flags: PromptFlags, { stdin }: CliIo): Promise<Pr
 
 function withoutLineEnd(text: string): string {
   return text.replace(/\r?\n$/, '');
-}
-
-/** More than any context holds. */
-const MAX_INPUT_BYTES = 2 ** 26;
-
-async function readAll(stdin: CliIo['stdin']): Promise<string> {
-  const chunks: Uint8Array[] = [];
-  let length = 0;
-  for await (const chunk of stdin) {
-    const bytes =
-      typeof chunk === 'string' ? new TextEncoder().encode(chunk) : (chunk as Uint8Array);
-    chunks.push(bytes);
-    length += bytes.length;
-    if (length > MAX_INPUT_BYTES) {
-      throw new RequestError(
-        `Standard input has more than ${MAX_INPUT_BYTES} bytes, and no context is so long. Give a shorter prompt.`,
-      );
-    }
-  }
-  return decodeUtf8(Buffer.concat(chunks), 'Standard input');
 }

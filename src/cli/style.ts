@@ -23,10 +23,10 @@ export interface Style {
   bold(text: string): string;
 }
 
-/** The style for what is printed on stdout. */
-export function styleOf({ stdout, env }: CliIo): Style {
+/** The style for what is printed on stdout, or on another stream. */
+export function styleOf({ stdout, env }: CliIo, stream: CliOutput = stdout): Style {
   const isForced = !/^(?:0|false)?$/.test(env['FORCE_COLOR'] ?? '');
-  const isColoured = isForced || isRich(stdout, env);
+  const isColoured = isForced || isRich(stream, env);
   const paint = (text: string, code: string) =>
     isColoured && text !== '' ? `\u001b[${code}m${text}\u001b[0m` : text;
   return {

@@ -43,7 +43,9 @@ export function faultsOf(
   ];
 }
 
-function faultsOfOutput({ argv, isTerminal, stdout: kind }: Attack, outcome: Outcome): string[] {
+function faultsOfOutput(attack: Attack, outcome: Outcome): string[] {
+  const { argv, env, stdout: kind } = attack;
+  const isTerminal = attack.isTerminal || 'FORCE_COLOR' in env;
   const { exitCode, signal, stdout, stderr } = outcome;
   const faults: string[] = [];
   if (signal !== null) faults.push(`ended by ${signal}`);

@@ -24,7 +24,10 @@ class Player {
 
   /** Plays one attack; ends the process if that does not end by itself. */
   async play(seed: number, index: number): Promise<Result> {
-    const child = (this.#child ??= fork(PLAYER, { stdio: ['ignore', 'inherit', 'pipe', 'ipc'] }));
+    const child = (this.#child ??= fork(PLAYER, {
+      execArgv: ['--expose-gc'],
+      stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
+    }));
     let errors = '';
     const onErrors = (chunk: Buffer) => (errors += chunk.toString());
     child.stderr?.on('data', onErrors);

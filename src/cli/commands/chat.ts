@@ -4,7 +4,6 @@
  *
  * Ctrl-C ends the answer that is being printed, or else the chat.
  */
-import { createInterface } from 'node:readline';
 import type { Command } from 'commander';
 import { LoopLMError, RequestError } from '../../errors.js';
 import type { LoopLM, TextFinishEvent } from '../../loop-lm.js';
@@ -17,7 +16,9 @@ import { tellError } from '../messages.js';
 import type { ModelFlags } from '../model-flags.js';
 import { addEngineFlags, withModel } from '../model-flags.js';
 import { finishOf, streamAnswer } from '../stream-answer.js';
-import { depthLegend, isRich, styleOf } from '../style.js';
+import type { Lines } from '../standard-input.js';
+import { openLines } from '../standard-input.js';
+import { depthLegend, styleOf } from '../style.js';
 import { closingLine } from '../summary.js';
 import type { History, Talk } from '../talk.js';
 import { conversation, separateLines } from '../talk.js';
@@ -176,8 +177,9 @@ async function answer(
       seconds,
     });
     io.stdout.write('\n');
-    const legend = style.isColoured ? `${depthLegend(style, numLoops)}, ` : '';
-    io.stderr.write(`  ${depthsOf(finish)}${legend}${style.dim(summary)}\n`);
+    const told = styleOf(io, io.stderr);
+    const legend = told.isColoured ? `${depthLegend(told, numLoops)}, ` : '';
+    io.stderr.write(`  ${depthsOf(finish)}${legend}${told.dim(summary)}\n`);
     noteMissingAnswer(finish, io);
     await talk.keep(line, finish);
   } finally {
@@ -201,41 +203,4 @@ function depthsOf({ exitDepths }: TextFinishEvent): string {
 function jsonOf(prompt: string, finish: TextFinishEvent): object {
   const { promptIndex: _, kind: __, lastReasoning: ___, lastPiece: ____, ...rest } = finish;
   return { prompt, ...rest };
-}
-
-interface Lines extends AsyncIterable<string> {
-  /** Shows that a line is wanted. */
-  ask(): void;
-  /** What Ctrl-C does until undone; without, it ends the input. */
-  onInterrupt(handler: () => void): () => void;
-  close(): void;
-}
-
-/** Lines of standard input; with editing and history at a terminal. */
-function openLines(io: CliIo): Lines {
-  const isTerminal = io.stdin.isTTY === true && io.stdout.isTTY === true;
-  const reader = createInterface({
-    input: io.stdin,
-    ...(isTerminal && {
-      output: io.stdout,
-      terminal: isRich(io.stdout, io.env),
-      prompt: '> ',
-    }),
-  });
-  let onInterrupt: (() => void) | undefined;
-  const interrupt = () => (onInterrupt ? onInterrupt() : reader.close());
-  reader.on('SIGINT', interrupt);
-  const undo = io.onInterrupt(interrupt);
-  return {
-    [Symbol.asyncIterator]: () => reader[Symbol.asyncIterator](),
-    ask: () => isTerminal && reader.prompt(),
-    onInterrupt(handler) {
-      onInterrupt = handler;
-      return () => (onInterrupt = undefined);
-    },
-    close() {
-      undo();
-      reader.close();
-    },
-  };
 }

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import * as fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -45,6 +46,20 @@ describe('reading', () => {
     await fileErrorOf(openFile(directory));
     await fileErrorOf(readTextFile(directory));
     await fileErrorOf(readTextFile(join(directory, 'missing', 'deeper')));
+  });
+
+  it('a device is no text: it may never end', async (context) => {
+    const path = join(directory, 'zero');
+    const made = spawnSync('mknod', [path, 'c', '1', '5']);
+    if (made.status !== 0) context.skip('mknod is not allowed');
+    expect((await fileErrorOf(readTextFile(path))).message).toMatch(/zero is a device/);
+  });
+
+  it('a pipe is read to its end', async (context) => {
+    const path = join(directory, 'pipe');
+    if (spawnSync('mkfifo', [path]).status !== 0) context.skip('mkfifo is missing');
+    const [text] = await Promise.all([readTextFile(path), fs.promises.writeFile(path, 'hello')]);
+    expect(text).toBe('hello');
   });
 });
 

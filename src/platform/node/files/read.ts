@@ -32,9 +32,12 @@ export async function fileExists(path: string): Promise<boolean> {
 /**
  * A file as text, without a byte-order mark.
  *
- * @throws FileError if the file is missing, unreadable or not UTF-8.
+ * @throws FileError if the file is missing, unreadable, a device or not UTF-8.
  */
 export async function readTextFile(path: string): Promise<string> {
+  const info = await stat(path).catch((cause: unknown) => failRead(path, cause));
+  // a device need not end; a pipe does, when its writer has said all
+  if (info.isCharacterDevice() || info.isBlockDevice()) failKind(path, info);
   return decodeUtf8(await readFile(path).catch((cause: unknown) => failRead(path, cause)), path);
 }
 
