@@ -7,6 +7,7 @@ import {
   lstatSync,
   mkdirSync,
   readFileSync,
+  readdirSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
@@ -98,6 +99,16 @@ describe.each<[string, (out: string) => string[]]>([
     expect((await cli(command(link))).exitCode).toBe(0);
     expect(lstatSync(link).isSymbolicLink()).toBe(true);
     expect(existsSync(join(target, 'model.safetensors'))).toBe(true);
+  });
+
+  test('takes nothing over from something else that was not finished', async () => {
+    const out = at(`${name}-stale`);
+    mkdirSync(`${out}.partial/model`, { recursive: true });
+    writeFileSync(`${out}.partial/model/tokenizer.json`, 'stale');
+    writeFileSync(`${out}.partial/key`, 'something else');
+    expect((await cli(command(out))).exitCode).toBe(0);
+    expect(readdirSync(out)).not.toContain('tokenizer.json');
+    expect(existsSync(`${out}.partial`)).toBe(false);
   });
 
   test('leaves a model, a file and what is not its own unfinished folder alone', async () => {

@@ -5,6 +5,7 @@
  * The file's layout is known before its values are, so worker threads fill it in place, in parts; the
  * folder gets its name when it is whole. It does not know what the numbers come to.
  */
+import { randomUUID } from 'node:crypto';
 import { open } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { ConfigError } from '../../errors.js';
@@ -61,7 +62,11 @@ export async function writeRandomCheckpoint(
   const path = await followLinks(resolve(folder)); // without a slash at its end
   await makeWay(path);
   const { signal } = options;
-  const unfinished = await beginFolder(path, { doing: 'writing random weights', signal });
+  const unfinished = await beginFolder(path, {
+    doing: 'writing random weights',
+    key: randomUUID(), // what was left is never gone on with
+    signal,
+  });
   try {
     await makeWay(path); // once more: another process may have held the lock
     const size = await writeWeights(join(unfinished.model, 'model.safetensors'), config, options);

@@ -122,7 +122,13 @@ export async function runConversion(
   const finished = await findFinished(path, prepared.key);
   if (finished) return finished;
   const { shouldWait, onWait, signal } = options;
-  const folder = await beginFolder(path, { doing: 'converting', shouldWait, onWait, signal });
+  const folder = await beginFolder(path, {
+    doing: 'converting',
+    key: prepared.key,
+    shouldWait,
+    onWait,
+    signal,
+  });
   try {
     const others = await findFinished(path, prepared.key); // of the process that we waited for
     const report = others ?? (await fill(prepared, folder, options, start));

@@ -5,18 +5,20 @@
  * What a process leaves that ends before, however it ends, is found by the next one. It does not know
  * what the folder holds.
  */
-import { readdir, rename, rm, rmdir } from 'node:fs/promises';
+import { readdir, readFile, rename, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { FileError } from '../../../errors.js';
 import { failWrite } from './errors.js';
 import type { LockOptions } from './lock.js';
 import { takeLock } from './lock.js';
 import { fileExists } from './read.js';
-import { makeFolder } from './write.js';
+import { makeFolder, writeFileAtomic } from './write.js';
 
 export interface NewFolderOptions extends Pick<LockOptions, 'shouldWait' | 'onWait' | 'signal'> {
   /** What is being done, such as `converting`; for the messages of others who want the folder. */
   readonly doing: string;
+  /** Says what the folder will hold: what was left of something else is removed. */
+  readonly key: string;
 }
 
 /** An unfinished folder, held by this process. */
@@ -35,6 +37,7 @@ export interface NewFolder {
 
 const JOURNAL = 'journal.jsonl';
 const MODEL = 'model';
+const KEY = 'key';
 
 /**
  * Begins the folder of a target, or goes on with it.
@@ -44,7 +47,7 @@ const MODEL = 'model';
  *   signal's reason when it aborts.
  */
 export async function beginFolder(target: string, options: NewFolderOptions): Promise<NewFolder> {
-  const { doing, ...waiting } = options;
+  const { doing, key, ...waiting } = options;
   const remedy = 'Wait for it, or name another folder.';
   const lock = await takeLock(`${target}.lock`, {
     ...waiting,
@@ -55,7 +58,10 @@ export async function beginFolder(target: string, options: NewFolderOptions): Pr
   const model = join(path, MODEL);
   try {
     await checkOurs(path);
+    const found = await readFile(join(path, KEY), 'utf8').catch(() => undefined);
+    if (found !== key) await rm(path, { recursive: true, force: true });
     await makeFolder(model);
+    if (found !== key) await writeFileAtomic(join(path, KEY), key);
   } catch (error) {
     await lock.release();
     throw error;
@@ -79,7 +85,9 @@ export async function beginFolder(target: string, options: NewFolderOptions): Pr
 async function checkOurs(path: string): Promise<void> {
   if (!(await fileExists(path))) return;
   const names = await readdir(path).catch((cause: unknown) => failWrite(path, cause));
-  const other = names.find((name) => name !== MODEL && name !== JOURNAL);
+  const ours = [MODEL, JOURNAL, KEY];
+  // Files with a dot are those of the system, or our own temporary ones.
+  const other = names.find((name) => !ours.includes(name) && !name.startsWith('.'));
   if (other === undefined) return;
   throw new FileError(
     path,
