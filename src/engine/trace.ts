@@ -17,7 +17,10 @@ export interface TraceOptions {
   readonly numLoops?: number | undefined;
   /** Ends the pass within a batch of tokens: the call throws its reason. */
   readonly signal?: AbortSignal | undefined;
-  /** Called after every batch of tokens, with (token, loop) pairs. */
+  /**
+   * Called after every batch of tokens, with (token, loop) pairs. `trace`, which reads out all of them,
+   * counts each twice: when it is run and when it is read out.
+   */
   readonly onProgress?: ((executedLoops: number, totalLoops: number) => void) | undefined;
 }
 
@@ -60,12 +63,16 @@ export async function traceLoops(
   ids: readonly number[],
   options: TraceOptions,
 ): Promise<Trace> {
-  const trace = emptyTrace(runner, checkPass(runner, ids, options), ids.length);
+  const numLoops = checkPass(runner, ids, options);
+  const trace = emptyTrace(runner, numLoops, ids.length);
   const positions = ids.map((_, position) => position);
+  const numRows = numLoops * ids.length;
+  const onProgress = (done: number) => options.onProgress?.(done, 2 * numRows);
   let start = 0;
-  for await (const piece of gatedPieces(runner, [{ ids, positions }], options)) {
+  for await (const piece of gatedPieces(runner, [{ ids, positions }], { ...options, onProgress })) {
     for (const name of ARRAYS) copyColumns(piece, trace, name, start);
     start += piece.length;
+    onProgress(numRows + numLoops * start);
   }
   return shown(trace, runner);
 }

@@ -29,11 +29,13 @@ export interface CliOptions {
   readonly interrupts?: 'at once' | 'at progress';
   /** Called when something is written to stdout. */
   readonly onOutput?: () => void;
+  /** Milliseconds of the clock; default: it stands still. */
+  readonly now?: () => number;
 }
 
 /** Runs one command line to its end. */
 export async function cli(argv: readonly string[], options: CliOptions = {}): Promise<CliResult> {
-  const { input = '', env = {}, isTerminal = false, interrupts, onOutput } = options;
+  const { input = '', env = {}, isTerminal = false, interrupts, onOutput, now = () => 0 } = options;
   const handlers: (() => void)[] = [];
   const interrupt = () => handlers.splice(0).at(-1)?.();
   const stdout = collector(onOutput);
@@ -43,7 +45,7 @@ export async function cli(argv: readonly string[], options: CliOptions = {}): Pr
     stdout: Object.assign(stdout.stream, { isTTY: isTerminal, columns: 100 }),
     stderr: Object.assign(stderr.stream, { isTTY: isTerminal, columns: 100 }),
     env,
-    now: () => 0,
+    now,
     memoryBytes: () => 1,
     onInterrupt(handler) {
       if (handlers.length === 0 && interrupts === 'at once') setTimeout(interrupt, 0);

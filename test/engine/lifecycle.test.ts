@@ -157,6 +157,47 @@ describe('memory', () => {
   });
 });
 
+describe('an engine that is given up while it is compiled', () => {
+  it.each(['by-layer', 'by-loop'] as const)('leaves nothing behind: %s', async (partition) => {
+    const { config, weights } = model;
+    let numPrograms = 0;
+    const count = () => void numPrograms++;
+    await (
+      await Engine.create({ device, config, weights, partition, onProgress: count })
+    ).dispose();
+    for (let at = 1; at <= numPrograms; at++) {
+      const controller = new AbortController();
+      const reason = new Error(`given up after ${at}`);
+      let numDone = 0;
+      const onProgress = () => ++numDone === at && controller.abort(reason);
+      const { signal } = controller;
+      const creating = Engine.create({ device, config, weights, partition, onProgress, signal });
+      await expect(creating).rejects.toBe(reason);
+      expect(numDone).toBe(at);
+      expect(await device.stats()).toEqual(before);
+    }
+  });
+
+  it('because a program or the store fails leaves nothing behind', async () => {
+    const { config, weights } = model;
+    const reason = new Error('refused');
+    for (const method of ['compile', 'createKvStore'] as const) {
+      let numCalls = 0;
+      const failing = new Proxy(device, {
+        get(target, name) {
+          if (name === method && ++numCalls === (method === 'compile' ? 3 : 1)) {
+            return () => Promise.reject(reason);
+          }
+          const value = Reflect.get(target, name) as unknown;
+          return typeof value === 'function' ? value.bind(target) : value;
+        },
+      });
+      await expect(Engine.create({ device: failing, config, weights })).rejects.toBe(reason);
+      expect(await device.stats()).toEqual(before);
+    }
+  });
+});
+
 describe('a disposed engine', () => {
   it('refuses to generate and to trace', async () => {
     const { config, weights } = model;

@@ -70,7 +70,7 @@ async function traceShown(
   signal: AbortSignal,
   io: CliIo,
 ): Promise<Trace> {
-  const progress = openLateProgress(io, 'tracing', ' token loops');
+  const progress = openLateProgress(io, 'tracing', '');
   try {
     return await model.trace(ids, { numLoops, signal, onProgress: progress.show });
   } finally {
