@@ -11,7 +11,7 @@ import { ConfigError, RequestError } from '../errors.js';
 import { BoundedTemplate } from './bounded-jinja.js';
 import { TemplateLimitError } from './jinja-work.js';
 import { parseFields } from '../util/parse-fields.js';
-import { showValue } from '../util/quote.js';
+import { quote, showValue } from '../util/quote.js';
 import { describeIssue } from './parse.js';
 import { THINK_PREFIX, opensThinking } from './reasoning.js';
 import { parseTokenizerConfig, type TokenizerConfig } from './tokenizer-config.js';
@@ -47,9 +47,19 @@ export const CHATML_TEMPLATES = {
   corrected: CHATML_TURNS + CHATML_PROMPT + CHATML_THINK,
 } as const;
 
-const messagesSchema = z
-  .array(z.strictObject({ role: z.string().min(1), content: z.string() }))
-  .min(1);
+const messageSchema = z.strictObject(
+  {
+    role: z.string('it must be a text').min(1, 'it must not be empty'),
+    content: z.string('it must be a text'),
+  },
+  {
+    error: (issue) =>
+      issue.code === 'unrecognized_keys'
+        ? `${quote(issue.keys[0] ?? '')} is not known`
+        : 'it must be an object',
+  },
+);
+const messagesSchema = z.array(messageSchema, 'it must be a list').min(1, 'it is empty');
 
 const isTrue = z.boolean('it must be true or false. Leave it out for the default.').optional();
 const optionsSchema = z.strictObject(
