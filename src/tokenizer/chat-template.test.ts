@@ -83,6 +83,23 @@ test.each([
   expect(apply).toThrow(message);
 });
 
+test.each([
+  ['an open block', '{% if true %}text', /it ends in the middle/],
+  ['many open brackets', `{{ ${'('.repeat(50_000)}`, /it nests too deeply/],
+])('a template with %s is told in plain words', (_, source, message) => {
+  expect(() => new ChatTemplate(source)).toThrow(ConfigError);
+  expect(() => new ChatTemplate(source)).toThrow(message);
+});
+
+test('a template that stumbles over a missing value says so', () => {
+  const template = new ChatTemplate(
+    "{{ messages[0].content | replace('a') }}{{ [] | first | upper }}",
+  );
+  expect(() => template.apply([user])).toThrow(RequestError);
+  expect(() => template.apply([user])).toThrow(/refused the messages/);
+  expect(() => template.apply([user])).not.toThrow(/Cannot read properties/);
+});
+
 test('an exception raised by the template is a RequestError with its reason', () => {
   const strict = new ChatTemplate("{{ raise_exception('roles must alternate') }}");
   expect(() => strict.apply([user])).toThrow(RequestError);

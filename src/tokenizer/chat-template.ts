@@ -140,7 +140,7 @@ export class ChatTemplate {
         );
       }
       throw new RequestError(
-        `the chat template refused the messages (${reasonOf(cause)}); it must render them. ` +
+        `the chat template refused the messages (${reasonOf(cause, 'it uses a value that is not there')}); it must render them. ` +
           'Change the messages or the template.',
         { cause },
       );
@@ -164,7 +164,7 @@ function compile(source: string): BoundedTemplate {
   } catch (cause) {
     throw new ConfigError(
       'chat_template',
-      `chat_template cannot be read (${reasonOf(cause)}); it must be a Jinja template. ` +
+      `chat_template cannot be read (${reasonOf(cause, 'it ends in the middle')}); it must be a Jinja template. ` +
         'Correct it, or choose one of CHATML_TEMPLATES.',
       { cause },
     );
@@ -207,7 +207,10 @@ function checkMessages(messages: unknown): ChatMessage[] {
 /** What a template says may be a text of any length. */
 const MAX_REASON = 500;
 
-function reasonOf(cause: unknown): string {
+/** @param missing - what it means if the jinja package stumbles over something that is not there. */
+function reasonOf(cause: unknown, missing: string): string {
+  if (cause instanceof TypeError) return missing;
   const reason = cause instanceof Error ? cause.message : String(cause);
+  if (cause instanceof RangeError && /call stack/.test(reason)) return 'it nests too deeply';
   return reason.length > MAX_REASON ? `${reason.slice(0, MAX_REASON)}...` : reason;
 }

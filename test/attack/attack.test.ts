@@ -21,7 +21,15 @@ test.each(BASES.map((base) => [base.argv.join(' '), base] as const))(
     const home = process.cwd();
     const place = makePlace();
     const env = { HF_HUB_OFFLINE: '1' };
-    const attack = { argv, env, input, isTerminal: false, stdout: undefined, story: [] };
+    const attack = {
+      argv,
+      env,
+      input,
+      isTerminal: false,
+      interruptMs: undefined,
+      stdout: undefined,
+      story: [],
+    };
     const { exitCode, stderr } = await play(attack, place);
     process.chdir(home);
     rmSync(place.outer, { recursive: true });

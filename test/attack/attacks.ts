@@ -115,6 +115,8 @@ export interface Attack {
   readonly env: Readonly<Record<string, string>>;
   readonly input: string;
   readonly isTerminal: boolean;
+  /** Milliseconds until Ctrl-C, for a process; in this process it comes at once or at progress. */
+  readonly interruptMs: number | undefined;
   /** As a process of its own, with this standard output; undefined for in this process. */
   readonly stdout: 'pipe' | 'closed' | 'full' | undefined;
   /** What was spoilt, for people. */
@@ -128,6 +130,7 @@ interface Draft {
   env: Record<string, string>;
   input: string;
   isTerminal: boolean;
+  interruptMs: number | undefined;
   stdout: Attack['stdout'];
 }
 
@@ -230,6 +233,7 @@ const spoilEnvironment: Spoiler = (draft, draw, place) => {
     'NO_COLOR',
     'FORCE_COLOR',
     'XDG_CACHE_HOME',
+    'HOME',
   ]);
   const value = odd();
   const isOutside = OUTSIDE.test(value) && !value.startsWith(place);
@@ -240,6 +244,11 @@ const spoilEnvironment: Spoiler = (draft, draw, place) => {
 const spoilTerminal: Spoiler = (draft) => {
   draft.isTerminal = !draft.isTerminal;
   return 'a terminal';
+};
+
+const interrupt: Spoiler = (draft, draw) => {
+  draft.interruptMs = draw.below(1500);
+  return 'Ctrl-C';
 };
 
 const asJson: Spoiler = (draft) => {
@@ -275,6 +284,7 @@ const SPOILERS: readonly Spoiler[] = [
   spoilEnvironment,
   spoilTerminal,
   asJson,
+  interrupt,
 ];
 const PROCESS_SPOILERS: readonly Spoiler[] = [asProcess, asProcess, hugeArgument];
 
@@ -288,11 +298,12 @@ export function drawAttack(seed: number, index: number, place: string, flags: Fl
     env: { HF_HUB_OFFLINE: '1' },
     input: base.input ?? '',
     isTerminal: false,
+    interruptMs: undefined,
     stdout: undefined,
   };
   const spoilers = Array.from({ length: 1 + draw.below(3) }, () => draw.pick(SPOILERS));
   if (index % 8 === 7) spoilers.push(draw.pick(PROCESS_SPOILERS));
   const story = spoilers.map((spoil) => spoil(draft, draw, place, flags));
-  const { argv, env, input, isTerminal, stdout } = draft;
-  return { argv, env, input, isTerminal, stdout, story };
+  const { base: _, ...attack } = draft;
+  return { ...attack, story };
 }

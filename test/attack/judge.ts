@@ -48,8 +48,10 @@ function faultsOfOutput(attack: Attack, outcome: Outcome): string[] {
   const isTerminal = attack.isTerminal || 'FORCE_COLOR' in env;
   const { exitCode, signal, stdout, stderr } = outcome;
   const faults: string[] = [];
-  if (signal !== null) faults.push(`ended by ${signal}`);
-  else if (!EXIT_CODES.has(exitCode)) faults.push(`exit code ${exitCode}`);
+  // before it listens, Ctrl-C ends any program
+  const isInterrupted = signal === 'SIGINT' && attack.interruptMs !== undefined;
+  if (signal !== null && !isInterrupted) faults.push(`ended by ${signal}`);
+  else if (!isInterrupted && !EXIT_CODES.has(exitCode)) faults.push(`exit code ${exitCode}`);
   faults.push(...rawTraces(stderr, isTerminal));
   const isOwnText = !/^(?:generate|chat|demo)$/.test(argv[0] ?? ''); // and not a model's
   if (isOwnText) faults.push(...rawTraces(stdout, isTerminal).map((what) => `${what} on stdout`));
@@ -62,7 +64,8 @@ function faultsOfOutput(attack: Attack, outcome: Outcome): string[] {
     if (errors.some((line) => line.length > MAX_MESSAGE)) faults.push('a flood');
     if (errors.some((line) => line === 'error: ')) faults.push('an empty message');
   }
-  const isWhole = (kind === undefined || kind === 'pipe') && !isTerminal;
+  const isWhole =
+    (kind === undefined || kind === 'pipe') && !isTerminal && attack.interruptMs === undefined;
   const isHelp = argv.some((word) => /^(?:--help|-h|--version|-V|help)$/.test(word));
   if (argv.includes('--json') && isWhole && !isHelp && !isJson(stdout)) faults.push('no JSON');
   return faults;

@@ -252,12 +252,17 @@ async function answerOf(model: LoopLM): Promise<string> {
 }
 
 /** Plays one call with spoilt arguments. */
-export async function attackLibrary(seed: number, index: number): Promise<LibraryOutcome> {
+export async function attackLibrary(
+  seed: number,
+  index: number,
+  onDrawn: (details: string) => void = () => {},
+): Promise<LibraryOutcome> {
   const { library, model, expected } = await (opened ??= open());
   const draw = new Draw(seed, index, 1);
   const { name, args, run } = draw.pick(callsOf(library, model));
   const given = args();
   const story = spoil(given, draw);
+  onDrawn(`${name}: ${story}`);
   const faults: string[] = [];
   let end = 'a result';
   try {

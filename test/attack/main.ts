@@ -42,17 +42,21 @@ class Player {
       const kill = (fault: string) => {
         child.kill('SIGKILL');
         this.#child = undefined;
-        end({ index, faults: [fault] });
+        end({ index, faults: [fault], details: [drawn] });
       };
+      let drawn = '';
       const start = performance.now();
       const timer = setInterval(() => {
         if (performance.now() - start > TIME_LIMIT_MS + 10_000) kill('a hang');
         else if (residentBytes(child.pid!) > MAX_RESIDENT_BYTES) kill('more than 4 GB of memory');
       }, WATCH_MS);
-      child.once('message', (verdict: Verdict) => end(verdict));
+      child.on('message', (message: Verdict | { readonly drawn: string }) => {
+        if ('drawn' in message) drawn = message.drawn;
+        else end(message);
+      });
       child.once('exit', (code, signal) => {
         this.#child = undefined;
-        end({ index, faults: [`the process ended: ${signal ?? code}`] });
+        end({ index, faults: [`the process ended: ${signal ?? code}`], details: [drawn] });
       });
       child.send({ seed, index });
     });

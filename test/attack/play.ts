@@ -30,12 +30,16 @@ export async function play(attack: Attack, place: Place): Promise<Outcome> {
     ...attack.env,
   };
   if (attack.stdout !== undefined) return playApart(attack, place, env);
-  const { argv, input, isTerminal } = attack;
-  return { ...(await cli(argv, { env, input, isTerminal })), signal: null };
+  const { argv, input, isTerminal, interruptMs } = attack;
+  const interrupts = interruptMs === undefined ? {} : { interrupts: pickInterrupt(interruptMs) };
+  return { ...(await cli(argv, { env, input, isTerminal, ...interrupts })), signal: null };
 }
 
+const pickInterrupt = (ms: number) =>
+  ms % 2 === 0 ? ('at once' as const) : ('at progress' as const);
+
 async function playApart(
-  { argv, input, stdout: kind }: Attack,
+  { argv, input, interruptMs, stdout: kind }: Attack,
   { path, outer }: Place,
   env: Readonly<Record<string, string>>,
 ): Promise<Outcome> {
@@ -48,6 +52,8 @@ async function playApart(
     killSignal: 'SIGKILL',
   });
   if (full !== undefined) closeSync(full);
+  const timer =
+    interruptMs === undefined ? undefined : setTimeout(() => child.kill('SIGINT'), interruptMs);
   const texts = { stdout: '', stderr: '' };
   child.stderr?.on('data', (chunk: Buffer) => (texts.stderr += chunk.toString()));
   if (kind === 'closed') child.stdout?.destroy();
@@ -55,5 +61,6 @@ async function playApart(
   child.stdin?.on('error', () => {}); // it need not read
   child.stdin?.end(input);
   const [exitCode, signal] = (await once(child, 'close')) as [number | null, string | null];
+  clearTimeout(timer);
   return { exitCode, signal, ...texts };
 }

@@ -24,13 +24,22 @@ export interface Verdict {
 /** Every so many attacks one is on the library. */
 const LIBRARY_SHARE = 5;
 
+/** Told before an attack is played: it may be the last that is heard. */
+type OnDrawn = (details: string) => void;
+
 /** Plays the attack of a seed with a number. */
-export function verdictOf(seed: number, index: number): Promise<Verdict> {
-  return index % LIBRARY_SHARE === 0 ? onLibrary(seed, index) : onCommand(seed, index);
+export function verdictOf(
+  seed: number,
+  index: number,
+  onDrawn: OnDrawn = () => {},
+): Promise<Verdict> {
+  return index % LIBRARY_SHARE === 0
+    ? onLibrary(seed, index, onDrawn)
+    : onCommand(seed, index, onDrawn);
 }
 
-async function onLibrary(seed: number, index: number): Promise<Verdict> {
-  const { name, story, end, faults } = await attackLibrary(seed, index);
+async function onLibrary(seed: number, index: number, onDrawn: OnDrawn): Promise<Verdict> {
+  const { name, story, end, faults } = await attackLibrary(seed, index, onDrawn);
   const isResult = end === 'a result';
   return {
     index,
@@ -42,11 +51,12 @@ async function onLibrary(seed: number, index: number): Promise<Verdict> {
   };
 }
 
-async function onCommand(seed: number, index: number): Promise<Verdict> {
+async function onCommand(seed: number, index: number, onDrawn: OnDrawn): Promise<Verdict> {
   const place = makePlace();
   const home = process.cwd();
   try {
     const attack = drawAttack(seed, index, place.path, await knownFlags());
+    onDrawn(JSON.stringify(attack));
     const before = takeCensus(place);
     const outcome = await play(attack, place);
     const faults = faultsOf(attack, outcome, place, before, takeCensus(place));
