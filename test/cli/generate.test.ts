@@ -80,7 +80,8 @@ test('trace writes the golden forward pass', async () => {
   const printed = await cliJson<{ exitPdf: number[][] }>(argv);
   const source = await openFile(out);
   const written = await openSafetensors(source);
-  const goldens = await openSafetensors(await openFile(join(TINY, 'golden.safetensors')));
+  const goldenSource = await openFile(join(TINY, 'golden.safetensors'));
+  const goldens = await openSafetensors(goldenSource);
   const shapes = Object.fromEntries(
     [...written.entries.values()].map(({ name, shape }) => [name, shape]),
   );
@@ -107,6 +108,7 @@ test('trace writes the golden forward pass', async () => {
   );
   expect(printed.exitPdf).toHaveLength(T);
   await source.close();
+  await goldenSource.close();
 });
 
 test('inspect counts what the golden model has', async () => {
