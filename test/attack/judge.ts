@@ -67,8 +67,14 @@ function faultsOfOutput(attack: Attack, outcome: Outcome): string[] {
   const isWhole =
     (kind === undefined || kind === 'pipe') && !isTerminal && attack.interruptMs === undefined;
   const isHelp = argv.some((word) => /^(?:--help|-h|--version|-V|help)$/.test(word));
-  if (argv.includes('--json') && isWhole && !isHelp && !isJson(stdout)) faults.push('no JSON');
+  if (wantsJson(argv) && isWhole && !isHelp && !isJson(stdout)) faults.push('no JSON');
   return faults;
+}
+
+/** A flag may have taken `--json` for its value. */
+function wantsJson(argv: readonly string[]): boolean {
+  const at = argv.lastIndexOf('--json');
+  return at >= 0 && !argv[at - 1]?.startsWith('--');
 }
 
 function isJson(text: string): boolean {
@@ -82,14 +88,15 @@ function isJson(text: string): boolean {
 }
 
 function faultsOfFiles(
-  { argv }: Attack,
+  { argv, stdout: kind }: Attack,
   { exitCode }: Outcome,
   { outer, path }: Place,
   before: Census,
   after: Census,
 ): string[] {
   const isForced = argv.includes('--force');
-  const isRemoved = argv[0] === 'rm' && exitCode === 0;
+  const isTold = exitCode === 0 || kind === 'full' || kind === 'closed';
+  const isRemoved = argv[0] === 'rm' && isTold;
   const lost = [...before].flatMap(([name, state]) => {
     const now = after.get(name);
     if (now === state || isForced) return [];

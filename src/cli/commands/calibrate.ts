@@ -13,6 +13,7 @@ import type { Tokenizer } from '../../tokenizer/index.js';
 import { decodeUtf8 } from '../../util/utf8.js';
 import { openProgress } from '../byte-progress.js';
 import { LINE_FORMS, readDocuments } from '../documents.js';
+import { printable } from '../messages.js';
 import type { CliIo } from '../io.js';
 import { InterruptedError, PATIENCE_MS, interruptible } from '../io.js';
 import { noteModelFiles } from '../model-flags.js';
@@ -177,5 +178,6 @@ function resultText(
   if (json) {
     return JSON.stringify({ out, numTokens, numLoops, matrices, textSha256: sha256, seconds });
   }
-  return `Wrote ${out}: inputs of ${matrices} matrices over ${numTokens} tokens and ${numLoops} loops, in ${seconds.toFixed(1)} s. Use it with looplm convert --calibration ${out}`;
+  const shown = printable(out);
+  return `Wrote ${shown}: inputs of ${matrices} matrices over ${numTokens} tokens and ${numLoops} loops, in ${seconds.toFixed(1)} s. Use it with looplm convert --calibration ${shown}`;
 }

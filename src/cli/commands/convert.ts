@@ -15,6 +15,7 @@ import { InterruptedError, interruptible } from '../io.js';
 import { parseCount } from '../parse-flags.js';
 import { resolveShown } from '../resolve.js';
 import { styleOf } from '../style.js';
+import { printable } from '../messages.js';
 import { short } from '../table.js';
 
 interface Flags extends Omit<ConversionSettings, 'blockSize'> {
@@ -128,6 +129,6 @@ function reportLines(report: ConversionReport, out: string, io: CliIo): string[]
   return [
     `${bold('converted')}  ${short(source.sizeBytes)}B to ${short(report.sizeBytes)}B${isQuantised ? method : ''}, in ${seconds.toFixed(1)} s`,
     ...errorTable(errorsByPart(tensors)),
-    `Errors are relative to the weights. The model is in ${out}: try looplm generate --model ${out}`,
+    `Errors are relative to the weights. The model is in ${printable(out)}: try looplm generate --model ${printable(out)}`,
   ];
 }

@@ -10,6 +10,7 @@ import { NODE_PLATFORM, pullModel } from '../../platform/node/index.js';
 import type { CliIo } from '../io.js';
 import { InterruptedError, interruptible } from '../io.js';
 import { isRich } from '../style.js';
+import { printable } from '../messages.js';
 import { short } from '../table.js';
 
 interface Flags {
@@ -74,7 +75,7 @@ async function pullWithProgress(
 
 function sentenceOf({ path, files }: PulledModel): string {
   const total = files.reduce((sum, { size }) => sum + size, 0);
-  return `${files.length} files, ${short(total)}B, in ${path}`;
+  return `${files.length} files, ${short(total)}B, in ${printable(path)}`;
 }
 
 interface Progress {

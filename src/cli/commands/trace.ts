@@ -6,6 +6,7 @@ import type { Trace } from '../../engine/index.js';
 import type { LoopLM } from '../../loop-lm.js';
 import { safetensorsChunks } from '../../runtime/index.js';
 import { openLateProgress } from '../byte-progress.js';
+import { printable } from '../messages.js';
 import type { CliIo } from '../io.js';
 import { interruptible } from '../io.js';
 import type { ModelFlags } from '../model-flags.js';
@@ -58,7 +59,7 @@ export function registerTrace(program: Command, io: CliIo): void {
         );
         const text = flags.json ? jsonOf(trace, ids, flags.out) : tableOf(trace, ids, model);
         io.stdout.write(`${text}\n`);
-        if (!flags.json) io.stderr.write(`written: ${flags.out}\n`);
+        if (!flags.json) io.stderr.write(`written: ${printable(flags.out)}\n`);
       });
     });
 }

@@ -11,6 +11,7 @@ import { BUNDLED_TRAIN_STEPS, bundledRun } from '../../../recipes/bundled/train.
 import { RequestError } from '../../errors.js';
 import { openProgress } from '../byte-progress.js';
 import { LINE_FORMS } from '../documents.js';
+import { printable } from '../messages.js';
 import type { CliIo } from '../io.js';
 import { InterruptedError, interruptible } from '../io.js';
 import { parseCount } from '../parse-flags.js';
@@ -178,6 +179,6 @@ function sentencesOf(outcome: TrainingOutcome, trainSteps: number, out: string):
   return [
     `Trained ${trainSteps} train steps.`,
     ...(losses === undefined ? [] : [`Loss on held-out data by depth: ${losses}.`]),
-    `The model is in ${out}: try looplm generate --model ${out} --prompt TEXT`,
+    `The model is in ${printable(out)}: try looplm generate --model ${printable(out)} --prompt TEXT`,
   ].join(' ');
 }
