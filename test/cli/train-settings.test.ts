@@ -1,6 +1,7 @@
 /** The settings of a run: all that is wrong with them is told at once, and the example is right. */
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { TINY, cli, cliJson, repositoryPath, temporaryFolder } from './support.js';
 
@@ -65,6 +66,11 @@ describe('all faults are told at once, each with its value and what is allowed',
   });
 
   test.each<[string, unknown, RegExp]>([
+    [
+      'a tokenizer that is not there, which is one fault',
+      { data: { path: 'notes.txt' }, tokenizer: 'nowhere' },
+      /^error: \S+: tokenizer is "nowhere", and there is no .*tokenizer\.json\. Name a folder/,
+    ],
     ['no data', {}, /: data is missing; it must be an object/],
     ['no object', [1], /Got a list of 1 as .*; it must be an object/],
     ['an unknown key of the model', { data: DATA, model: { hiden_size: 8 } }, /hiden_size.*Remove/],
@@ -210,4 +216,60 @@ test('the example as it is passes the checks', async () => {
   const argv = ['train', '--config', repositoryPath('examples/train.json'), '--out', at('checked')];
   const { exitCode } = await cli(argv, { interrupts: 'at once' });
   expect(exitCode).toBe(130);
+});
+
+test('whatever stands at whatever key is told in one sentence, and is no bug', async () => {
+  const example = JSON.parse(readFileSync(repositoryPath('examples/train.json'), 'utf8')) as object;
+  const settings = {
+    ...example,
+    data: { path: 'notes.txt' },
+    from: 'nowhere',
+    tokenizer: 'nowhere',
+  };
+  const pathsOf = (value: unknown): string[][] =>
+    typeof value === 'object' && value !== null
+      ? Object.entries(value).flatMap(([key, inner]) => [
+          [key],
+          ...pathsOf(inner).map((path) => [key, ...path]),
+        ])
+      : [];
+  const odd = fc.oneof(
+    fc.constantFrom<unknown>(
+      null,
+      '',
+      [],
+      {},
+      true,
+      -1,
+      0.5,
+      1e300,
+      -0,
+      '__proto__',
+      '\u0000',
+      '\n',
+    ),
+    fc.json().map((text) => JSON.parse(text) as unknown),
+  );
+  const edit = fc.tuple(fc.constantFrom(...pathsOf(settings), ['novel']), odd);
+  const anySettings = fc.array(edit, { minLength: 1, maxLength: 4 }).map((edits) => {
+    const copy = structuredClone(settings) as Record<string, unknown>;
+    for (const [path, value] of edits) {
+      let inner: unknown = copy;
+      for (const key of path.slice(0, -1)) inner = (inner as Record<string, unknown>)?.[key];
+      if (typeof inner === 'object' && inner !== null) {
+        (inner as Record<string, unknown>)[path.at(-1)!] = value;
+      }
+    }
+    return copy;
+  });
+  await fc.assert(
+    fc.asyncProperty(anySettings, async (changed) => {
+      const path = join(folder, 'changed.json');
+      writeFileSync(path, JSON.stringify(changed));
+      const { exitCode, stderr } = await cli(['train', '--config', path, '--out', at('never')]);
+      expect(stderr).toMatch(/^error: [^\n]+\n$/);
+      expect(exitCode).toBe(2);
+    }),
+    { seed: 20261128, numRuns: 300 },
+  );
 });

@@ -65,17 +65,17 @@ export async function checkSettings(
   if (start.model !== undefined && start.from !== undefined) {
     faults.add('model', 'model and from are both given; give one of them.');
   }
-  const texts = (await faults.collect('tokenizer', () => tokenizerOf(start, at))) ?? NO_TOKENIZER;
+  const texts = await faults.collect('tokenizer', () => tokenizerOf(start, at));
   const model = await faults.collect('model', () => modelOf(start, texts, at));
   const { path } = start;
   const dataText =
     path === undefined
       ? undefined
       : await faults.collect('data.path', () => readTextFile(at(path)));
-  if (model) checkTogether(faults, model, texts, start);
+  if (model) checkTogether(faults, model, texts?.tokenizer, start);
   if (file) checkFile(faults, file, model);
   faults.finish(what);
-  return { file: file!, model: model!, texts, dataText: dataText! }; // no fault: all are there
+  return { file: file!, model: model!, texts: texts!, dataText: dataText! }; // no fault: all are there
 }
 
 /** The keys that model, tokenizer and data follow from. */
@@ -157,14 +157,15 @@ async function readTokenizer(folder: Folder): Promise<TokenizerFiles> {
 
 async function modelOf(
   start: Start,
-  { tokenizer, endOfTextId }: TokenizerFiles,
+  texts: TokenizerFiles | undefined,
   at: (name: string) => string,
 ): Promise<LoopLMConfig> {
   if (start.from !== undefined) return (await readModelConfig(nodeFolder(at(start.from)))).config;
   const { config, ignoredKeys } = parseModelSection(start.model ?? {}, {
     name: 'model',
-    vocabSize: tokenizer?.vocabSize,
-    endOfTextId,
+    // A tokenizer that cannot be read is a fault of its own, and none of the model.
+    vocabSize: texts ? texts.tokenizer?.vocabSize : MIN_SYNTHETIC_VOCAB,
+    endOfTextId: texts?.endOfTextId,
     length: start.length,
   });
   if (ignoredKeys.length === 0) return config;
@@ -178,7 +179,7 @@ async function modelOf(
 function checkTogether(
   faults: Faults,
   { vocabSize, maxPositionEmbeddings }: LoopLMConfig,
-  { tokenizer }: TokenizerFiles,
+  tokenizer: Tokenizer | undefined,
   start: Start,
 ): void {
   if (tokenizer && tokenizer.vocabSize > vocabSize) {
