@@ -203,6 +203,15 @@ const loading = () => ({
   onPlan: () => {},
 });
 
+/** Sets a field; some, such as the entries of a typed array, do not take every value. */
+function setAnyway(holder: object, key: string, value: unknown): void {
+  try {
+    Reflect.set(holder, key, value);
+  } catch {
+    // then it stays
+  }
+}
+
 /** Replaces an argument, or something inside one, once to three times. */
 function spoil(args: unknown[], draw: Draw): string {
   const told: string[] = [];
@@ -221,9 +230,9 @@ function spoil(args: unknown[], draw: Draw): string {
     const inner = Object.getOwnPropertyDescriptor(holder, key)?.value as unknown;
     if (typeof inner === 'object' && inner !== null && draw.oneIn(2)) {
       const names = Object.keys(inner);
-      Reflect.set(inner, names.length > 0 ? draw.pick(names) : 'a', value);
+      setAnyway(inner, names.length > 0 ? draw.pick(names) : 'a', value);
     } else {
-      Reflect.set(holder, key, value);
+      setAnyway(holder, key, value);
     }
     told.push(`argument ${at}, ${key}`);
   }
