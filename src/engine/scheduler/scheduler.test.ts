@@ -179,6 +179,20 @@ describe('a schedule', () => {
     expect(started.indexOf(patient)).toBe(3);
   });
 
+  it('is not held up by requests that rest', () => {
+    const memory = new Memory(1000);
+    const scheduler = new Scheduler<Job>({ ...limits, maxSequences: 2 }, memory);
+    for (let index = 0; index < 5; index++) {
+      const resting = new Job(1, { length: 2, exits: [1, 1], priority: 0 }, memory);
+      scheduler.add(resting);
+      for (const { item, work } of scheduler.plan().works) item.ran(work);
+      resting.isReady = false;
+    }
+    const late = new Job(1, { length: 2, exits: [1], priority: 0 }, memory);
+    scheduler.add(late);
+    expect(scheduler.plan().works.map(({ item }) => item)).toEqual([late]);
+  });
+
   it('names a request that cannot fit alone, and none while others could make room', () => {
     const memory = new Memory(5);
     const scheduler = new Scheduler<Job>(limits, memory);

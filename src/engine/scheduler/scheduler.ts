@@ -26,7 +26,7 @@ export interface Schedulable {
 }
 
 export interface SchedulerLimits {
-  /** Sequences that run at a time; others wait. */
+  /** Sequences that run at a time; others wait. Those that rest, their readers behind, do not count. */
   readonly maxSequences: number;
   /** Rows (one loop of one token) of a step. */
   readonly maxStepRows: number;
@@ -136,7 +136,8 @@ export class Scheduler<T extends Schedulable> {
     const { maxSequences, maxBypass } = this.#limits;
     const waiting = this.#waiting.toSorted(byRankAndPatience(maxBypass));
     for (const entry of waiting) {
-      if (this.#running.length >= maxSequences) return;
+      const numReady = this.#running.filter(({ item }) => item.isReady).length;
+      if (numReady >= maxSequences) return;
       const work = entry.item.nextWork();
       const fits = !work || entry.item.pagesFor(work) <= this.#pages.numFree;
       // One that does not fit yet keeps its place, unless nothing else runs that could make room.
