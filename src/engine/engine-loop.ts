@@ -26,8 +26,6 @@ export class EngineLoop {
   readonly #runner: ModelRunner;
   readonly #scheduler: Scheduler<Sequence>;
   readonly #sequences = new Set<Sequence>();
-  /** Places of keys and values that go to others before the next step. */
-  #copies: (readonly [number, number])[] = [];
   #turning: Promise<void> | undefined;
   #wake: (() => void) | undefined;
   #end: unknown;
@@ -105,11 +103,9 @@ export class EngineLoop {
     const deciding = running.filter(({ isDecided }) => isDecided);
     const rowsThatNeed = (what: 'logits' | 'hidden') =>
       deciding.filter(({ item, work }) => item.needs(work)[what]).map(({ lastRow }) => lastRow);
-    const copies = this.#copies;
-    this.#copies = [];
     const result = await this.#runner.step({
       rows: rows.flat(),
-      copies,
+      copies: works.flatMap(({ item }) => item.takeCopies()),
       readouts: rowsThatNeed('logits'),
       hidden: rowsThatNeed('hidden'),
     });
@@ -125,7 +121,7 @@ export class EngineLoop {
       ),
     );
     for (const { item, work } of this.#live(running)) {
-      this.#copies.push(...item.advance(work));
+      item.advance(work);
       if (item.hasDecided) this.#emit(item);
     }
   }

@@ -62,6 +62,8 @@ export class Sequence implements Schedulable {
   readonly #ids: number[];
   /** Where the state of each position lies, while a loop may still ask for it. */
   readonly #states = new Map<number, number>();
+  /** Places whose keys and values go to others before its next loop. */
+  #copies: (readonly [number, number])[] = [];
   readonly #seenIds: Set<number>;
   readonly #tokenIds: number[] = [];
   readonly #exitDepths: number[] = [];
@@ -125,6 +127,14 @@ export class Sequence implements Schedulable {
     this.#pages.release();
     this.#resources.states.give([...this.#states.values()]);
     this.#states.clear();
+    this.#copies = [];
+  }
+
+  /** Places whose keys and values go to others before its rows run, `[from, to]`, in every layer. */
+  takeCopies(): readonly (readonly [number, number])[] {
+    const copies = this.#copies;
+    this.#copies = [];
+    return copies;
   }
 
   /** The rows of a step that run a piece of work. */
@@ -191,22 +201,17 @@ export class Sequence implements Schedulable {
     this.#decision.readouts[this.#decision.tracker.depth - 1] = readout;
   }
 
-  /**
-   * Notes that a piece of work was run and observed.
-   *
-   * @returns places whose keys and values go to others, `[from, to]`, in every layer
-   */
-  advance(work: Work): readonly (readonly [number, number])[] {
+  /** Notes that a piece of work was run and observed. */
+  advance(work: Work): void {
     const progress = this.#progress;
     const wasPrefilling = progress.isPrefilling;
     this.#numExecuted += work.count;
     progress.advance(work);
-    const copies = wasPrefilling ? [] : this.#leave(work);
+    if (!wasPrefilling) this.#leave(work);
     if (wasPrefilling && !progress.isPrefilling && this.#rules.keepsLastPlane) {
       this.#pages.keepOnly(this.numLoops - 1);
     }
     this.#dropStates();
-    return copies;
   }
 
   /** Whether the newest token has been decided and its successor can be drawn. */
@@ -261,21 +266,19 @@ export class Sequence implements Schedulable {
   }
 
   /** Lets a token without deferred loops go once it has run as deep as it exits. */
-  #leave({ loopIndex, first }: Work): readonly (readonly [number, number])[] {
-    if (this.#rules.defersLoops) return [];
+  #leave({ loopIndex, first }: Work): void {
+    if (this.#rules.defersLoops) return;
     const isNewest = first === this.#progress.length - 1;
     const exited = isNewest
       ? this.#decision.hasExited
       : loopIndex + 1 === this.#exitDepths[first - this.request.promptIds.length + 1];
-    if (!exited) return [];
+    if (!exited) return;
     this.#progress.leave(first);
-    if (!this.#rules.fillsDeeperPlanes) return [];
+    if (!this.#rules.fillsDeeperPlanes) return;
     const from = this.#pages.slot(loopIndex, first);
-    const deeper = Array.from(
-      { length: this.numLoops - 1 - loopIndex },
-      (_, n) => loopIndex + 1 + n,
-    );
-    return deeper.map((plane) => [from, this.#pages.slot(plane, first)] as const);
+    for (let plane = loopIndex + 1; plane < this.numLoops; plane++) {
+      this.#copies.push([from, this.#pages.slot(plane, first)]);
+    }
   }
 
   /** Lets go of states that no later loop can ask for; the newest token's goes after its readout. */
