@@ -140,6 +140,49 @@ export function deviceConformance(
       expect(result).toEqual({ y: f32([1, 2], 11, 22) });
     });
 
+    test('a bound input is read from its buffer in every run, as it is then', async () => {
+      const buffer = await device.upload(f32([1, 2], 1, 2));
+      const graph = buildGraph({
+        y: mul(input('x', 'f32', ['N', 2]), input('w', 'f32', [1, 2])),
+      });
+      const program = await device.compile(graph, { bound: { w: buffer } });
+      expect(program.inputNames).toEqual(['x']);
+      const feeds = { x: f32([2, 2], 1, 1, 1, 1) };
+      const times = { kind: 'run', program, feeds, fetch: ['y'] } as const;
+      const change: Command = {
+        kind: 'run',
+        program: double,
+        feeds: { x: buffer },
+        store: { y: buffer },
+      };
+      const results = await device.submit([times, change, times]);
+      expect(results.map(({ y }) => y && [...y.data])).toEqual([
+        [1, 2, 1, 2],
+        undefined,
+        [2, 4, 2, 4],
+      ]);
+      await expect(
+        device.submit([{ ...times, feeds: { ...feeds, w: f32([1, 2], 1, 1) } }]),
+      ).rejects.toThrow(/was fed "w"; it takes "x"/);
+      await device.free(buffer);
+      await expect(device.submit([times])).rejects.toThrow(DisposedError);
+      await device.free(program);
+    });
+
+    test('buffers that do not fit the input they are bound to are refused', async () => {
+      const graph = buildGraph({ y: input('w', 'f32', [2]) });
+      const buffer = await device.allocate('f32', [3]);
+      const before = await device.stats();
+      const compile = (bound: Readonly<Record<string, DeviceBuffer>>) =>
+        device.compile(graph, { bound });
+      await expect(compile({ w: buffer })).rejects.toThrow(
+        /fed "w" as f32 \[3\]; it takes f32 \[2\]/,
+      );
+      await expect(compile({ v: buffer })).rejects.toThrow(ShapeError);
+      expect(await device.stats()).toEqual(before);
+      await device.free(buffer);
+    });
+
     test('an allocated buffer is zero and an uploaded one keeps its own copy', async () => {
       const zero = await device.allocate('f32', [2, 2]);
       const tensor = f32([2], 1, 2);

@@ -27,9 +27,20 @@ export interface DeviceBuffer {
   readonly dims: readonly number[];
 }
 
+/** Weights in buffers, which programs may share with whoever changes them. */
+export interface ResidentWeights {
+  /** Where the buffers are. */
+  readonly device: Device;
+  /** By the name of the weight. */
+  readonly buffers: ReadonlyMap<string, DeviceBuffer>;
+  /** Rises by each change, when it is submitted: commands that are submitted after that see it. */
+  readonly version: number;
+}
+
 /** A compiled graph with its weights. */
 export interface Program {
   readonly id: number;
+  /** What a run must feed. */
   readonly inputNames: readonly string[];
   readonly outputNames: readonly string[];
 }
@@ -50,7 +61,7 @@ export type KvStoreSpec = Required<KvMemorySpec>;
 /** One command of a `submit`, executed in order. Kept values live until the submit ends. */
 export type Command =
   | {
-      /** Runs a program. Every input of the program must be fed. */
+      /** Runs a program. Every input that is not bound to a buffer must be fed. */
       readonly kind: 'run';
       readonly program: Program;
       readonly feeds: Readonly<Record<string, HostTensor | DeviceBuffer | Kept>>;
@@ -141,6 +152,8 @@ export interface DeviceOptions {
 export interface CompileOptions {
   /** Folder of the files that parameters name. Not behind a symbolic link that leads out of it. */
   readonly weightsFolder?: string;
+  /** Inputs that are not fed: every run reads them from these buffers, as they are then. */
+  readonly bound?: Readonly<Record<string, DeviceBuffer>>;
   /**
    * Whether the program keeps the memory of its intermediate values for the next run. Default true:
    * faster where one program runs again and again. Of many programs that run in turn each would keep
@@ -158,9 +171,11 @@ export interface Device {
   /**
    * Compiles a graph. Parameters of the graph become constants of the program; their arrays are
    * copied during the call and may be dropped by the caller afterwards. Parameters that lie in files
-   * are mapped from there: the files must stay as they are until the program is freed.
+   * are mapped from there: the files must stay as they are until the program is freed. Buffers that
+   * inputs are bound to must live as long.
    *
    * @throws FileError if a file of weights cannot be read
+   * @throws ShapeError if a buffer does not fit the input that is bound to it
    */
   compile(graph: Graph, options?: CompileOptions): Promise<Program>;
   /** A zero-filled buffer. */

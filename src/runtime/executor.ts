@@ -38,7 +38,9 @@ type Scatter = NonNullable<RunCommand['scatter']>[string];
 interface CompiledProgram {
   readonly label: string;
   readonly session: OrtSession;
+  /** To be fed. */
   readonly inputs: readonly InputSpec[];
+  readonly bound: Readonly<Record<string, DeviceBuffer>>;
 }
 
 /** Content of a buffer, or an output on its way into one. */
@@ -165,7 +167,7 @@ export class Executor implements Backend {
     if (this.#isDisposed) throw new DisposedError('the device');
   }
 
-  async #compile({ bytes, external, ...compile }: SerializedModel): Promise<Program> {
+  async #compile({ bytes, external, bound = {}, ...compile }: SerializedModel): Promise<Program> {
     this.#checkAlive();
     const options = {
       ...sessionOptions(this.#options.numThreads, compile),
@@ -174,13 +176,16 @@ export class Executor implements Backend {
     const session = await this.#ort.InferenceSession.create(bytes, options).catch((cause) => {
       throw compileError(cause);
     });
-    const inputs = session.inputMetadata.map((metadata): InputSpec => {
-      if (!metadata.isTensor) throw new Error(`input ${metadata.name} is no tensor`);
-      return { name: metadata.name, dtype: dtypeOf(metadata.type), shape: metadata.shape };
-    });
+    const inputs = session.inputMetadata
+      .filter(({ name }) => !Object.hasOwn(bound, name))
+      .map((metadata): InputSpec => {
+        if (!metadata.isTensor) throw new Error(`input ${metadata.name} is no tensor`);
+        return { name: metadata.name, dtype: dtypeOf(metadata.type), shape: metadata.shape };
+      });
     const id = this.#nextId++;
-    this.#programs.set(id, { label: `program ${id}`, session, inputs });
-    return { id, inputNames: session.inputNames, outputNames: session.outputNames };
+    this.#programs.set(id, { label: `program ${id}`, session, inputs, bound });
+    const inputNames = inputs.map(({ name }) => name);
+    return { id, inputNames, outputNames: session.outputNames };
   }
 
   async #execute(command: Command, kept: KeptValues): Promise<CommandResult> {
@@ -251,7 +256,7 @@ export class Executor implements Backend {
   }
 
   async #run(command: RunCommand, kept: KeptValues): Promise<CommandResult> {
-    const { label, session, inputs } = this.#program(command.program.id);
+    const { label, session, inputs, bound } = this.#program(command.program.id);
     const wanted = wantedOutputs(label, session, command);
     const given: Record<string, HostTensor | DeviceBuffer | Stored> = {};
     for (const [name, feed] of Object.entries(command.feeds)) {
@@ -260,6 +265,7 @@ export class Executor implements Backend {
     checkFeeds(label, inputs, given);
     const feeds: Record<string, OrtTensor> = {};
     for (const [name, feed] of Object.entries(given)) feeds[name] = this.#view(name, feed);
+    for (const [name, buffer] of Object.entries(bound)) feeds[name] = this.#view(name, buffer);
 
     const raw = await session.run(feeds, wanted).catch((cause) => {
       throw runError(label, cause);

@@ -22,6 +22,7 @@ import type {
   KvStoreSpec,
   Program,
 } from './device.js';
+import { checkFeeds } from './feeds.js';
 import { ownCopy } from './host-tensor.js';
 
 /** Far more than helps; every program has threads of its own, so a slip would start millions. */
@@ -67,6 +68,7 @@ class GraphDevice implements Device {
   }
 
   async compile(graph: Graph, options: CompileOptions = {}): Promise<Program> {
+    checkBound(graph, options.bound);
     return this.#live().compile({ ...serialize(graph), ...options });
   }
 
@@ -121,6 +123,17 @@ class GraphDevice implements Device {
     if (this.#disposed) throw new DisposedError('the device');
     return this.#backend;
   }
+}
+
+/** @throws ShapeError if a buffer is bound to an input that does not exist, or has another shape */
+function checkBound(graph: Graph, bound: CompileOptions['bound'] = {}): void {
+  const inputs = graph.inputs.map(({ attributes, dtype, shape }) => ({
+    name: attributes['name'] as string,
+    dtype,
+    shape,
+  }));
+  const boundInputs = inputs.filter(({ name }) => Object.hasOwn(bound, name));
+  checkFeeds('the graph', boundInputs, bound);
 }
 
 /**

@@ -12,6 +12,7 @@ export type {
   KvStoreSpec,
   PagedBatch,
   Program,
+  ResidentWeights,
   TensorArray,
 } from './device.js';
 export { createInlineDevice } from './inline-device.js';

@@ -17,7 +17,7 @@ import {
 } from '../../src/graph/index.js';
 import type { BlockFormat } from '../../src/model/quantize.js';
 import { quantizeBlocks } from '../../src/model/quantize.js';
-import type { Device } from '../../src/runtime/index.js';
+import type { Device, DeviceBuffer } from '../../src/runtime/index.js';
 import { createInlineDevice } from '../../src/runtime/index.js';
 import { normalSampler } from '../../src/util/normal.js';
 
@@ -54,6 +54,8 @@ const CASES = [
     (x: Tensor) => linear(x, parameter('w', 'f32', [1, INPUTS], WEIGHTS.subarray(0, INPUTS))),
     1,
   ],
+  ['weight as input', (x: Tensor) => linear(x, input('w', 'f32', [OUTPUTS, INPUTS])), 2],
+  ['one output, weight as input', (x: Tensor) => linear(x, input('w', 'f32', [1, INPUTS])), 2],
   ['norm and gate', (x: Tensor) => mul(silu(rmsNorm(x, vector('n', INPUTS), 1e-6)), x), 1],
   ...FORMATS.map(
     (format) =>
@@ -71,9 +73,15 @@ describe.each([1, 2])('on %i threads', (numThreads) => {
   afterAll(async () => device.dispose());
 
   it.each(CASES)('%s', async (_, product, multiple) => {
-    const program = await device.compile(
-      buildGraph({ y: product(input('x', 'f32', ['N', INPUTS])) }),
-    );
+    const graph = buildGraph({ y: product(input('x', 'f32', ['N', INPUTS])) });
+    const bound: Record<string, DeviceBuffer> = {};
+    for (const { attributes, shape } of graph.inputs) {
+      if (attributes['name'] !== 'w') continue;
+      const dims = shape as readonly number[];
+      const data = WEIGHTS.subarray(0, dims[0]! * INPUTS);
+      bound['w'] = await device.upload({ dtype: 'f32', dims, data });
+    }
+    const program = await device.compile(graph, { bound });
     const rowsOf = async (first: number, count: number) => {
       const data = X.slice(first * INPUTS, (first + count) * INPUTS);
       const feeds = { x: { dtype: 'f32', dims: [count, INPUTS], data } } as const;
