@@ -211,6 +211,9 @@ export class SequenceText {
       logprobs: rollout.logprobs.slice(0, length),
       loopLogprobs: rollout.loopLogprobs.slice(0, length),
       ...(rollout.gateLogits && { gateLogits: rollout.gateLogits.slice(0, length) }),
+      ...(rollout.weightsVersions && {
+        weightsVersions: rollout.weightsVersions.slice(0, length),
+      }),
       meanDepth: meanOf(this.#exitDepths),
       finishReason,
     };

@@ -77,6 +77,7 @@ export class EngineLoop {
     await Promise.resolve();
     try {
       while (this.#sequences.size > 0) {
+        for (const sequence of this.#sequences) sequence.useWeights(this.#runner.weightsVersion);
         this.#endAborted();
         const { works, stuck } = this.#scheduler.plan();
         if (stuck) this.#fail(stuck, new CapacityError(poolIsFull(this.#runner.pages.maxPages)));
@@ -94,6 +95,7 @@ export class EngineLoop {
   }
 
   async #step(works: readonly Planned<Sequence>[]): Promise<void> {
+    const { weightsVersion } = this.#runner;
     const rows = works.map(({ item, work }) => item.rows(work));
     let end = 0;
     const running = works.map(({ item, work }, index): Running => {
@@ -120,6 +122,8 @@ export class EngineLoop {
         ),
       ),
     );
+    // Of a step that began with other weights nothing is used: its sequences begin again.
+    if (this.#runner.weightsVersion !== weightsVersion) return;
     for (const { item, work } of this.#live(running)) {
       item.advance(work);
       if (item.hasDecided) this.#emit(item);

@@ -6,15 +6,16 @@
  * shares its steps.
  */
 import { DisposedError } from '../errors.js';
-import type { GraphWeights, LoopLMConfig, ModelWeights } from '../model/index.js';
-import { graphWeights, hasExitGate, resolveNumLoops } from '../model/index.js';
-import type { Device } from '../runtime/index.js';
+import type { LoopLMConfig, ModelWeights, WeightSource } from '../model/index.js';
+import { hasExitGate, resolveNumLoops } from '../model/index.js';
+import type { Device, ResidentWeights } from '../runtime/index.js';
 import { abortable } from '../util/abortable.js';
 import { EngineLoop } from './engine-loop.js';
 import { EventQueue } from './event-queue.js';
 import type { EngineEvent, GenerationRequest } from './request.js';
 import { checkRequests } from './request.js';
 import type { CompileWatch } from './runner/compile.js';
+import { engineWeights } from './runner/engine-weights.js';
 import type { KvOptions } from './runner/model-runner.js';
 import { ModelRunner } from './runner/model-runner.js';
 import type { SchedulerLimits } from './scheduler/scheduler.js';
@@ -28,8 +29,12 @@ import { parseTraceOptions, traceLoops, tracePieces } from './trace.js';
 export interface EngineOptions extends KvOptions, CompileWatch {
   readonly device: Device;
   readonly config: LoopLMConfig;
-  /** Arrays in memory, or weights in a file. */
-  readonly weights: ModelWeights | GraphWeights;
+  /**
+   * Arrays in memory, weights in a file, or buffers of the device. Buffers may change while the engine
+   * lives: its next step reads them as they are then, and what sequences under way have computed before
+   * is computed again.
+   */
+  readonly weights: ModelWeights | WeightSource | ResidentWeights;
   /** How much runs at a time. */
   readonly limits?: Partial<SchedulerLimits> | undefined;
 }
@@ -56,7 +61,12 @@ export class Engine {
    */
   static async create(options: EngineOptions): Promise<Engine> {
     const { device, config, weights, limits, ...rest } = options;
-    const runner = await ModelRunner.create(device, config, graphWeights(weights), rest);
+    const runner = await ModelRunner.create(
+      device,
+      config,
+      engineWeights(weights, device, config),
+      rest,
+    );
     return new Engine(runner, { ...DEFAULT_LIMITS, ...limits });
   }
 

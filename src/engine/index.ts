@@ -4,6 +4,8 @@ export { Engine } from './engine.js';
 export type { KvOptions } from './runner/model-runner.js';
 export type { CompileWatch } from './runner/compile.js';
 export { compileWith } from './runner/compile.js';
+export type { EngineWeights } from './runner/engine-weights.js';
+export { engineWeights } from './runner/engine-weights.js';
 export type { SchedulerLimits } from './scheduler/scheduler.js';
 export type { ExitDistribution } from './exit-distribution.js';
 export { exitDistribution, exitEntropy, meanExitDepth } from './exit-distribution.js';

@@ -18,6 +18,7 @@ const example: RolloutRecord = {
   logprobs: [-0.5, -0.25],
   loopLogprobs: [[-1, -0.5, -0.4], [-0.25]],
   gateLogits: [[-2, 1, 0], [3]],
+  weightsVersion: 0,
   exitPolicy: 'cdf:0.5',
   kvPolicy: 'per-loop',
   prefill: 'full',
@@ -52,14 +53,19 @@ const record: fc.Arbitrary<RolloutRecord> = fc
     finishReason: fc.constantFrom(...FINISH_REASONS),
     seed: fc.maxSafeNat(),
     topK: fc.option(fc.integer({ min: 1 }), { nil: undefined }),
+    weightsVersion: fc.nat(),
+    updates: fc.option(fc.nat(3), { nil: undefined }),
   })
-  .map(({ promptIds, tokens, topK, ...settings }) => ({
+  .map(({ promptIds, tokens, topK, updates, ...settings }) => ({
     promptIds,
     tokenIds: tokens.map(({ id }) => id),
     exitDepths: tokens.map(({ exitDepth }) => exitDepth),
     logprobs: tokens.map(({ loopLogprobs, exitDepth }) => loopLogprobs[exitDepth - 1]!),
     loopLogprobs: tokens.map(({ loopLogprobs }) => loopLogprobs),
     gateLogits: tokens.map(({ gateLogits }) => gateLogits),
+    ...(updates !== undefined && {
+      weightsVersions: tokens.map((_, index) => settings.weightsVersion + index * updates),
+    }),
     prefill: 'full',
     sampling: {
       temperature: 0.7,
@@ -147,6 +153,17 @@ describe('rollout records', () => {
       { logprobs: [-0.4, -0.25] },
       'logprobs.0 is -0.4; it must be the entry of loopLogprobs at the exit depth.',
     ],
+    [
+      'too few versions',
+      { weightsVersions: [0] },
+      'weightsVersions is a list of 1; it must have one entry for each of the 2 tokens.',
+    ],
+    [
+      'a version that falls',
+      { weightsVersion: 2, weightsVersions: [3, 2] },
+      'weightsVersions is a list of 2; it must rise from weightsVersion.',
+    ],
+    ['a version', { weightsVersion: -1 }, 'weightsVersion is -1; it must be a whole number from 0'],
     ['another mean', { meanDepth: 2 }, 'meanDepth is 2; it must be the mean of exitDepths.'],
     [
       'a positive log-prob',

@@ -61,6 +61,13 @@ export interface RolloutRecord {
    * exit gate.
    */
   readonly gateLogits?: readonly (readonly number[])[];
+  /**
+   * Of the weights that the first token was drawn with (without a token, that would have been): the
+   * number of updates behind them, 0 for weights that do not change.
+   */
+  readonly weightsVersion: number;
+  /** By token, if they changed on the way: the version whose logits it was drawn from. */
+  readonly weightsVersions?: readonly number[];
   /** Name of the exit policy, as `parseExitPolicy` reads it. */
   readonly exitPolicy: string;
   readonly kvPolicy: KvPolicy;
@@ -82,6 +89,7 @@ const tokenIds = z.array(
   listRule,
 );
 const count = numberWhere('it must be a whole number from 1 up.', (v) => isWhole(v) && v >= 1);
+const version = numberWhere('it must be a whole number from 0 up.', (v) => isWhole(v) && v >= 0);
 const logprob = numberWhere('it must be a log-probability, at most 0.', (v) => v <= 0);
 const gateLogit = numberWhere('it must be a finite number.', Number.isFinite);
 const oneOf = <const T extends readonly string[]>(names: T) =>
@@ -96,6 +104,8 @@ const rolloutSchema = z
       logprobs: z.array(logprob, listRule),
       loopLogprobs: z.array(z.array(logprob, listRule), listRule),
       gateLogits: z.array(z.array(gateLogit, listRule), listRule).exactOptional(),
+      weightsVersion: version,
+      weightsVersions: z.array(version, listRule).exactOptional(),
       exitPolicy: z.string('it must be the name of an exit policy, such as cdf:0.5.'),
       kvPolicy: oneOf(KV_POLICIES),
       prefill: oneOf(PREFILL_MODES),
@@ -141,10 +151,18 @@ interface Fault {
   readonly message: string;
 }
 
+const PER_TOKEN = [
+  'exitDepths',
+  'logprobs',
+  'loopLogprobs',
+  'gateLogits',
+  'weightsVersions',
+] as const satisfies readonly (keyof RolloutRecord)[];
+
 /** The first way in which the parts of a record contradict each other. */
 function disagreement(record: RolloutRecord): Fault | undefined {
   const { tokenIds: ids, exitDepths, numLoops } = record;
-  for (const field of ['exitDepths', 'logprobs', 'loopLogprobs', 'gateLogits'] as const) {
+  for (const field of PER_TOKEN) {
     if ((record[field]?.length ?? ids.length) === ids.length) continue;
     return {
       path: [field],
@@ -153,6 +171,10 @@ function disagreement(record: RolloutRecord): Fault | undefined {
   }
   if (Math.abs(record.meanDepth - meanDepthOf(exitDepths)) > 1e-9) {
     return { path: ['meanDepth'], message: 'it must be the mean of exitDepths.' };
+  }
+  const versions = [record.weightsVersion, ...(record.weightsVersions ?? [])];
+  if (versions.some((later, n) => later < (versions[n - 1] ?? 0))) {
+    return { path: ['weightsVersions'], message: 'it must rise from weightsVersion.' };
   }
   return ids.map((_, n) => tokenFault(record, n, numLoops)).find((fault) => fault !== undefined);
 }

@@ -70,6 +70,9 @@ export class Sequence implements Schedulable {
   readonly #logprobs: number[] = [];
   readonly #loopLogprobs: number[][] = [];
   readonly #gateLogits: number[][] = [];
+  /** By token, of the weights it was drawn with. */
+  readonly #weightsVersions: number[] = [];
+  #weightsVersion = 0;
   #decision: Decision;
   #numExecuted = 0;
 
@@ -120,6 +123,14 @@ export class Sequence implements Schedulable {
   preempt(): void {
     this.release();
     this.#progress.reset();
+  }
+
+  /** Goes on with weights of a version: what others have computed is dropped, but for the tokens. */
+  useWeights(version: number): void {
+    if (version === this.#weightsVersion) return;
+    this.#weightsVersion = version;
+    this.preempt();
+    this.#decision = this.#startDecision();
   }
 
   /** Gives up pages and states. */
@@ -301,6 +312,7 @@ export class Sequence implements Schedulable {
     this.#tokenIds.push(tokenId);
     this.#exitDepths.push(exitDepth);
     this.#logprobs.push(logprob);
+    this.#weightsVersions.push(this.#weightsVersion);
     if (request.record) {
       this.#loopLogprobs.push(readouts.map((row) => logprobOf(row!, tokenId)));
       this.#gateLogits.push(gateLogits);
@@ -318,6 +330,8 @@ export class Sequence implements Schedulable {
   #rollout(finishReason: FinishReason): RolloutRecord {
     const { promptIds, sampling, exitPolicy, kvPolicy } = this.request;
     const { seed, ...rest } = sampling;
+    const weightsVersions = this.#weightsVersions;
+    const [weightsVersion = this.#weightsVersion] = weightsVersions;
     return {
       promptIds: [...promptIds],
       tokenIds: this.#tokenIds,
@@ -325,6 +339,8 @@ export class Sequence implements Schedulable {
       logprobs: this.#logprobs,
       loopLogprobs: this.#loopLogprobs,
       ...(this.#resources.hasExitGate && { gateLogits: this.#gateLogits }),
+      weightsVersion,
+      ...(weightsVersions.some((version) => version !== weightsVersion) && { weightsVersions }),
       exitPolicy: exitPolicy.name,
       kvPolicy: kvPolicy ?? 'per-loop',
       prefill: prefillOf(this.request),

@@ -2,7 +2,7 @@
  * A full-depth pass over a prompt that keeps what every loop computed, for looking inside.
  */
 import { z } from 'zod';
-import { CapacityError } from '../errors.js';
+import { CapacityError, RequestError } from '../errors.js';
 import { hasExitGate, resolveNumLoops, showBytes } from '../model/index.js';
 import { abortSignal, callback, parseFields } from '../util/parse-fields.js';
 import { exitDistribution } from './exit-distribution.js';
@@ -108,12 +108,19 @@ async function* gatedPieces(
 ): AsyncGenerator<GatedTrace> {
   for (const { ids } of prompts) checkPass(runner, ids, options);
   const places = new Places(runner);
+  const { weightsVersion } = runner;
   try {
     const loops = await runLoops(runner, prompts, places, options);
     const numRows = loops[0]?.states.length ?? 0;
     for (let start = 0; start < numRows; start += READOUT_ROWS) {
       options.signal?.throwIfAborted();
-      yield await readPiece(runner, loops, start, Math.min(start + READOUT_ROWS, numRows));
+      const piece = await readPiece(runner, loops, start, Math.min(start + READOUT_ROWS, numRows));
+      if (runner.weightsVersion !== weightsVersion) {
+        throw new RequestError(
+          'The weights changed while loops were traced; a trace is of one model. Trace between two updates.',
+        );
+      }
+      yield piece;
     }
   } finally {
     places.release();

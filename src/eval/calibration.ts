@@ -5,36 +5,35 @@
  * all loops count, each as often as it occurs at full depth. The program is one loop, whatever their
  * number, and returns sums only. It knows no quantisation.
  */
-import { compileWith } from '../engine/index.js';
+import { compileWith, engineWeights } from '../engine/index.js';
 import { ConfigError } from '../errors.js';
 import type { Graph, Tensor } from '../graph/index.js';
 import { buildGraph, input, matmul, mul, reshape } from '../graph/index.js';
 import type {
-  GraphWeights,
   LoopLMConfig,
   ModelWeights,
   PackedInputs,
   ParameterSpec,
   Weight,
+  WeightSource,
 } from '../model/index.js';
 import {
   batchContext,
   batchForwardFeeds,
   embed,
-  graphWeights,
   HEAD_NAME,
   hiddenOf,
   loop,
   loopParams,
 } from '../model/index.js';
-import type { Command, Device, DeviceBuffer, Program } from '../runtime/index.js';
+import type { Command, Device, DeviceBuffer, Program, ResidentWeights } from '../runtime/index.js';
 import { safetensorsChunks } from '../runtime/index.js';
 
 export interface CalibrateOptions {
   readonly device: Device;
   readonly config: LoopLMConfig;
   /** Of any format: calibrating a model that is quantised already differs by its errors only. */
-  readonly weights: ModelWeights | GraphWeights;
+  readonly weights: ModelWeights | WeightSource | ResidentWeights;
   /** Tokens that are read at a time; documents are cut there. Default 512. */
   readonly length?: number;
   /** Tokens that are read in all, from the first document on. Default all. */
@@ -124,7 +123,7 @@ interface LoopGraph {
 }
 
 /** One loop, and for each different input of matrices the sums of its squares, `[1, in]`. */
-function loopGraph(config: LoopLMConfig, weights: GraphWeights, length: number): LoopGraph {
+function loopGraph(config: LoopLMConfig, weights: WeightSource, length: number): LoopGraph {
   const x = input('x', 'f32', [length, config.hiddenSize]);
   const counted = input('counted', 'f32', [1, length]); // 1, or 0 at padding
   const names = new Map<Weight, string>();
@@ -154,7 +153,7 @@ function loopGraph(config: LoopLMConfig, weights: GraphWeights, length: number):
 }
 
 /** Token ids i32 `[1, T]` to `x [T, D]`. */
-function embeddingGraph(config: LoopLMConfig, weights: GraphWeights, length: number): Graph {
+function embeddingGraph(config: LoopLMConfig, weights: WeightSource, length: number): Graph {
   const ids = reshape(input('ids', 'i32', [1, length]), [length]);
   return buildGraph({ x: embed(config, weights, ids) });
 }
@@ -187,7 +186,7 @@ class SquareReader {
 
   static async create(options: CalibrateOptions, length: number): Promise<SquareReader> {
     const { device, config } = options;
-    const weights = graphWeights(options.weights);
+    const weights = engineWeights(options.weights, device, config);
     const compile = (graph: Graph) => compileWith(device, graph, weights);
     const { graph, readers } = loopGraph(config, weights, length);
     return new SquareReader(options, {

@@ -23,7 +23,7 @@ import { resolveNumLoops } from './config.js';
 import type { LoopContext } from './loop-lm.js';
 import { hiddenOf, loop, loopParams, selfAttention } from './loop-lm.js';
 import { parameterSpecs } from './params.js';
-import type { GraphWeights } from './weights.js';
+import type { WeightSource } from './weights.js';
 import { ropeFeeds } from './rope-angles.js';
 
 export interface BatchForwardOptions {
@@ -46,7 +46,7 @@ export interface BatchForwardOptions {
  */
 export function batchLoopStates(
   config: LoopLMConfig,
-  weights: GraphWeights,
+  weights: WeightSource,
   options: BatchForwardOptions,
 ): readonly Tensor[] {
   const { rows, length } = options;
@@ -107,7 +107,7 @@ export function batchForwardFeeds(
 }
 
 /** Rows of the embedding in float32. @param ids - i32 `[N]` */
-export function embed(config: LoopLMConfig, weights: GraphWeights, ids: Tensor): Tensor {
+export function embed(config: LoopLMConfig, weights: WeightSource, ids: Tensor): Tensor {
   const spec = parameterSpecs(config).find(({ kind }) => kind === 'embedding')!;
   const rows = gatherRows(weights.table(spec), ids);
   return rows.dtype === 'f32' ? rows : cast(rows, 'f32');

@@ -5,7 +5,7 @@ import { batchLoopStates } from './batch-forward.js';
 import { resolveNumLoops } from './config.js';
 import { planMemory } from './memory-plan.js';
 import { RELEASED_SHAPES } from './released-shapes.js';
-import { graphWeights } from './weights.js';
+import { weightSource } from './weights.js';
 
 const config = RELEASED_SHAPES.get('nanbeige-4.2-3b')!;
 const needs = {
@@ -21,7 +21,7 @@ describe.each([0, 65, 1.5, -1, Number.NaN])('%d loops', (numLoops) => {
     ['a memory plan', () => planMemory(config, { ...needs, numLoops })],
     [
       'a pass over a batch',
-      () => batchLoopStates(config, graphWeights(new Map()), { rows: 1, length: 2, numLoops }),
+      () => batchLoopStates(config, weightSource(new Map()), { rows: 1, length: 2, numLoops }),
     ],
   ])('are refused by %s, with the rule and what to do', (_, use) => {
     expect(use).toThrow(ConfigError);

@@ -46,8 +46,8 @@ export {
   readout,
   selfAttention,
 } from './loop-lm.js';
-export type { BlockWeight, GraphWeights, Weight, WeightFile } from './weights.js';
-export { fileWeights, floatWeight, formatOf, graphWeights } from './weights.js';
+export type { BlockWeight, Weight, WeightFile, WeightSource } from './weights.js';
+export { fileWeights, floatWeight, formatOf, inputWeights, weightSource } from './weights.js';
 export type { ModelFormat, QuantizationMethod, WeightFormat } from './weight-format.js';
 export {
   describeFormat,

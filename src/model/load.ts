@@ -6,12 +6,12 @@ import { loadCheckpoint, readModelConfig } from './checkpoint.js';
 import type { ParsedModelConfig } from './config-json.js';
 import { openConverted } from './converted.js';
 import type { ModelWeights } from './params.js';
-import type { GraphWeights } from './weights.js';
+import type { WeightSource } from './weights.js';
 import { fileWeights } from './weights.js';
 
 /** A model whose weights are in memory, or stay in the file of a converted model. */
 export interface LoadedWeights extends ParsedModelConfig {
-  readonly weights: ModelWeights | GraphWeights;
+  readonly weights: ModelWeights | WeightSource;
 }
 
 /** @throws LoopLMError as `loadCheckpoint` and `openConverted` do */

@@ -2,7 +2,8 @@
  * Weights as a graph multiplies with them: floats, or small integers in blocks.
  *
  * Model code asks for a weight by its parameter and multiplies with `project`; where the numbers come
- * from (arrays in memory, a converted file) and in which format they are is decided here, once.
+ * from (arrays in memory, a converted file, inputs of the program) and in which format they are is
+ * decided here, once.
  * Source: formats of weight-format.ts.
  */
 import { assert } from '../errors.js';
@@ -13,6 +14,7 @@ import {
   cast,
   concat,
   fileParameter,
+  input,
   linear,
   parameter,
   slice,
@@ -33,8 +35,8 @@ export interface BlockWeight {
   readonly blockSize: number;
 }
 
-/** What an inference graph is built from. */
-export interface GraphWeights {
+/** What a graph is built from: constants, ranges of a file, or inputs. */
+export interface WeightSource {
   /** The same weight each time it is asked; norms and the exit gate are float32 tensors. */
   leaf(spec: ParameterSpec): Weight;
   /** The embedding `[V, D]` as it is stored, f32 or f16: rows are widened after they are picked. */
@@ -121,10 +123,19 @@ function joinRows(parts: readonly Tensor[]): Tensor | undefined {
 }
 
 /** Float32 weights in memory, compiled into the programs; others are returned as they are. */
-export function graphWeights(weights: ModelWeights | GraphWeights): GraphWeights {
+export function weightSource(weights: ModelWeights | WeightSource): WeightSource {
   if ('leaf' in weights) return weights;
   const leaf = once(({ hfName, shape }) => parameter(hfName, 'f32', shape, weights.get(hfName)!));
   return { leaf, table: leaf };
+}
+
+/**
+ * Float32 weights that a program gets when it runs, as inputs with their names. ONNX Runtime cannot
+ * pack them in advance, and multiplies a single row with another kernel than more rows.
+ */
+export function inputWeights(): WeightSource {
+  const leaf = once(({ hfName, shape }) => input(hfName, 'f32', shape));
+  return { leaf, table: leaf, rowMultiple: 2 };
 }
 
 /** Where each tensor of a converted model lies, by its name in the file. */
@@ -139,7 +150,7 @@ export interface WeightFile {
 }
 
 /** Weights that stay in the file of a converted model. */
-export function fileWeights({ folder, format, tensors }: WeightFile): GraphWeights {
+export function fileWeights({ folder, format, tensors }: WeightFile): WeightSource {
   const stored = (name: string): Tensor => {
     const { dtype, shape, range } = tensors.get(name)!;
     return fileParameter(name, DTYPES[dtype as keyof typeof DTYPES], shape, range);

@@ -38,9 +38,11 @@ import {
 import type { LoopLMConfig, ParameterSpec } from '../model/index.js';
 import {
   batchLoopStates,
+  floatWeight,
   gateLogit,
   hasExitGate,
   headParam,
+  inputWeights,
   loopParams,
   parameterSpecs,
   readout,
@@ -97,24 +99,20 @@ export type MetricName = 'loss' | 'lossPerLoop' | 'accuracyPerLoop' | 'meanExitP
 export function objectiveGraph(config: LoopLMConfig, options: ObjectiveOptions): ObjectiveGraph {
   const { rows, length, objective } = options;
   checkObjective(config, objective);
-  const tensors = new Map<string, Tensor>();
-  const leaf = (spec: ParameterSpec) => {
-    const known = tensors.get(spec.name);
-    if (known) return known;
-    const created = input(spec.hfName, 'f32', spec.shape);
-    tensors.set(spec.name, created);
-    return created;
-  };
-  for (const spec of parameterSpecs(config)) leaf(spec);
+  const weights = inputWeights();
+  const tensors = parameterSpecs(config).map((spec) => ({
+    spec,
+    tensor: floatWeight(weights.leaf(spec)),
+  }));
   const targets = reshape(input('targets', 'i32', [rows, length]), [rows * length]);
   const counted = greaterOrEqual(targets, intScalar(0));
   const weight = mul(cast(counted, 'f32'), input('inverseCount', 'f32', []));
   const labels = where(counted, targets, intScalar(0));
 
   const recomputesLoops = options.recompute === 'loop';
-  const states = batchLoopStates(config, { leaf, table: leaf }, { rows, length, recomputesLoops });
-  const head = headParam(config, leaf);
-  const { exitGate } = loopParams(config, leaf);
+  const states = batchLoopStates(config, weights, { rows, length, recomputesLoops });
+  const head = headParam(config, weights.leaf);
+  const { exitGate } = loopParams(config, weights.leaf);
   const correct = states.map((h) => cast(equal(argmax(readout(h, head)), labels), 'f32'));
   const tokenLosses = states.map((h, loopIndex) => {
     const loss = ([x]: readonly Tensor[]) => crossEntropy(readout(x!, head), labels);
@@ -129,11 +127,10 @@ export function objectiveGraph(config: LoopLMConfig, options: ObjectiveOptions):
 
   const mean = (x: Tensor) => reduceSum(mul(x, weight)); // [N] to []
   const loss = lossOf(objective, { tokenLosses, gates, logPdf, entropy, mean });
-  const trained = parameterSpecs(config)
-    .filter(
-      ({ kind }) => objective.kind !== 'stage-2' || kind === 'gateWeight' || kind === 'gateBias',
-    )
-    .map((spec) => ({ spec, tensor: tensors.get(spec.name)! }));
+  const trained = tensors.filter(
+    ({ spec: { kind } }) =>
+      objective.kind !== 'stage-2' || kind === 'gateWeight' || kind === 'gateBias',
+  );
   return {
     loss,
     trained,

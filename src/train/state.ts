@@ -9,7 +9,14 @@ import { CheckpointError } from '../errors.js';
 import { buildGraph } from '../graph/index.js';
 import type { LoopLMConfig, ModelWeights, ParameterSpec } from '../model/index.js';
 import { batchForwardFeeds, elementCount, parameterSpecs } from '../model/index.js';
-import type { Command, Device, DeviceBuffer, HostTensor, Program } from '../runtime/index.js';
+import type {
+  Command,
+  Device,
+  DeviceBuffer,
+  HostTensor,
+  Program,
+  ResidentWeights,
+} from '../runtime/index.js';
 import type { AdamWOptions } from './adamw.js';
 import { accumulateOutputs, adamWOutputs, updateScalars } from './adamw.js';
 import type { MetricName, Objective, ObjectiveOptions } from './objective.js';
@@ -42,6 +49,8 @@ export interface TrainStateOptions {
   readonly weights: ModelWeights;
   /** First and second moments by `m:NAME` and `v:NAME`; zero when absent. */
   readonly moments?: ReadonlyMap<string, Float32Array>;
+  /** Updates that made the weights: their first version. Default 0. */
+  readonly trainStepsDone?: number;
 }
 
 const METRICS = [
@@ -60,6 +69,7 @@ export class TrainState {
   readonly #programs: { gradients: Program; update: Program; accumulate: Program };
   /** By `param:NAME`, `m:NAME`, `v:NAME`, `grad:NAME` and `total:NAME`. */
   readonly #buffers: ReadonlyMap<string, DeviceBuffer>;
+  readonly #resident: { -readonly [key in keyof ResidentWeights]: ResidentWeights[key] };
 
   private constructor(
     options: TrainStateOptions,
@@ -73,6 +83,11 @@ export class TrainState {
     this.#trained = trained;
     this.#programs = programs;
     this.#buffers = buffers;
+    const weights = parameterSpecs(options.config).map(
+      ({ hfName }) => [hfName, buffers.get(`param:${hfName}`)!] as const,
+    );
+    const { device, trainStepsDone: version = 0 } = options;
+    this.#resident = { device, buffers: new Map(weights), version };
   }
 
   /**
@@ -131,7 +146,9 @@ export class TrainState {
         : [this.#gradientCommand(batch, inverseCount, 'grad'), this.#accumulateCommand()],
     );
     commands.push(this.#updateCommand(trainStep, learningRate));
-    const results = await this.#device.submit(commands);
+    const submitted = this.#device.submit(commands);
+    this.#resident.version++;
+    const results = await submitted;
     const sums = sumMetrics(results);
     return {
       loss: sums('loss')[0]!,
@@ -142,6 +159,14 @@ export class TrainState {
       gradNorm: results.at(-1)!['gradNorm']!.data[0] as number,
       countedTargets,
     };
+  }
+
+  /**
+   * The weights where they are, until the state is disposed. An engine on the same device may share
+   * them: its next step reads what an update left. The version counts updates.
+   */
+  get residentWeights(): ResidentWeights {
+    return this.#resident;
   }
 
   /** Copies of all weights by name. */

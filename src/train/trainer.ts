@@ -9,7 +9,7 @@
 import type { BatchSource } from '../data/index.js';
 import { ConfigError } from '../errors.js';
 import type { LoopLMConfig, ModelWeights } from '../model/index.js';
-import type { Device } from '../runtime/index.js';
+import type { Device, ResidentWeights } from '../runtime/index.js';
 import type { Folder } from '../util/folder.js';
 import type { AdamWOptions } from './adamw.js';
 import type { Evaluation, MetricRecord } from './metrics.js';
@@ -53,8 +53,11 @@ export interface TrainOptions {
   readonly weights: ModelWeights;
   /** Where snapshots and metrics go. */
   readonly folder: Folder;
-  /** Called every `evaluateEvery` train steps and at the end; its numbers join the metrics. */
-  readonly evaluate?: (weights: ModelWeights, trainStep: number) => Promise<Evaluation>;
+  /**
+   * Called every `evaluateEvery` train steps and at the end with the weights where they are; its numbers
+   * join the metrics. The next update waits for it.
+   */
+  readonly evaluate?: (weights: ResidentWeights, trainStep: number) => Promise<Evaluation>;
   readonly onProgress?: (record: MetricRecord, totalTrainSteps: number) => void;
   /** Milliseconds of a steady clock. */
   readonly now: () => number;
@@ -93,7 +96,7 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
     optimizer: config.optimizer,
     recompute: config.recompute,
     weights: snapshot?.weights ?? options.weights,
-    ...(snapshot && { moments: snapshot.moments }),
+    ...(snapshot && { moments: snapshot.moments, trainStepsDone: snapshot.trainSteps }),
   });
   const batchesAt = (trainStep: number) =>
     Array.from({ length: config.accumulate }, (_, microBatch) =>
@@ -135,7 +138,7 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
         since = { time: now(), tokens: 0 };
       }
       if (options.evaluate && (isLast || trainStep % config.evaluateEvery === 0)) {
-        log.addEvaluation(trainStep, await options.evaluate(await state.weights(), trainStep));
+        log.addEvaluation(trainStep, await options.evaluate(state.residentWeights, trainStep));
       }
       if (isLast || trainStep % config.snapshotEvery === 0) await save(trainStep);
     }

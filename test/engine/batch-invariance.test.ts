@@ -15,7 +15,7 @@ import {
   parseSamplingOptions,
   sampledExit,
 } from '../../src/engine/index.js';
-import { loadWeights } from '../../src/model/index.js';
+import { loadCheckpoint, loadWeights } from '../../src/model/index.js';
 import { bundledModelPath } from '../../src/platform/node/bundled-model.js';
 import { nodeFolder } from '../../src/platform/node/files/index.js';
 import type { Device } from '../../src/runtime/index.js';
@@ -23,6 +23,7 @@ import { createInlineDevice } from '../../src/runtime/index.js';
 import { KV_DTYPES } from '../../src/util/kv-dtype.js';
 import { cli, temporaryFolder } from '../cli/support.js';
 import { fixturePath } from '../convert/support.js';
+import { uploadWeights } from './resident.js';
 import type { SequenceRun } from './runs.js';
 import { runAll } from './runs.js';
 
@@ -86,6 +87,26 @@ function computed({ tokens, finish }: SequenceRun) {
   };
 }
 
+/** Requests give the same alone, together and with a deferred prefill. */
+async function expectInvariance(engine: Engine): Promise<void> {
+  await fc.assert(
+    fc.asyncProperty(requests(engine.config.vocabSize), async (batch) => {
+      const [together, deferred] = [
+        await runAll(engine, batch, { record: true }),
+        await runAll(engine, batch, { record: true, prefill: 'deferred' }),
+      ];
+      for (const [index, request] of batch.entries()) {
+        const [alone] = await runAll(engine, [request], { record: true });
+        const expected = computed(alone!);
+        expect(computed(together[index]!)).toEqual(expected);
+        expect(computed(deferred[index]!)).toEqual(expected);
+      }
+    }),
+    { seed: 12, numRuns: 2 },
+  );
+  await engine.dispose();
+}
+
 describe.each<Format & { readonly name: string }>(CASES)(
   '$name in $dtype $blockSize',
   ({ name, dtype, blockSize }) => {
@@ -101,23 +122,15 @@ describe.each<Format & { readonly name: string }>(CASES)(
 
     it.each(KV_DTYPES)('with keys and values in %s', async (kvDtype) => {
       const { config, weights } = await loadWeights(nodeFolder(converted));
-      const engine = await Engine.create({ device, config, weights, kvDtype });
-      await fc.assert(
-        fc.asyncProperty(requests(config.vocabSize), async (batch) => {
-          const [together, deferred] = [
-            await runAll(engine, batch, { record: true }),
-            await runAll(engine, batch, { record: true, prefill: 'deferred' }),
-          ];
-          for (const [index, request] of batch.entries()) {
-            const [alone] = await runAll(engine, [request], { record: true });
-            const expected = computed(alone!);
-            expect(computed(together[index]!)).toEqual(expected);
-            expect(computed(deferred[index]!)).toEqual(expected);
-          }
-        }),
-        { seed: 12, numRuns: 2 },
-      );
-      await engine.dispose();
+      await expectInvariance(await Engine.create({ device, config, weights, kvDtype }));
     });
   },
 );
+
+describe.each(Object.entries(PATHS))('%s in buffers of the device', (_, path) => {
+  it.each(KV_DTYPES)('with keys and values in %s', async (kvDtype) => {
+    const { config, weights } = await loadCheckpoint(nodeFolder(path));
+    const resident = await uploadWeights(device, config, weights);
+    await expectInvariance(await Engine.create({ device, config, weights: resident, kvDtype }));
+  });
+});

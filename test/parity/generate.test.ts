@@ -5,6 +5,7 @@ import { Engine, cdfThreshold, fullDepth, parseSamplingOptions } from '../../src
 import type { RolloutRecord, Trace } from '../../src/engine/index.js';
 import type { Device } from '../../src/runtime/index.js';
 import { createInlineDevice } from '../../src/runtime/index.js';
+import { uploadWeights } from '../engine/resident.js';
 import type { RunOptions } from '../engine/runs.js';
 import type { Fixture, GenerationGolden } from './fixtures.js';
 import { FIXTURES, TOLERANCE, expectClose, loadFixture } from './fixtures.js';
@@ -48,7 +49,12 @@ function expectRollout(rollout: RolloutRecord, golden: GenerationGolden): void {
   });
 }
 
-describe.each(FIXTURES)('inference on %s', (name) => {
+const SOURCES = FIXTURES.flatMap((name) => [
+  { name, source: 'constants' },
+  { name, source: 'buffers' },
+]);
+
+describe.each(SOURCES)('inference on $name, weights as $source', ({ name, source }) => {
   let fixture: Fixture;
   let device: Device;
   let engine: Engine;
@@ -56,7 +62,8 @@ describe.each(FIXTURES)('inference on %s', (name) => {
     fixture = await loadFixture(name);
     device = await createInlineDevice({ numThreads: 1 });
     const { config, weights } = fixture;
-    engine = await Engine.create({ device, config, weights });
+    const resident = source === 'buffers' && (await uploadWeights(device, config, weights));
+    engine = await Engine.create({ device, config, weights: resident || weights });
   });
   afterAll(async () => {
     await engine.dispose();

@@ -68,7 +68,10 @@ export async function runTiny(
       device,
       source: SOURCE,
       weights: initializeWeights(RUN_CONFIG.model, 1),
-      evaluate: async (weights) => ({ bias: weights.get('model.early_exit_gate.bias')![0]! }),
+      evaluate: async ({ buffers }) => {
+        const bias = await device.download(buffers.get('model.early_exit_gate.bias')!);
+        return { bias: bias.data[0] as number };
+      },
       now: () => 0,
       memoryBytes: () => 0,
       ...options,

@@ -6,8 +6,9 @@
  */
 import type { Graph } from '../../graph/index.js';
 import { ELEMENT_BYTES } from '../../graph/index.js';
-import type { GraphWeights } from '../../model/index.js';
 import type { CompileOptions, Device, Program } from '../../runtime/index.js';
+import type { EngineWeights } from './engine-weights.js';
+import { weightOptions } from './engine-weights.js';
 
 /** How to follow the compilation of a model. */
 export interface CompileWatch {
@@ -23,7 +24,7 @@ export type GraphToCompile = Pick<CompileOptions, 'keepsWorkspace'> & { readonly
 export async function compileAll(
   device: Device,
   graphs: readonly GraphToCompile[],
-  weights: GraphWeights,
+  weights: EngineWeights,
   { onProgress, signal }: CompileWatch,
 ): Promise<readonly Program[]> {
   const totalBytes = graphs.reduce((sum, { graph }) => sum + weightBytes(graph), 0);
@@ -45,13 +46,10 @@ export async function compileAll(
 export function compileWith(
   device: Device,
   graph: Graph,
-  { folder }: GraphWeights,
+  weights: EngineWeights,
   options: Pick<CompileOptions, 'keepsWorkspace'> = {},
 ): Promise<Program> {
-  return device.compile(graph, {
-    ...options,
-    ...(folder !== undefined && { weightsFolder: folder, spins: true }),
-  });
+  return device.compile(graph, { ...options, ...weightOptions(graph, weights) });
 }
 
 /** What `work` gives; should it fail, the programs are freed. */

@@ -7,7 +7,7 @@
  */
 import type { Graph } from '../../graph/index.js';
 import { buildGraph, input } from '../../graph/index.js';
-import type { GraphWeights, LoopLMConfig } from '../../model/index.js';
+import type { LoopLMConfig, WeightSource } from '../../model/index.js';
 import {
   attentionProjections,
   carriedState,
@@ -23,7 +23,7 @@ import {
  * that is the next `x`; of the last the `state [N, D]` that the next loop takes, and where the model has
  * an exit gate `gateLogit [N]`.
  */
-export function layerGraphs(config: LoopLMConfig, weights: GraphWeights): readonly Graph[] {
+export function layerGraphs(config: LoopLMConfig, weights: WeightSource): readonly Graph[] {
   const { hiddenSize: D, headDim, numAttentionHeads: H, numHiddenLayers: L } = config;
   const params = loopParams(config, weights.leaf);
   return Array.from({ length: L + 1 }, (_, index) => {

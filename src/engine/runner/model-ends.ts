@@ -4,7 +4,7 @@
  */
 import type { Graph, Tensor } from '../../graph/index.js';
 import { buildGraph, input, logSoftmax, reshape, slice, sub } from '../../graph/index.js';
-import type { GraphWeights, LoopLMConfig } from '../../model/index.js';
+import type { LoopLMConfig, WeightSource } from '../../model/index.js';
 import { embed, headParam, hiddenOf, loopParams, readout } from '../../model/index.js';
 
 /** What a hidden state says of the next token. */
@@ -15,12 +15,12 @@ export interface Readout {
 }
 
 /** Token ids i32 `[N]` to `x [N, D]`. */
-export function embeddingGraph(config: LoopLMConfig, weights: GraphWeights): Graph {
+export function embeddingGraph(config: LoopLMConfig, weights: WeightSource): Graph {
   return buildGraph({ x: embed(config, weights, input('ids', 'i32', ['N'])) });
 }
 
 /** States `[N, D]` to `logits [N, V]` and the log of the sum of their exponentials, `[N]`. */
-export function readoutGraph(config: LoopLMConfig, weights: GraphWeights): Graph {
+export function readoutGraph(config: LoopLMConfig, weights: WeightSource): Graph {
   const h = hiddenOf(stateInput(config), loopParams(config, weights.leaf), config);
   const logits = readout(h, headParam(config, weights.leaf));
   const first = (rows: Tensor) => slice(rows, 1, 0, 1);
@@ -29,7 +29,7 @@ export function readoutGraph(config: LoopLMConfig, weights: GraphWeights): Graph
 }
 
 /** States `[N, D]` to `h [N, D]`; undefined where the two are one. */
-export function hiddenGraph(config: LoopLMConfig, weights: GraphWeights): Graph | undefined {
+export function hiddenGraph(config: LoopLMConfig, weights: WeightSource): Graph | undefined {
   const state = stateInput(config);
   const h = hiddenOf(state, loopParams(config, weights.leaf), config);
   return h === state ? undefined : buildGraph({ h });

@@ -8,7 +8,7 @@
  * Source: docs/architecture.md (runner).
  */
 import { assert } from '../../errors.js';
-import type { GraphWeights, LoopLMConfig } from '../../model/index.js';
+import type { LoopLMConfig } from '../../model/index.js';
 import { ropeFeeds } from '../../model/index.js';
 import type {
   Command,
@@ -25,6 +25,7 @@ import { PagePool } from '../cache/page-pool.js';
 import { PAGE_SIZE } from '../cache/sequence-pages.js';
 import type { CompileWatch } from './compile.js';
 import { compileAll, orFree } from './compile.js';
+import type { EngineWeights } from './engine-weights.js';
 import { layerGraphs } from './layer-graphs.js';
 import type { Readout } from './model-ends.js';
 import { embeddingGraph, hiddenGraph, readoutGraph } from './model-ends.js';
@@ -89,7 +90,7 @@ interface Parts {
   readonly hidden: Program | undefined;
   readonly layers: readonly Program[];
   readonly store: KvStore;
-  readonly rowMultiple: number;
+  readonly weights: EngineWeights;
   readonly maxPages: number;
 }
 
@@ -116,7 +117,7 @@ export class ModelRunner {
   static async create(
     device: Device,
     config: LoopLMConfig,
-    weights: GraphWeights,
+    weights: EngineWeights,
     { kvDtype = 'f32', maxKvBytes = Infinity, ...watch }: KvOptions & CompileWatch = {},
   ): Promise<ModelRunner> {
     const ends = [embeddingGraph(config, weights), readoutGraph(config, weights)];
@@ -141,7 +142,7 @@ export class ModelRunner {
       readout: readout!,
       hidden,
       store,
-      rowMultiple: weights.rowMultiple ?? 1,
+      weights,
       maxPages: Math.floor(maxKvBytes / pageBytes(config, kvDtype)),
     });
   }
@@ -149,6 +150,11 @@ export class ModelRunner {
   /** (token, loop) pairs computed so far. */
   get numExecuted(): number {
     return this.#numExecuted;
+  }
+
+  /** Of the weights that a step submitted now would read; 0 if they do not change. */
+  get weightsVersion(): number {
+    return this.#parts.weights.resident?.version ?? 0;
   }
 
   /** Runs the rows of a step, all in one submit. */
@@ -339,7 +345,8 @@ export class ModelRunner {
 
   /** Rows are padded to the number at which their products do not depend on it. */
   #padded(values: readonly number[], padding: number = PADDING_STATE): readonly number[] {
-    const missing = -values.length & (this.#parts.rowMultiple - 1);
+    const { rowMultiple = 1 } = this.#parts.weights;
+    const missing = -values.length & (rowMultiple - 1);
     return missing === 0 ? values : [...values, ...Array.from({ length: missing }, () => padding)];
   }
 }
