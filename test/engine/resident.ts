@@ -22,13 +22,15 @@ export interface CountingDevice extends Device {
   readonly counts: { compile: number; upload: number; allocate: number };
   /** Names of arrays that programs were fed from outside. */
   readonly fed: Set<string>;
+  /** Called right before and right after commands are passed on, but those that it submits. */
+  onSubmit?: ((when: 'before' | 'after') => void) | undefined;
 }
 
 /** A device that passes everything on. */
 export function countingDevice(device: Device): CountingDevice {
   const counts = { compile: 0, upload: 0, allocate: 0 };
   const fed = new Set<string>();
-  return {
+  const counting: CountingDevice = {
     counts,
     fed,
     compile(...args) {
@@ -48,7 +50,13 @@ export function countingDevice(device: Device): CountingDevice {
         if (command.kind !== 'run') continue;
         for (const [name, feed] of Object.entries(command.feeds)) if ('data' in feed) fed.add(name);
       }
-      return device.submit(commands);
+      const { onSubmit } = counting;
+      counting.onSubmit = undefined;
+      onSubmit?.('before');
+      const results = device.submit(commands);
+      onSubmit?.('after');
+      counting.onSubmit = onSubmit;
+      return results;
     },
     download: (buffer) => device.download(buffer),
     createKvStore: (spec) => device.createKvStore(spec),
@@ -57,4 +65,5 @@ export function countingDevice(device: Device): CountingDevice {
     dispose: () => device.dispose(),
     [Symbol.asyncDispose]: () => device.dispose(),
   };
+  return counting;
 }
