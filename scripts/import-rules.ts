@@ -13,6 +13,7 @@ const CORE = [
   'src/runtime',
   'src/model',
   'src/tokenizer',
+  'src/text',
   'src/data',
   'src/train',
   'src/engine',
@@ -34,7 +35,7 @@ const LIBRARY = ['src/index.ts', 'src/loop-lm.ts', 'src/platform', ...CORE];
 export const AREA_RULES: Readonly<Record<string, AreaRule>> = {
   'src/index.ts': { imports: ['src/loop-lm.ts', ...CORE] },
   'src/loop-lm.ts': {
-    imports: ['src/engine', 'src/tokenizer', 'src/model', 'src/runtime'],
+    imports: ['src/engine', 'src/text', 'src/tokenizer', 'src/model', 'src/runtime'],
     types: ['src/platform'],
   },
   'src/util': { imports: [] },
@@ -42,6 +43,7 @@ export const AREA_RULES: Readonly<Record<string, AreaRule>> = {
   'src/runtime': { imports: ['src/graph'] },
   'src/model': { imports: ['src/graph'] },
   'src/tokenizer': { imports: [] },
+  'src/text': { imports: ['src/tokenizer'], types: ['src/engine', 'src/model'] },
   'src/data': { imports: ['src/tokenizer'] },
   'src/train': { imports: ['src/model', 'src/runtime', 'src/graph', 'src/data'] },
   'src/engine': { imports: ['src/model', 'src/runtime', 'src/graph'] },
@@ -50,7 +52,7 @@ export const AREA_RULES: Readonly<Record<string, AreaRule>> = {
   },
   'src/charts': { imports: [], types: ['src/eval'] },
   'src/rl': { imports: ['src/engine', 'src/train', 'src/model', 'src/tokenizer', 'src/data'] },
-  'src/serve': { imports: ['src/engine', 'src/tokenizer'] },
+  'src/serve': { imports: ['src/engine', 'src/text', 'src/tokenizer'] },
   // The worker entry runs the executor, hence the values of runtime; models are converted and made
   // on disk, hence those of model.
   'src/platform': { imports: ['src/runtime', 'src/model', 'src/loop-lm.ts'], types: CORE },
@@ -71,8 +73,6 @@ export const SAME_AREA: Readonly<Record<string, string>> = {
   'src/errors.ts': 'src/util',
   'src/generate-options.ts': 'src/loop-lm.ts',
   'src/load-options.ts': 'src/loop-lm.ts',
-  'src/sequence-text.ts': 'src/loop-lm.ts',
-  'src/text-files.ts': 'src/loop-lm.ts',
 };
 
 /** A package that only some files may name. `within` is tested on the importing file's path. */

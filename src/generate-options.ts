@@ -1,7 +1,7 @@
 /**
  * What a caller may ask of a loaded model, checked: prompts, and options of generation and chat.
  *
- * Kinds of values are checked here; ranges belong to those who use them (engine, sampler, stop rules).
+ * Kinds of values are checked here; ranges belong to those who use them (engine, sampler).
  */
 import { z } from 'zod';
 import type { ExitPolicy, KvPolicy, PrefillMode, SamplingOptions } from './engine/index.js';
@@ -9,7 +9,7 @@ import { KV_POLICIES, PREFILL_MODES, isExitPolicy } from './engine/index.js';
 import { RequestError } from './errors.js';
 import type { ChatTemplateOptions } from './tokenizer/index.js';
 import { ChatTemplate } from './tokenizer/index.js';
-import { abortSignal, parseFields, wordOf } from './util/parse-fields.js';
+import { abortSignal, numberWhere, parseFields, wordOf } from './util/parse-fields.js';
 import { showValue } from './util/quote.js';
 
 /** A text (needs a tokenizer) or the token ids themselves. */
@@ -70,6 +70,13 @@ const DEFAULT = 'Leave it out for the default.';
 const NUMBER = z.number(`it must be a whole number. ${DEFAULT}`);
 const SWITCH = z.boolean(`it must be true or false. ${DEFAULT}`);
 
+const TOKEN_ID = numberWhere(
+  'it must be a whole number from 0 up. Use ids of the vocabulary.',
+  (value) => Number.isSafeInteger(value) && value >= 0,
+);
+const STOP_STRING_RULE = 'it must be a text of at least one character. Leave it out for none.';
+const STOP_STRING = z.string(STOP_STRING_RULE).min(1, STOP_STRING_RULE);
+
 const exitPolicySchema = z.custom<ExitPolicy | string>(
   (value) => typeof value === 'string' || isExitPolicy(value),
   "it must be the text of a policy, such as 'cdf:0.5', or a policy itself, such as cdfThreshold(0.5). Leave it out for the model's own.",
@@ -84,10 +91,10 @@ const generateSchema = z.strictObject(
     kvPolicy: wordOf(KV_POLICIES, DEFAULT).optional(),
     prefill: wordOf(PREFILL_MODES, DEFAULT).optional(),
     numLoops: NUMBER.optional(),
-    // of these two the engine knows the fields
+    // the engine knows its fields
     sampling: z.record(z.string(), z.unknown(), `it must be an object. ${DEFAULT}`).optional(),
-    stopIds: z.unknown().optional(),
-    stopStrings: z.unknown().optional(),
+    stopIds: z.array(TOKEN_ID, 'it must be a list of token ids. Use [] for none.').optional(),
+    stopStrings: z.array(STOP_STRING, 'it must be a list of texts. Use [] for none.').optional(),
     ignoreEos: SWITCH.optional(),
     splitReasoning: SWITCH.optional(),
     record: SWITCH.optional(),

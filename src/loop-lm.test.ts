@@ -291,7 +291,10 @@ test.each<[string, unknown, RegExp]>([
   ['an unknown prefill', { prefill: 'lazy' }, /full, deferred/],
   ['a policy that cannot be read', { exitPolicy: 'deep' }, /Write one of/],
   ['an unknown sampling field', { sampling: { topk: 1 } }, /topk/],
-  ['a stop string without text', { stopStrings: [''] }, /at least one character/],
+  ['a stop string without text', { stopStrings: ['a', ''] }, /^stopStrings\.1 is ""; .*character/],
+  ['a stop string that is no list', { stopStrings: 'a' }, /^stopStrings is "a"; .*list of texts/],
+  ['a stop id that is none', { stopIds: [1, -2] }, /^stopIds\.1 is -2; .*number from 0 up/],
+  ['a stop id that is no list', { stopIds: 2 }, /^stopIds is 2; .*list of token ids/],
 ])('%s is a ConfigError before anything is computed', async (_, options, message) => {
   const pending = model.complete('cup 3;', options as GenerateOptions);
   await expect(pending).rejects.toThrow(ConfigError);

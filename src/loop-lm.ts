@@ -17,7 +17,6 @@ import {
   defaultExitPolicy,
   parseExitPolicy,
   parseSamplingOptions,
-  parseStopOptions,
   withDepthBounds,
 } from './engine/index.js';
 import { ConfigError, DisposedError, RequestError } from './errors.js';
@@ -34,10 +33,8 @@ import type { Folder, LoopLMConfig } from './model/index.js';
 import { loadWeights } from './model/index.js';
 import type { Device } from './runtime/index.js';
 import type { PretrainedOptions } from './platform/node/pretrained-options.js';
-import type { TextEvent, TextFinishEvent } from './sequence-text.js';
-import { SequenceText } from './sequence-text.js';
-import type { TextFiles } from './text-files.js';
-import { loadTextFiles, stopTokenNotesOf, stopTokensOf } from './text-files.js';
+import type { TextEvent, TextFiles, TextFinishEvent } from './text/index.js';
+import { loadTextFiles, SequenceText, stopTokenNotesOf, stopTokensOf } from './text/index.js';
 import type {
   ChatMessage,
   ChatTemplate,
@@ -55,8 +52,7 @@ import {
 
 export type { ChatOptions, GenerateOptions, Prompt } from './generate-options.js';
 export type { LoadOptions } from './load-options.js';
-export type { TextEvent, TextFinishEvent, TextTokenEvent } from './sequence-text.js';
-export { loadTokenizer } from './text-files.js';
+export type { TextEvent, TextFinishEvent, TextTokenEvent } from './text/index.js';
 
 /** Tokens at the end of a prompt that surely hold a `<think>` that is open: more than its bytes. */
 const THINK_TAIL = 16;
@@ -300,10 +296,8 @@ export class LoopLM {
   }
 
   #resolve(options: GenerateOptions, endIds: readonly number[]): ResolvedOptions {
-    const { prefill, numLoops, record } = options;
-    const { stopIds, stopStrings } = options;
-    const stop = parseStopOptions({ stopIds, stopStrings });
-    if (stop.stopStrings.length > 0 && !this.tokenizer) {
+    const { prefill, numLoops, record, stopIds = [], stopStrings = [] } = options;
+    if (stopStrings.length > 0 && !this.tokenizer) {
       throw new ConfigError(
         'stopStrings',
         'stopStrings are given, but the model folder has no tokenizer.json to make text with; use stopIds, or add the file.',
@@ -316,13 +310,13 @@ export class LoopLM {
         sampling: parseSamplingOptions(
           withSamplingDefaults(options.sampling ?? {}, this.samplingDefaults),
         ),
-        stopIds: [...(options.ignoreEos ? [] : endIds), ...stop.stopIds],
+        stopIds: [...(options.ignoreEos ? [] : endIds), ...stopIds],
         kvPolicy: options.kvPolicy ?? 'per-loop',
         ...(prefill !== undefined && { prefill }),
         ...(numLoops !== undefined && { numLoops }),
         ...(record !== undefined && { record }),
       },
-      stopStrings: stop.stopStrings,
+      stopStrings,
     };
   }
 

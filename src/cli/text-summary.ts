@@ -1,7 +1,7 @@
 /**
  * What a model does with text by default, for `looplm inspect`.
  */
-import type { TextFiles } from '../text-files.js';
+import type { TextFiles } from '../text/index.js';
 import type { StopToken } from '../tokenizer/index.js';
 import { isThinkingName } from '../tokenizer/index.js';
 

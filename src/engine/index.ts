@@ -39,6 +39,4 @@ export {
 } from './rollout.js';
 export type { SamplingOptions } from './sampler.js';
 export { parseSamplingOptions, sampleToken, tokenDistribution } from './sampler.js';
-export type { StopOptions, StopOutcome } from './stop.js';
-export { StopStringMatcher, parseStopOptions } from './stop.js';
 export type { Trace, TracedPrompt, TraceOptions } from './trace.js';

@@ -6,6 +6,7 @@
  * is certain. The result does not depend on how the text was cut into pieces. Knows no token ids.
  * Source: the tags of the released Ouro Thinking models.
  */
+import { overlap } from '../util/overlap.js';
 
 /** Part of a text that a model writes. */
 export type TextChannel = 'reasoning' | 'answer';
@@ -116,11 +117,4 @@ export class ReasoningSplitter {
     this.#held = this.#held.slice(length);
     return text;
   }
-}
-
-/** The largest n below the tag's length such that the text ends in its first n characters. */
-function overlap(text: string, tag: string): number {
-  let length = Math.min(text.length, tag.length - 1);
-  while (!text.endsWith(tag.slice(0, length))) length -= 1;
-  return length;
 }

@@ -20,7 +20,7 @@ import {
   showBytes,
 } from '../../model/index.js';
 import { defaultFormat, nodeFolder, planLoading } from '../../platform/node/index.js';
-import { loadTextFiles, stopTokenNotesOf, stopTokensOf } from '../../text-files.js';
+import { loadTextFiles, stopTokenNotesOf, stopTokensOf } from '../../text/index.js';
 import { errorTable } from '../conversion-errors.js';
 import type { CliIo } from '../io.js';
 import type { ModelFlags } from '../model-flags.js';

@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import type { z } from 'zod';
 import { ConfigError, FileError, LoopLMError } from '../../errors.js';
-import { loadTextFiles } from '../../text-files.js';
+import { loadTextFiles } from '../../text/index.js';
 import type { Folder, LoopLMConfig } from '../../model/index.js';
 import { memoryFolder, readModelConfig } from '../../model/index.js';
 import { nodeFolder, readTextFile } from '../../platform/node/index.js';

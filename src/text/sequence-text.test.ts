@@ -2,12 +2,12 @@
 import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import type { FinishReason } from './engine/index.js';
+import type { FinishReason } from '../engine/index.js';
+import { Tokenizer } from '../tokenizer/index.js';
 import type { TextEvent, TextFinishEvent, TextTokenEvent } from './sequence-text.js';
 import { SequenceText } from './sequence-text.js';
-import { Tokenizer } from './tokenizer/index.js';
 
-const path = new URL('../test/fixtures/tokenizer/tokenizer.json', import.meta.url);
+const path = new URL('../../test/fixtures/tokenizer/tokenizer.json', import.meta.url);
 const json = JSON.parse(readFileSync(path, 'utf8')) as { added_tokens: object[] };
 const smol = Tokenizer.fromJson(json);
 const TURN_END = smol.tokenToId('<|im_end|>')!;

@@ -12,10 +12,10 @@ import type {
   FinishReason,
   RolloutRecord,
   TokenEvent,
-} from './engine/index.js';
-import { StopStringMatcher } from './engine/index.js';
-import type { DecodeStream, SplitText, TextChannel, Tokenizer } from './tokenizer/index.js';
-import { ReasoningSplitter, THINK_TAGS } from './tokenizer/index.js';
+} from '../engine/index.js';
+import type { DecodeStream, SplitText, TextChannel, Tokenizer } from '../tokenizer/index.js';
+import { ReasoningSplitter, THINK_TAGS } from '../tokenizer/index.js';
+import { StopStringMatcher } from './stop-strings.js';
 
 /** A new token, with the text that it makes certain. */
 export interface TextTokenEvent {

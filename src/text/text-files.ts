@@ -2,14 +2,14 @@
  * The files of a model folder that are about text: tokenizer, chat template, how to sample and where
  * to stop. Each of them may be missing. Knows no weights and computes nothing.
  */
-import { CheckpointError } from './errors.js';
-import type { Folder, LoopLMConfig } from './model/index.js';
+import { CheckpointError } from '../errors.js';
+import type { Folder, LoopLMConfig } from '../model/index.js';
 import type {
   GenerationConfig,
   StopToken,
   StopTokenFiles,
   TokenizerConfig,
-} from './tokenizer/index.js';
+} from '../tokenizer/index.js';
 import {
   ChatTemplate,
   Tokenizer,
@@ -17,7 +17,7 @@ import {
   parseTokenizerConfig,
   stopTokenNotes,
   stopTokens,
-} from './tokenizer/index.js';
+} from '../tokenizer/index.js';
 
 /** What the text files of a folder hold. */
 export interface TextFiles {

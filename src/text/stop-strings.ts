@@ -1,54 +1,12 @@
 /**
- * When generated text or tokens end a generation, and which text may be shown before that is known.
+ * When generated text ends a generation, and which text may be shown before that is known.
  *
  * The one idea: text that could still become a stop string is held back, so that nothing is ever
  * shown which the cut would take away again. The result does not depend on how the text was cut into
- * pieces. Knows nothing of tokens beyond their ids, or of how text is made from them.
+ * pieces. Knows no tokens.
  */
-import { z } from 'zod';
 import { assert } from '../errors.js';
-import { numberWhere, parseFields } from '../util/parse-fields.js';
-
-/** What ends a generation besides its length. */
-export interface StopOptions {
-  /** Generating one of these ids ends the generation. Default none. */
-  readonly stopIds: readonly number[];
-  /** Text that ends the generation and is not part of the result. Default none. */
-  readonly stopStrings: readonly string[];
-}
-
-const STRING_RULE = 'it must be a text of at least one character. Leave it out for none.';
-
-const stopSchema = z.strictObject(
-  {
-    stopIds: z
-      .array(
-        numberWhere(
-          'it must be a whole number from 0 up. Use ids of the vocabulary.',
-          (v) => Number.isSafeInteger(v) && v >= 0,
-        ),
-        'it must be a list of token ids. Use [] for none.',
-      )
-      .default([]),
-    stopStrings: z
-      .array(
-        z.string(STRING_RULE).min(1, STRING_RULE),
-        'it must be a list of texts. Use [] for none.',
-      )
-      .default([]),
-  },
-  'it must be an object. Use {} for none.',
-);
-
-/**
- * Stop rules from flags, a request or a file.
- *
- * @throws ConfigError for an id that is not a whole number from 0 up, an empty text, or an unknown
- *   field.
- */
-export function parseStopOptions(value: unknown): StopOptions {
-  return parseFields(stopSchema, value, 'the stop rules');
-}
+import { overlap } from '../util/overlap.js';
 
 /** What a piece of text led to. */
 export interface StopOutcome {
@@ -118,11 +76,4 @@ function firstComplete(
 
 function endOf(match: { start: number; stopString: string }): number {
   return match.start + match.stopString.length;
-}
-
-/** The largest n below the stop string's length such that the text ends in its first n characters. */
-function overlap(text: string, stopString: string): number {
-  let length = Math.min(text.length, stopString.length - 1);
-  while (!text.endsWith(stopString.slice(0, length))) length -= 1;
-  return length;
 }

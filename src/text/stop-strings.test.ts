@@ -1,7 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { ConfigError } from '../errors.js';
-import { parseStopOptions, StopStringMatcher } from './stop.js';
+import { StopStringMatcher } from './stop-strings.js';
 
 /** Everything a matcher shows of a text that comes in pieces. */
 function streamed(pieces: readonly string[], stopStrings: readonly string[]) {
@@ -86,30 +85,5 @@ describe('stop strings in streamed text', () => {
     const matcher = new StopStringMatcher([]);
     expect(matcher.push('abc')).toEqual({ text: 'abc' });
     expect(matcher.flush()).toBe('');
-  });
-});
-
-describe('stop rules', () => {
-  test('left out mean none', () => {
-    expect(parseStopOptions({})).toEqual({ stopIds: [], stopStrings: [] });
-    expect(parseStopOptions({ stopIds: [2, 0], stopStrings: ['\n'] })).toEqual({
-      stopIds: [2, 0],
-      stopStrings: ['\n'],
-    });
-  });
-
-  test.each([
-    [{ stopIds: [1, -2] }, 'stopIds.1 is -2; it must be a whole number from 0 up.'],
-    [{ stopIds: 2 }, 'stopIds is 2; it must be a list of token ids.'],
-    [
-      { stopStrings: ['a', ''] },
-      'stopStrings.1 is ""; it must be a text of at least one character.',
-    ],
-    [{ stopStrings: 'a' }, 'stopStrings is "a"; it must be a list of texts.'],
-    [{ stop: ['a'] }, 'Field "stop" of the stop rules is not known; remove it.'],
-    [null, 'Got null as the stop rules; it must be an object.'],
-  ])('%j are refused', (value, message) => {
-    expect(() => parseStopOptions(value)).toThrow(ConfigError);
-    expect(() => parseStopOptions(value)).toThrow(message);
   });
 });
