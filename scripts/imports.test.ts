@@ -142,6 +142,36 @@ describe('checkImports', () => {
     expect(judge('src/graph/a.test.ts', "import { a } from '../engine/index.js';")).toEqual([]);
   });
 
+  it('refuses a circle, of types and of imports at run time too, and says which it is', () => {
+    const circles = (files: Readonly<Record<string, string>>) =>
+      checkImports(memoryTree(files)).map(({ path, line, what }) => `${path}:${line} ${what}`);
+    const back = (text: string) => ({
+      'src/graph/a.ts': "import { b } from './b.js';",
+      'src/graph/b.ts': "import { c } from './c.js';",
+      'src/graph/c.ts': `\n${text}`,
+    });
+    const found =
+      'src/graph/c.ts:2 closes a circle of imports: src/graph/a.ts > src/graph/b.ts > src/graph/c.ts > src/graph/a.ts';
+    expect(circles(back("import { a } from './a.js';"))).toEqual([found]);
+    expect(circles(back("export type { A } from './a.js';"))).toEqual([found]);
+    expect(circles(back("const a = await import('./a.js');"))).toEqual([found]);
+    expect(circles(back("import { d } from './d.js';"))).toEqual([]);
+    expect(circles({ 'src/graph/a.ts': "import { b } from './a.js';" })).toHaveLength(1);
+    const diamond = { 'src/graph/a.ts': "import './b.js';\nimport './c.js';" };
+    expect(circles({ ...diamond, 'src/graph/b.ts': "import './c.js';" })).toEqual([]);
+  });
+
+  it('follows names of package.json around a circle', () => {
+    const files = {
+      'package.json': JSON.stringify({ imports: { '#rim': { node: './dist/src/platform/a.js' } } }),
+      'src/loop-lm.ts': "const rim = await import('#rim');",
+      'src/platform/a.ts': "import type { A } from '../loop-lm.js';",
+    };
+    expect(checkImports(memoryTree(files)).map(({ path, what }) => `${path} ${what}`)).toEqual([
+      'src/platform/a.ts closes a circle of imports: src/loop-lm.ts > src/platform/a.ts > src/loop-lm.ts',
+    ]);
+  });
+
   it('refuses an area that the table does not know', () => {
     expect(judge('src/other/a.ts', "import { a } from '../graph/index.js';")).toEqual([
       '1 src/other imports src/graph',

@@ -1,5 +1,6 @@
 /**
- * Import directions: finds every import of every source file and holds it against `import-rules.ts`.
+ * Import directions: finds every import of every source file, holds it against `import-rules.ts`, and
+ * follows it: imports make no circle.
  *
  * Statements are found by their first column: formatted code starts them there, and comments and
  * strings do not. Test files are free, because they look at code from outside. Whether a target
@@ -43,16 +44,21 @@ export function areaOf(path: string): string {
   return SAME_AREA[area] ?? area;
 }
 
-/** The area an import of `from` leads to; undefined for a package outside the repository. */
-export function targetArea(from: string, specifier: string): string | undefined {
+/** The file an import of `from` leads to; undefined for a package outside the repository. */
+function targetFile(from: string, specifier: string): string | undefined {
   if (specifier.startsWith('.')) {
-    const path = posix.join(posix.dirname(from), specifier);
-    return areaOf(path.replace(/\.js$/, '.ts'));
+    return posix.join(posix.dirname(from), specifier).replace(/\.js$/, '.ts');
   }
   if (specifier === 'looplm') return 'src/index.ts';
-  if (specifier === 'looplm/node') return 'src/platform';
-  if (specifier === 'looplm/errors') return areaOf('src/errors.ts');
-  return specifier.startsWith('looplm/') ? `src/${specifier.slice(7)}` : undefined;
+  if (specifier === 'looplm/node') return 'src/platform/node/index.ts';
+  if (specifier === 'looplm/errors') return 'src/errors.ts';
+  return specifier.startsWith('looplm/') ? `src/${specifier.slice(7)}/index.ts` : undefined;
+}
+
+/** The area an import of `from` leads to; undefined for a package outside the repository. */
+export function targetArea(from: string, specifier: string): string | undefined {
+  const file = targetFile(from, specifier);
+  return file === undefined ? undefined : areaOf(file);
 }
 
 /** Why `from` may not contain this import, or undefined where it may. */
@@ -87,15 +93,58 @@ function violation(
   };
 }
 
-/** Every import of a non-test source file that `import-rules.ts` does not allow. */
+type Imports = ReadonlyMap<string, readonly ImportStatement[]>;
+
+/**
+ * Every import of a non-test source file that `import-rules.ts` does not allow, and every circle of
+ * imports.
+ */
 export function checkImports(tree: Tree): Finding[] {
-  const sources = tree.files.filter((file) => /\.[mc]?[jt]s$/.test(file) && !isTest(file));
-  return sources
-    .filter((file) => file.includes('/'))
-    .flatMap((path) =>
-      importsOf(tree.read(path)).flatMap((statement) => {
-        const found = violation(path, statement);
-        return found ? [{ path, line: statement.line, ...found }] : [];
-      }),
-    );
+  const sources = tree.files.filter(
+    (file) => /\.[mc]?[jt]s$/.test(file) && !isTest(file) && file.includes('/'),
+  );
+  const imports: Imports = new Map(sources.map((path) => [path, importsOf(tree.read(path))]));
+  const forbidden = [...imports].flatMap(([path, statements]) =>
+    statements.flatMap((statement) => {
+      const found = violation(path, statement);
+      return found ? [{ path, line: statement.line, ...found }] : [];
+    }),
+  );
+  return [...forbidden, ...findCircles(imports, internalNames(tree))];
+}
+
+/** Where names such as `#platform` lead in Node.js, by package.json. */
+function internalNames(tree: Tree): ReadonlyMap<string, string> {
+  if (!tree.files.includes('package.json')) return new Map();
+  const { imports = {} } = JSON.parse(tree.read('package.json')) as {
+    readonly imports?: Readonly<Record<string, { readonly node: string }>>;
+  };
+  const sourceOf = (path: string) => path.replace('./dist/', '').replace(/\.js$/, '.ts');
+  return new Map(Object.entries(imports).map(([name, { node }]) => [name, sourceOf(node)]));
+}
+
+/** One finding for each import that closes a circle; types and `import()` count like all others. */
+function findCircles(imports: Imports, names: ReadonlyMap<string, string>): Finding[] {
+  const findings: Finding[] = [];
+  const isDone = new Set<string>();
+  const path: string[] = [];
+  const visit = (file: string): void => {
+    path.push(file);
+    for (const { specifier, line } of imports.get(file) ?? []) {
+      const target = names.get(specifier) ?? targetFile(file, specifier);
+      if (target === undefined || isDone.has(target)) continue;
+      const start = path.indexOf(target);
+      if (start < 0) {
+        visit(target);
+        continue;
+      }
+      const circle = [...path.slice(start), target].join(' > ');
+      const todo = 'move what both need to a third file, or hand it in';
+      findings.push({ path: file, line, what: `closes a circle of imports: ${circle}`, todo });
+    }
+    path.pop();
+    isDone.add(file);
+  };
+  for (const file of imports.keys()) if (!isDone.has(file)) visit(file);
+  return findings;
 }

@@ -70,7 +70,7 @@ export function parseOxlint(output: string): Finding[] {
   }));
 }
 
-/** A note without the drawing around it: an import cycle becomes `(./b.js (src/b.ts) ...)`. */
+/** A note without the drawing around it. */
 function plainNote(note: string): string {
   return `(${note.replaceAll(/[^\w\s./()-]/g, '').replaceAll(/\s+/g, ' ')})`;
 }

@@ -116,8 +116,8 @@ export class LoopLM {
    *   if the model cannot be had.
    */
   static async fromPretrained(idOrPath: string, options: PretrainedOptions = {}): Promise<LoopLM> {
-    const { loadPretrained } = await import('#platform');
-    return loadPretrained(idOrPath, options);
+    const { openPretrained } = await import('#platform');
+    return openPretrained(idOrPath, options, LoopLM.load);
   }
 
   /**

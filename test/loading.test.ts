@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, it } from 'vitest';
 import type { Trace } from '../src/engine/index.js';
 import type * as Errors from '../src/errors.js';
+import type * as Library from '../src/index.js';
 import type * as Platform from '../src/platform/node/index.js';
 import type { PretrainedOptions } from '../src/platform/node/index.js';
 import type * as Tokenizers from '../src/tokenizer/index.js';
@@ -16,7 +17,8 @@ import type * as Tokenizers from '../src/tokenizer/index.js';
 const built = (path: string) => new URL(`../dist/src/${path}`, import.meta.url);
 if (!existsSync(built('index.js'))) throw new Error('dist/ is missing: run `npm run build` first.');
 // What LoopLM.fromPretrained calls: here, its import of the platform leads to the sources.
-const { loadPretrained } = (await import(built('platform/node/index.js').href)) as typeof Platform;
+const { openPretrained } = (await import(built('platform/node/index.js').href)) as typeof Platform;
+const { LoopLM } = (await import(built('index.js').href)) as typeof Library;
 const { DisposedError } = (await import(built('errors.js').href)) as typeof Errors;
 const { ChatTemplate } = (await import(built('tokenizer/index.js').href)) as typeof Tokenizers;
 
@@ -26,7 +28,7 @@ const folder = mkdtempSync(join(tmpdir(), 'looplm-loading-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 const load = (options: PretrainedOptions = {}) =>
-  loadPretrained(TINY, { numThreads: 2, ...options });
+  openPretrained(TINY, { numThreads: 2, ...options }, LoopLM.load);
 
 /** Threads of this process; undefined where that cannot be told. */
 function numThreads(): number | undefined {

@@ -11,6 +11,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { bundledTokenizerConfig, bundledTokenizerJson } from '../recipes/bundled/tokenizer.js';
 import type * as Errors from '../src/errors.js';
 import { LoopLMError } from '../src/errors.js';
+import type * as Library from '../src/index.js';
 import type { GenerateOptions } from '../src/loop-lm.js';
 import { LoopLM } from '../src/loop-lm.js';
 import { initializeWeights, memoryFolder, saveCheckpoint } from '../src/model/index.js';
@@ -201,14 +202,15 @@ describe('a model that is loaded', () => {
     const built = (path: string) => new URL(`../dist/src/${path}`, import.meta.url).href;
     if (!existsSync(new URL(built('index.js')))) throw new Error('run `npm run build` first');
     const { LoopLMError: Ours } = (await import(built('errors.js'))) as typeof Errors;
-    const { loadPretrained, NODE_PLATFORM } = (await import(
+    const { NODE_PLATFORM, openPretrained } = (await import(
       built('platform/node/index.js')
     )) as typeof Platform;
+    const { LoopLM: Built } = (await import(built('index.js'))) as typeof Library;
+    const platform = { ...NODE_PLATFORM, env: { LOOPLM_CACHE: folder, HF_HOME: folder } };
     const tiny = fileURLToPath(new URL('fixtures/tiny-mha', import.meta.url));
-    const env = { LOOPLM_CACHE: folder, HF_HOME: folder };
     const load = (name: unknown, options: unknown) =>
       loadedAndDisposed(
-        loadPretrained(name as string, options as object, { ...NODE_PLATFORM, env }),
+        openPretrained(name as string, options as object, Built.load, platform),
       );
     const names = fc.constantFrom(...PRETRAINED_OPTIONS);
     await check(

@@ -3,11 +3,11 @@
  * load one.
  */
 import { type Command, Option } from 'commander';
-import type { LoopLM } from '../loop-lm.js';
+import { LoopLM } from '../loop-lm.js';
 import type { MemoryPlan, ParsedModelConfig } from '../model/index.js';
 import { describePlan, showBytes } from '../model/index.js';
 import type { HubPlatform, LoadProgress, PretrainedOptions } from '../platform/node/index.js';
-import { bundledModelPath, loadPretrained, NODE_PLATFORM } from '../platform/node/index.js';
+import { bundledModelPath, NODE_PLATFORM, openPretrained } from '../platform/node/index.js';
 import type { KvDtype } from '../util/kv-dtype.js';
 import { KV_DTYPES } from '../util/kv-dtype.js';
 import type { Progress } from './byte-progress.js';
@@ -96,7 +96,7 @@ async function loadModelOf(
   let plan: MemoryPlan | undefined;
   const start = io.now();
   const model = await withProgress(flags, io, signal, (options, platform, stop) =>
-    loadPretrained(
+    openPretrained(
       modelPath(flags),
       {
         ...options,
@@ -111,6 +111,7 @@ async function loadModelOf(
           io.stderr.write(`${describePlan(made).join('\n')}\n`);
         },
       },
+      LoopLM.load,
       platform,
     ),
   );

@@ -13,7 +13,7 @@ import { HUGE_TEXT, ODD_JSON, ODD_TEXTS } from './odd-values.js';
 import { PROBLEM } from './place.js';
 
 /** As compiled: the worker of a device exists only there. */
-type Library = typeof looplm & Pick<typeof node, 'loadPretrained'>;
+type Library = typeof looplm & Pick<typeof node, 'openPretrained'>;
 
 const load = async <T>(path: string): Promise<T> =>
   (await import(pathToFileURL(repositoryPath(path)).href)) as T;
@@ -138,7 +138,7 @@ function callsOf(library: Library, model: LoopLM): readonly Call[] {
       'fromPretrained',
       () => [repositoryPath('test/fixtures/tiny-mha'), loading()],
       async (path, more) => {
-        const other = await library.loadPretrained(path, more);
+        const other = await library.openPretrained(path, more, library.LoopLM.load);
         await other.dispose();
       },
     ),
@@ -249,9 +249,9 @@ export interface LibraryOutcome {
 let opened: Promise<{ library: Library; model: LoopLM; expected: string }> | undefined;
 
 async function open() {
-  const { loadPretrained } = await load<typeof node>('dist/src/platform/node/index.js');
-  const library: Library = { ...(await load<typeof looplm>('dist/src/index.js')), loadPretrained };
-  const model = await loadPretrained(repositoryPath('models/bundled'));
+  const { openPretrained } = await load<typeof node>('dist/src/platform/node/index.js');
+  const library: Library = { ...(await load<typeof looplm>('dist/src/index.js')), openPretrained };
+  const model = await openPretrained(repositoryPath('models/bundled'), {}, library.LoopLM.load);
   return { library, model, expected: await answerOf(model) };
 }
 

@@ -3,7 +3,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { CapacityError, ConfigError } from '../../src/errors.js';
-import { loadPretrained } from '../../src/platform/node/index.js';
+import { LoopLM } from '../../src/loop-lm.js';
 import type { PretrainedOptions } from '../../src/platform/node/index.js';
 import type { MemoryPlan } from '../../src/model/index.js';
 import { TINY, cli, temporaryFolder } from './support.js';
@@ -51,19 +51,21 @@ it('converted to f32 a model gives what it gives as it is', async () => {
 it('refuses what the memory cannot hold, with the plan, before anything is loaded', async () => {
   let plan: MemoryPlan | undefined;
   const options = { numSequences: 1e9, onPlan: (made: MemoryPlan) => (plan = made) };
-  await expect(loadPretrained(TINY, options)).rejects.toThrow(CapacityError);
-  await expect(loadPretrained(TINY, options)).rejects.toThrow(/needs [\d.]+ GiB of memory and/);
+  await expect(LoopLM.fromPretrained(TINY, options)).rejects.toThrow(CapacityError);
+  await expect(LoopLM.fromPretrained(TINY, options)).rejects.toThrow(
+    /needs [\d.]+ GiB of memory and/,
+  );
   expect(plan!.kvBytes).toBe(plan!.kvBytesPerPosition['per-loop'] * plan!.context * 1e9);
 });
 
 it('refuses a context that the model does not have', async () => {
-  await expect(loadPretrained(TINY, { context: 1e6 })).rejects.toThrow(ConfigError);
+  await expect(LoopLM.fromPretrained(TINY, { context: 1e6 })).rejects.toThrow(ConfigError);
   const { exitCode, stderr } = await generate('--context', '1000000');
   expect([exitCode, stderr]).toEqual([2, expect.stringMatching(/^error: The context is 1000000/)]);
 });
 
 it('refuses an option that it does not know, naming those it does', async () => {
-  const loading = loadPretrained(TINY, { device: 'webgpu' } as PretrainedOptions);
+  const loading = LoopLM.fromPretrained(TINY, { device: 'webgpu' } as PretrainedOptions);
   await expect(loading).rejects.toThrow(ConfigError);
   await expect(loading).rejects.toThrow(
     /"device" of the loading options.*Known are numThreads, dt/,
@@ -74,7 +76,7 @@ it('refuses another format than a converted model has', async () => {
   await generate('--dtype', 'q4');
   const converted = join(cacheDir, 'converted');
   const name = readdirSync(converted).find((entry) => entry.startsWith('tiny-mha-q4'))!;
-  await expect(loadPretrained(join(converted, name), { dtype: 'q8' })).rejects.toThrow(
+  await expect(LoopLM.fromPretrained(join(converted, name), { dtype: 'q8' })).rejects.toThrow(
     /already converted to 4-bit/,
   );
 });

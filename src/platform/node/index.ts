@@ -17,13 +17,7 @@ export {
 export { createNodeDevice } from './device.js';
 export { bundledModelPath } from './bundled-model.js';
 export type { LoadProgress, PretrainedOptions } from './pretrained-options.js';
-export {
-  availableMemory,
-  defaultFormat,
-  loadPretrained,
-  prepareModel,
-  planLoading,
-} from './pretrained.js';
+export { availableMemory, defaultFormat, openPretrained, planLoading } from './pretrained.js';
 export { NODE_PLATFORM, pullModel, resolveModel } from './hub/index.js';
 export type {
   CachedFile,

@@ -1,14 +1,16 @@
 /**
- * From what a user calls a model to a loaded one: resolve, convert where needed, plan, load.
+ * From what a user calls a model to a folder and a device that it can be loaded onto: resolve, convert
+ * where needed, plan. Loading itself is handed in (`LoopLM.load`), which knows nothing of files.
  *
  * A large checkpoint is not run as it is: it is converted once, into the cache of converted models,
- * and its file is then mapped into memory. The model owns its device, a worker thread.
+ * and its file is then mapped into memory. What is loaded owns the device, a worker thread.
  */
 import { realpath } from 'node:fs/promises';
 import { freemem } from 'node:os';
 import { CapacityError, ConfigError } from '../../errors.js';
-import { LoopLM } from '../../loop-lm.js';
+import type { LoadOptions } from '../../load-options.js';
 import type {
+  Folder,
   LoopLMConfig,
   MemoryPlan,
   ModelFormat,
@@ -40,18 +42,23 @@ const MAX_PLAIN_PARAMETERS = 250e6;
 const LARGE_DTYPE = 'q8';
 const DEFAULT_CONTEXT = 4096;
 
+/** What loads a model: `LoopLM.load`. */
+type Load<T> = (folder: Folder, options: LoadOptions) => Promise<T>;
+
 /**
  * Loads a model by its folder or its name on the hub.
  *
+ * @param load - takes over the device, unless it fails
  * @throws ConfigError for options that are unknown, not allowed or do not go together
  * @throws CapacityError, before anything is loaded, if the memory it needs is not there
- * @throws LoopLMError as `resolveModel`, `convertModel`, `createNodeDevice` and `LoopLM.load` do
+ * @throws LoopLMError as `resolveModel`, `convertModel`, `createNodeDevice` and `load` do
  */
-export async function loadPretrained(
+export async function openPretrained<T>(
   idOrPath: string,
-  given: PretrainedOptions = {},
+  given: PretrainedOptions,
+  load: Load<T>,
   platform: HubPlatform = NODE_PLATFORM,
-): Promise<LoopLM> {
+): Promise<T> {
   checkName(idOrPath);
   const options = parsePretrainedOptions(given);
   const { numThreads, signal } = options;
@@ -64,7 +71,7 @@ export async function loadPretrained(
   signal?.throwIfAborted();
   const device = await createNodeDevice({ numThreads });
   try {
-    return await LoopLM.load(nodeFolder(await realpath(path)), {
+    return await load(nodeFolder(await realpath(path)), {
       device,
       ownsDevice: true,
       name: idOrPath,
@@ -127,10 +134,10 @@ function isLarge(config: LoopLMConfig): boolean {
 }
 
 /** The folder of a model in the format that is asked for; downloads and converts where needed. */
-export async function prepareModel(
+async function prepareModel(
   idOrPath: string,
-  options: PretrainedOptions = {},
-  platform: HubPlatform = NODE_PLATFORM,
+  options: PretrainedOptions,
+  platform: HubPlatform,
 ): Promise<{ readonly path: string; readonly parsed: ParsedModelConfig }> {
   const { revision, cacheDir, offline, convertedDir, progress, onWait, signal } = options;
   const source = await resolveModel(
