@@ -4,7 +4,7 @@
 import { z } from 'zod';
 import type { CompileWatch, EngineOptions } from './engine/index.js';
 import { ConfigError } from './errors.js';
-import type { Folder } from './model/index.js';
+import type { Folder, ParsedModelConfig } from './model/index.js';
 import type { Device } from './runtime/index.js';
 import { KV_DTYPES } from './util/kv-dtype.js';
 import { abortSignal, callback, numberWhere, parseFields, wordOf } from './util/parse-fields.js';
@@ -18,6 +18,8 @@ export interface LoadOptions extends Pick<
   readonly device: Device;
   /** Whether `dispose` of the model disposes the device too. Default false: it is borrowed. */
   readonly ownsDevice?: boolean | undefined;
+  /** What config.json says, as `readModelConfig` gives it. Default: it is read. */
+  readonly parsedConfig?: ParsedModelConfig | undefined;
   /** What the model is called, such as its hub id. Default the path of the folder. */
   readonly name?: string | undefined;
 }
@@ -32,6 +34,12 @@ const schema = z.strictObject(
     ),
     ownsDevice: z.boolean(`it must be true or false. ${DEFAULT}`).optional(),
     name: z.string(`it must be a text. ${DEFAULT}`).optional(),
+    parsedConfig: z
+      .custom<ParsedModelConfig>(
+        isParsedConfig,
+        'it must be what readModelConfig of looplm/model returns. Leave it out to have config.json read.',
+      )
+      .optional(),
     kvDtype: wordOf(KV_DTYPES, DEFAULT).optional(),
     maxKvBytes: numberWhere(
       'it must be a number from 0 up. Leave it out for no limit.',
@@ -47,6 +55,13 @@ function isDevice(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return false;
   const { compile, submit } = value as Partial<Device>;
   return typeof compile === 'function' && typeof submit === 'function';
+}
+
+function isParsedConfig(value: unknown): boolean {
+  const { config, ignoredKeys, notes } = (value ?? {}) as Partial<ParsedModelConfig>;
+  return (
+    typeof config?.architecture === 'string' && Array.isArray(ignoredKeys) && Array.isArray(notes)
+  );
 }
 
 /** @throws ConfigError for an option that is unknown, missing or not allowed */

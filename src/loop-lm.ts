@@ -131,9 +131,11 @@ export class LoopLM {
    */
   static async load(folder: Folder, options: LoadOptions): Promise<LoopLM> {
     checkFolder(folder);
-    const { device, ownsDevice = false, name = folder.path, ...rest } = parseLoadOptions(options);
+    const checked = parseLoadOptions(options);
+    const { device, ownsDevice = false, name = folder.path, parsedConfig, ...rest } = checked;
     const texts = await loadTextFiles(folder);
-    const { weights, ...model } = await loadWeights(folder, rest.signal);
+    const opening = { signal: rest.signal, parsed: parsedConfig };
+    const { weights, ...model } = await loadWeights(folder, opening);
     const engine = await Engine.create({ ...rest, device, config: model.config, weights });
     return new LoopLM(texts, model, name, engine, ownsDevice ? device : undefined);
   }

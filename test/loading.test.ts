@@ -6,7 +6,7 @@ import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it, vi } from 'vitest';
 import type { Trace } from '../src/engine/index.js';
 import type * as Errors from '../src/errors.js';
 import type * as Library from '../src/index.js';
@@ -89,6 +89,32 @@ it('loading tells its progress in bytes of weights, to the end', async () => {
   expect(shown).toEqual(shown.toSorted((a, b) => a - b));
   expect(shown.at(-1)).toBe(total);
   expect(shown.length).toBeGreaterThan(3);
+});
+
+/** Configs that were parsed meanwhile. */
+async function numConfigsParsed(work: () => Promise<unknown>): Promise<number> {
+  const parse = vi.spyOn(JSON, 'parse');
+  try {
+    await work();
+    const values = parse.mock.results.map(({ value }) => value as unknown);
+    return values.filter((value) => Object.hasOwn(Object(value) as object, 'model_type')).length;
+  } finally {
+    parse.mockRestore();
+  }
+}
+
+it('a config.json is parsed once on the way to a model', async () => {
+  const options = { dtype: 'q8', convertedDir: folder } as const;
+  const loaded = async (name: string, given: PretrainedOptions) => {
+    const model = await openPretrained(name, { numThreads: 2, ...given }, LoopLM.load);
+    await model.dispose();
+  };
+  await loaded(TINY, options);
+  const [converted] = readdirSync(join(folder, 'converted'));
+  expect(await numConfigsParsed(() => loaded(TINY, {}))).toBe(1);
+  expect(await numConfigsParsed(() => loaded(join(folder, 'converted', converted!), {}))).toBe(1);
+  // that of the checkpoint and that of the converted model
+  expect(await numConfigsParsed(() => loaded(TINY, options))).toBe(2);
 });
 
 const bytesOf = ({ hidden, exitCdf, logits }: Trace) =>

@@ -96,7 +96,9 @@ const GENERATE_OPTIONS = wordsOf(
   ignoreEos splitReasoning record signal`,
 );
 const SAMPLING_OPTIONS = wordsOf('temperature topK topP minP repetitionPenalty seed');
-const LOAD_OPTIONS = wordsOf('device ownsDevice name kvDtype maxKvBytes onProgress other');
+const LOAD_OPTIONS = wordsOf(
+  'device ownsDevice name parsedConfig kvDtype maxKvBytes onProgress other',
+);
 const PRETRAINED_OPTIONS = wordsOf(
   `device numThreads dtype revision offline kvDtype context numSequences kvPolicy progress
   onPlan onWait other`,
@@ -209,9 +211,7 @@ describe('a model that is loaded', () => {
     const platform = { ...NODE_PLATFORM, env: { LOOPLM_CACHE: folder, HF_HOME: folder } };
     const tiny = fileURLToPath(new URL('fixtures/tiny-mha', import.meta.url));
     const load = (name: unknown, options: unknown) =>
-      loadedAndDisposed(
-        openPretrained(name as string, options as object, Built.load, platform),
-      );
+      loadedAndDisposed(openPretrained(name as string, options as object, Built.load, platform));
     const names = fc.constantFrom(...PRETRAINED_OPTIONS);
     await check(
       fc.asyncProperty(junk, names, junk, async (given, name, value) => {

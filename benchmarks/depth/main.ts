@@ -9,7 +9,7 @@
 import { generatorFor } from 'looplm/data';
 import type { KvPolicy } from 'looplm/engine';
 import { Engine, KV_POLICIES, parseSamplingOptions, replay } from 'looplm/engine';
-import { loadWeights, modelCost, readModelConfig } from 'looplm/model';
+import { loadWeights, modelCost } from 'looplm/model';
 import { createNodeDevice, nodeFolder } from 'looplm/node';
 import { uniformInt } from 'pure-rand/distribution/uniformInt';
 import { busyFraction } from '../lib/busy.js';
@@ -46,8 +46,7 @@ interface Rounds {
 
 const flags = await readFlags(ROUNDS);
 const loaded = await loadWeights(nodeFolder(flags.model));
-const { config } = loaded;
-const { format } = await readModelConfig(nodeFolder(flags.model));
+const { config, format } = loaded;
 if (config.numLoops !== NUM_LOOPS) {
   throw new Error(`The model has ${config.numLoops} loops; depths are drawn for ${NUM_LOOPS}.`);
 }

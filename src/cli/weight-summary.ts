@@ -62,9 +62,9 @@ const SHOWN_BYTES = 500e6;
 
 /** @throws LoopLMError as `openCheckpoint` and `openConverted` do, and for values that are not finite */
 export async function summarizeWeights(folder: Folder, io: CliIo): Promise<WeightSummary> {
-  const { format } = await readModelConfig(folder);
-  if (format) return summarizeConverted(folder, await openConverted(folder));
-  const checkpoint = await openCheckpoint(folder);
+  const parsed = await readModelConfig(folder);
+  if (parsed.format) return summarizeConverted(folder, await openConverted(folder, { parsed }));
+  const checkpoint = await openCheckpoint(folder, { parsed });
   try {
     return await summarizeCheckpoint(checkpoint, io);
   } finally {

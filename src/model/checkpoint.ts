@@ -51,6 +51,12 @@ export interface TensorLocation {
   readonly byteOffset: number;
 }
 
+/** How to open a model folder. */
+export interface OpenOptions {
+  /** What its config.json says, where that has been read already. */
+  readonly parsed?: ParsedModelConfig | undefined;
+}
+
 /** A checked checkpoint whose tensors are read one at a time. The caller closes it. */
 export interface OpenCheckpoint extends ParsedModelConfig {
   readonly dtype: WeightDtype | 'mixed';
@@ -74,8 +80,11 @@ export interface OpenCheckpoint extends ParsedModelConfig {
  * @throws CheckpointError if weight files are damaged, inconsistent or do not fit the config.
  * @throws FileError if a file is missing or unreadable.
  */
-export async function openCheckpoint(folder: Folder): Promise<OpenCheckpoint> {
-  const parsed = await readModelConfig(folder);
+export async function openCheckpoint(
+  folder: Folder,
+  { parsed: known }: OpenOptions = {},
+): Promise<OpenCheckpoint> {
+  const parsed = known ?? (await readModelConfig(folder));
   if (parsed.format) failConverted(folder, parsed.format);
   const sources: ByteSource[] = [];
   const close = async () => {
@@ -98,15 +107,22 @@ export async function openCheckpoint(folder: Folder): Promise<OpenCheckpoint> {
   }
 }
 
+/** How to read a model folder. */
+export interface LoadOptions extends OpenOptions {
+  /** Ends it with its reason, before the next tensor. */
+  readonly signal?: AbortSignal | undefined;
+}
+
 /**
  * Reads a whole checkpoint into memory. Throws as `openCheckpoint` and its `readTensor` do, and the
  * reason of the signal when it aborts.
  */
 export async function loadCheckpoint(
   folder: Folder,
-  signal?: AbortSignal,
+  { signal, ...open }: LoadOptions = {},
 ): Promise<LoadedCheckpoint> {
-  const { config, ignoredKeys, notes, dtype, readTensor, close } = await openCheckpoint(folder);
+  const checkpoint = await openCheckpoint(folder, open);
+  const { config, ignoredKeys, notes, dtype, readTensor, close } = checkpoint;
   try {
     const weights = new Map<string, Float32Array>();
     for (const { hfName } of parameterSpecs(config)) {

@@ -12,6 +12,7 @@ import type { Folder } from '../util/folder.js';
 import { quote } from '../util/quote.js';
 import type { PlannedTensor, SafetensorsEntry, SafetensorsLayout } from '../util/safetensors.js';
 import { elementBytes, layOutSafetensors, openSafetensors } from '../util/safetensors.js';
+import type { OpenOptions } from './checkpoint.js';
 import { readModelConfig } from './checkpoint.js';
 import type { LoopLMConfig } from './config.js';
 import type { ParsedModelConfig } from './config-json.js';
@@ -47,8 +48,11 @@ export interface ConvertedModel extends ParsedModelConfig {
  *   layout than its config says.
  * @throws FileError if a file is missing or unreadable.
  */
-export async function openConverted(folder: Folder): Promise<ConvertedModel> {
-  const { format, ...parsed } = await readModelConfig(folder);
+export async function openConverted(
+  folder: Folder,
+  { parsed: known }: OpenOptions = {},
+): Promise<ConvertedModel> {
+  const { format, ...parsed } = known ?? (await readModelConfig(folder));
   if (format === undefined) {
     throw new CheckpointError(
       `${folder.path} holds a model that was not converted: its config.json has no quantization_config. Run looplm convert.`,

@@ -7,6 +7,7 @@ export { batchContext, batchForwardFeeds, batchLoopStates, embed } from './batch
 export type {
   LoadedCheckpoint,
   OpenCheckpoint,
+  OpenOptions,
   SaveCheckpointOptions,
   TensorLocation,
   WeightDtype,

@@ -2,6 +2,7 @@
  * Opens a model folder for inference, whatever form its weights have.
  */
 import type { Folder } from '../util/folder.js';
+import type { LoadOptions } from './checkpoint.js';
 import { loadCheckpoint, readModelConfig } from './checkpoint.js';
 import type { ParsedModelConfig } from './config-json.js';
 import { openConverted } from './converted.js';
@@ -15,9 +16,12 @@ export interface LoadedWeights extends ParsedModelConfig {
 }
 
 /** @throws LoopLMError as `loadCheckpoint` and `openConverted` do */
-export async function loadWeights(folder: Folder, signal?: AbortSignal): Promise<LoadedWeights> {
-  const { format } = await readModelConfig(folder);
-  if (!format) return loadCheckpoint(folder, signal);
-  const { tensors, ...parsed } = await openConverted(folder);
-  return { ...parsed, weights: fileWeights({ folder: folder.path, format, tensors }) };
+export async function loadWeights(
+  folder: Folder,
+  { signal, parsed: known }: LoadOptions = {},
+): Promise<LoadedWeights> {
+  const parsed = known ?? (await readModelConfig(folder));
+  if (!parsed.format) return loadCheckpoint(folder, { signal, parsed });
+  const { tensors, ...model } = await openConverted(folder, { parsed });
+  return { ...model, weights: fileWeights({ folder: folder.path, format: model.format, tensors }) };
 }

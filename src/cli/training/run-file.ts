@@ -51,14 +51,15 @@ async function assembleRun(
   at: (name: string) => string,
   options: ReadRunOptions,
 ): Promise<TrainingRun> {
-  const { file, model, texts, dataText } = await checkSettings(json, what, at);
+  const { file, model: parsed, texts, dataText } = await checkSettings(json, what, at);
+  const model = parsed.config;
   checkMemory(file, model);
   const { tokenizer } = texts;
   const data = await readRunData(file, dataText, { ...options, config: model, tokenizer });
   const weights =
     file.from === undefined
       ? initializeWeights(model, file.seed, spreadOf(file))
-      : (await loadCheckpoint(nodeFolder(at(file.from)))).weights;
+      : (await loadCheckpoint(nodeFolder(at(file.from)), { parsed })).weights;
   return {
     config: trainConfigOf(file, model, {
       ...data.description,

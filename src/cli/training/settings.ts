@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import type { z } from 'zod';
 import { ConfigError, FileError, LoopLMError } from '../../errors.js';
 import { loadTextFiles } from '../../text/index.js';
-import type { Folder, LoopLMConfig } from '../../model/index.js';
+import type { Folder, LoopLMConfig, ParsedModelConfig } from '../../model/index.js';
 import { memoryFolder, readModelConfig } from '../../model/index.js';
 import { nodeFolder, readTextFile } from '../../platform/node/index.js';
 import type { Tokenizer } from '../../tokenizer/index.js';
@@ -21,7 +21,7 @@ import { DATA_FORMATS, formatOf, runFileSchema, scheduleOf } from './schema.js';
 /** Settings that nothing is wrong with. */
 export interface CheckedSettings {
   readonly file: RunFile;
-  readonly model: LoopLMConfig;
+  readonly model: ParsedModelConfig;
   readonly texts: TokenizerFiles;
   /** Content of the data's file. */
   readonly dataText: string;
@@ -72,8 +72,8 @@ export async function checkSettings(
     path === undefined
       ? undefined
       : await faults.collect('data.path', () => readTextFile(at(path)));
-  if (model) checkTogether(faults, model, texts?.tokenizer, start);
-  if (file) checkFile(faults, file, model);
+  if (model) checkTogether(faults, model.config, texts?.tokenizer, start);
+  if (file) checkFile(faults, file, model?.config);
   faults.finish(what);
   return { file: file!, model: model!, texts: texts!, dataText: dataText! }; // no fault: all are there
 }
@@ -159,16 +159,17 @@ async function modelOf(
   start: Start,
   texts: TokenizerFiles | undefined,
   at: (name: string) => string,
-): Promise<LoopLMConfig> {
-  if (start.from !== undefined) return (await readModelConfig(nodeFolder(at(start.from)))).config;
-  const { config, ignoredKeys } = parseModelSection(start.model ?? {}, {
+): Promise<ParsedModelConfig> {
+  if (start.from !== undefined) return readModelConfig(nodeFolder(at(start.from)));
+  const parsed = parseModelSection(start.model ?? {}, {
     name: 'model',
     // A tokenizer that cannot be read is a fault of its own, and none of the model.
     vocabSize: texts ? texts.tokenizer?.vocabSize : MIN_SYNTHETIC_VOCAB,
     endOfTextId: texts?.endOfTextId,
     length: start.length,
   });
-  if (ignoredKeys.length === 0) return config;
+  const { ignoredKeys } = parsed;
+  if (ignoredKeys.length === 0) return parsed;
   throw new ConfigError(
     'model',
     `model has keys that looplm does not know: ${ignoredKeys.join(', ')}. Remove them.`,

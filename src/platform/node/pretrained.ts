@@ -75,6 +75,7 @@ export async function openPretrained<T>(
       device,
       ownsDevice: true,
       name: idOrPath,
+      parsedConfig: parsed,
       kvDtype: plan.kvDtype,
       maxKvBytes: available - (plan.totalBytes - plan.kvBytes),
       signal,
@@ -157,7 +158,7 @@ async function prepareModel(
   const dtype = wantedDtype(idOrPath, parsed, options.dtype ?? 'auto');
   if (dtype === undefined) return { path: source.path, parsed };
   const path = await convertedFolder(
-    source,
+    { ...source, parsed },
     { dtype },
     {
       env: platform.env,

@@ -6,6 +6,7 @@
  */
 import { homedir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
+import type { ParsedModelConfig } from '../../../model/index.js';
 import type { ConvertOptions } from './convert.js';
 import { prepareConversion, runConversion } from './convert.js';
 
@@ -26,14 +27,19 @@ export interface ConversionCacheOptions extends Pick<
  * @throws as `convertModel` does.
  */
 export async function convertedFolder(
-  source: { readonly path: string; readonly revision?: string },
+  source: {
+    readonly path: string;
+    readonly revision?: string;
+    /** What its config.json says, where that has been read already. */
+    readonly parsed?: ParsedModelConfig;
+  },
   settings: Omit<ConvertOptions, keyof ConversionCacheOptions | 'shouldWait' | 'revision'>,
   options: ConversionCacheOptions = {},
 ): Promise<string> {
   const { cacheDir, env = process.env, ...rest } = options;
-  const { path, revision } = source;
+  const { path, revision, parsed } = source;
   const commit = revision === undefined ? {} : { revision };
-  const prepared = await prepareConversion(path, { ...settings, ...commit });
+  const prepared = await prepareConversion(path, { ...settings, ...commit }, { parsed });
   const name = `${modelNameOf(path)}-${settings.dtype}-${prepared.key.slice(0, 16)}`;
   const folder = join(conversionsFolder(cacheDir ?? cacheRoot(env)), name);
   await runConversion(prepared, folder, { ...rest, ...commit, shouldWait: true });

@@ -7,7 +7,7 @@
  */
 import { createHash } from 'node:crypto';
 import { join, resolve } from 'node:path';
-import type { ModelFormat, OpenCheckpoint } from '../../../model/index.js';
+import type { ModelFormat, OpenCheckpoint, OpenOptions } from '../../../model/index.js';
 import {
   elementCount,
   modelFormatToJson,
@@ -89,9 +89,10 @@ const FORMAT_VERSION = 1;
 export async function prepareConversion(
   source: string,
   settings: ConversionSettings & Pick<ConvertOptions, 'revision'>,
+  open: OpenOptions = {},
 ): Promise<PreparedConversion> {
   const format = formatOfSettings(settings);
-  const { config, locations, notes, close } = await openCheckpoint(nodeFolder(source));
+  const { config, locations, notes, close } = await openCheckpoint(nodeFolder(source), open);
   await close();
   const calibration =
     settings.calibration === undefined
