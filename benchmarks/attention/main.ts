@@ -18,7 +18,7 @@ import { alternate, provenance, writeResult } from '../lib/harness.js';
 import type { Roofs } from '../lib/roofs.js';
 import { openRoofs } from '../lib/roofs.js';
 import { distribution, medianRatio } from '../lib/statistics.js';
-import { kvRowBytes } from '../../src/util/kv-dtype.js';
+import { kvPositionBytes } from '../../src/util/kv-dtype.js';
 import { attentionText } from './report.js';
 
 const ROUNDS = 7;
@@ -95,7 +95,7 @@ interface Subject extends Variant {
 
 /** Keys and values of one layer. */
 const kvBytes = (context: number, dtype: KvMemorySpec['dtype']) =>
-  2 * context * HEADS.numKvHeads * kvRowBytes(HEADS.headDim, dtype);
+  context * kvPositionBytes({ ...HEADS, dtype });
 
 function kernelSubject(memory: KvMemory, threads: number, context: number, rows: number): Subject {
   const { numLayers, dtype, pageSize } = memory.spec;

@@ -29,10 +29,11 @@ export { ExitTracker, isExitPolicy } from './exit-policy.js';
 export { EXIT_POLICY_FORMS, parseExitPolicy } from './exit-policy-spec.js';
 export { argmax, klDivergence, logSumExp } from './logits.js';
 export type { EngineEvent, FinishEvent, GenerationRequest, TokenEvent } from './request.js';
-export type { FinishReason, KvPolicy, PrefillMode, RolloutRecord } from './rollout.js';
+export type { KvPolicy } from '../model/index.js';
+export { KV_POLICIES } from '../model/index.js';
+export type { FinishReason, PrefillMode, RolloutRecord } from './rollout.js';
 export {
   FINISH_REASONS,
-  KV_POLICIES,
   PREFILL_MODES,
   parseRollout,
   rolloutToJson,

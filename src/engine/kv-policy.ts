@@ -7,7 +7,7 @@
  * reads depth e and keeps a single plane after the prefill.
  * Source: docs/math.md (kv-policies).
  */
-import type { KvPolicy } from './rollout.js';
+import type { KvPolicy } from '../model/index.js';
 
 export interface KvPolicyRules {
   /** Whether tokens keep their state on exit, to run missing loops when a later token goes deeper. */

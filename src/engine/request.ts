@@ -2,12 +2,12 @@
  * What a caller asks of the engine, checked, and the events that answer it.
  */
 import { CapacityError, ConfigError, RequestError } from '../errors.js';
-import type { LoopLMConfig } from '../model/index.js';
+import type { KvPolicy, LoopLMConfig } from '../model/index.js';
 import { hasExitGate, resolveNumLoops } from '../model/index.js';
 import { showValue } from '../util/quote.js';
 import type { ExitPolicy } from './exit-policy.js';
 import { checkExitPolicy, checkGateless } from './exit-policy.js';
-import type { FinishReason, KvPolicy, PrefillMode, RolloutRecord } from './rollout.js';
+import type { FinishReason, PrefillMode, RolloutRecord } from './rollout.js';
 import type { SamplingOptions } from './sampler.js';
 
 /** One sequence to continue. */

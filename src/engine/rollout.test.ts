@@ -2,14 +2,9 @@ import { readFileSync } from 'node:fs';
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { ConfigError } from '../errors.js';
+import { KV_POLICIES } from '../model/index.js';
 import type { RolloutRecord } from './rollout.js';
-import {
-  FINISH_REASONS,
-  KV_POLICIES,
-  meanDepthOf,
-  parseRollout,
-  rolloutToJson,
-} from './rollout.js';
+import { FINISH_REASONS, meanDepthOf, parseRollout, rolloutToJson } from './rollout.js';
 
 const example: RolloutRecord = {
   promptIds: [7, 8],

@@ -8,16 +8,12 @@
  */
 import { z } from 'zod';
 import { assert } from '../errors.js';
+import type { KvPolicy } from '../model/index.js';
+import { KV_POLICIES } from '../model/index.js';
 import { parseExitPolicy } from './exit-policy-spec.js';
 import { numberWhere, parseFields } from '../util/parse-fields.js';
 import type { SamplingOptions } from './sampler.js';
 import { samplingSchema } from './sampler.js';
-
-/** How a query reads the cache of tokens that exited at other depths. */
-export const KV_POLICIES = ['per-loop', 'last-exited', 'shared'] as const;
-
-/** Name of a KV policy. */
-export type KvPolicy = (typeof KV_POLICIES)[number];
 
 /**
  * How deep prompt tokens go: `full` runs all their loops at once; `deferred` (under `per-loop`, where

@@ -3,7 +3,7 @@
  */
 import { z } from 'zod';
 import { CapacityError, RequestError } from '../errors.js';
-import { hasExitGate, resolveNumLoops, showBytes } from '../model/index.js';
+import { hasExitGate, MAX_STEP_ROWS, resolveNumLoops, showBytes } from '../model/index.js';
 import { abortSignal, callback, parseFields } from '../util/parse-fields.js';
 import { exitDistribution } from './exit-distribution.js';
 import { fullDepth } from './exit-policies.js';
@@ -143,9 +143,6 @@ interface LoopOutputs {
   readonly gateLogits: readonly number[];
 }
 
-/** Tokens of a step. */
-const STEP_ROWS = 256;
-
 /** Runs all loops of all tokens; of what they leave, only the positions asked for are kept. */
 async function runLoops(
   runner: ModelRunner,
@@ -164,9 +161,9 @@ async function runLoops(
   const outputs: LoopOutputs[] = [];
   for (let loopIndex = 0; loopIndex < numLoops; loopIndex++) {
     const gateLogits: number[] = [];
-    for (let start = 0; start < tokens.length; start += STEP_ROWS) {
+    for (let start = 0; start < tokens.length; start += MAX_STEP_ROWS) {
       signal?.throwIfAborted();
-      const rows = tokens.slice(start, start + STEP_ROWS).map((token): StepRow => {
+      const rows = tokens.slice(start, start + MAX_STEP_ROWS).map((token): StepRow => {
         const { id, position, pages, isChosen, state } = token;
         pages.reserve([loopIndex], position + 1);
         // The next loop begins where this one leaves off; states of earlier loops stay.

@@ -21,7 +21,7 @@ const released: LoopLMConfig = {
   initializerRange: 0.02,
   eosTokenIds: [0],
 };
-const bf16 = { weights: 'bf16', cacheDtype: 'bf16' } as const;
+const bf16 = { weights: 'bf16', cacheDtype: 'f16' } as const;
 
 describe('modelCost', () => {
   it('gives the published counts and cache sizes of the released models', () => {
@@ -69,7 +69,8 @@ describe('modelCost', () => {
       { depth: 1, flopsPerToken: 376, weightBytesPerToken: 4 * (145 + 4 + 40) },
       { depth: 2, flopsPerToken: 672, weightBytesPerToken: 4 * (290 + 4 + 40) },
     ]);
-    expect(cost.kvBytesPerToken).toEqual({ 'per-loop': 16, 'last-exited': 16, shared: 8 });
+    // a key and a value, stored in 8 dimensions of 2 bytes
+    expect(cost.kvBytesPerToken).toEqual({ 'per-loop': 64, 'last-exited': 64, shared: 32 });
   });
 
   it('reads what programs hold of a converted model, by hand for a model of one layer', () => {

@@ -9,12 +9,14 @@
 import { z } from 'zod';
 import { ConfigError } from '../errors.js';
 import type { KvDtype } from '../util/kv-dtype.js';
-import { KV_DTYPES, kvRowBytes } from '../util/kv-dtype.js';
+import { KV_DTYPES } from '../util/kv-dtype.js';
 import { parseFields } from '../util/parse-fields.js';
 import { showValue } from '../util/quote.js';
 import type { WeightDtype } from './checkpoint.js';
 import type { LoopLMConfig } from './config.js';
 import { convertedParameters } from './converted.js';
+import type { KvPolicy } from './kv-bytes.js';
+import { kvBytesPerPosition } from './kv-bytes.js';
 import { multipliedBytes, tableBytes } from './memory-plan.js';
 import type { ParameterSpec } from './params.js';
 import { elementCount, parameterSpecs } from './params.js';
@@ -61,8 +63,8 @@ export interface ModelCost {
   readonly flopsPerReadout: number;
   /** Depths 1 to R. */
   readonly byDepth: readonly DepthCost[];
-  /** Cache bytes that one token occupies, by KV policy. */
-  readonly kvBytesPerToken: Readonly<Record<'per-loop' | 'last-exited' | 'shared', number>>;
+  /** Cache bytes that one token occupies at full depth, by KV policy; once its prompt has run. */
+  readonly kvBytesPerToken: Readonly<Record<KvPolicy, number>>;
 }
 
 /** Assumptions of a cost. */
@@ -71,7 +73,7 @@ export interface CostOptions {
   readonly context: number;
   /** One type for all weights, or the formats of a converted model. */
   readonly weights: WeightDtype | ModelFormat;
-  readonly cacheDtype: KvDtype | 'bf16';
+  readonly cacheDtype: KvDtype;
 }
 
 /**
@@ -102,17 +104,15 @@ export function modelCost(config: LoopLMConfig, options: CostOptions): ModelCost
     flopsPerLoop,
     flopsPerReadout,
     byDepth,
-    kvBytesPerToken: kvBytesPerToken(config, cacheDtype),
+    kvBytesPerToken: kvBytesPerPosition(config, config.numLoops, cacheDtype),
   };
 }
-
-const CACHE_DTYPES = [...KV_DTYPES, 'bf16'] as const;
 
 const optionsSchema = z.strictObject(
   {
     context: z.unknown(),
     weights: z.unknown(),
-    cacheDtype: z.enum(CACHE_DTYPES, `it must be one of ${CACHE_DTYPES.join(', ')}.`),
+    cacheDtype: z.enum(KV_DTYPES, `it must be one of ${KV_DTYPES.join(', ')}.`),
   } satisfies Record<keyof CostOptions, z.ZodType>,
   'they must be an object with context, weights and cacheDtype.',
 );
@@ -195,13 +195,4 @@ function loopFlops(config: LoopLMConfig, specs: readonly ParameterSpec[], contex
   // Scores and weighted values: two products of [H, Dh] with S positions in each layer.
   const attended = 2 * config.numHiddenLayers * config.numAttentionHeads * config.headDim * context;
   return 2 * (multiplied + attended);
-}
-
-function kvBytesPerToken(
-  { numHiddenLayers, numKeyValueHeads, headDim, numLoops }: LoopLMConfig,
-  dtype: KvDtype | 'bf16',
-): ModelCost['kvBytesPerToken'] {
-  const rowBytes = dtype === 'i8' ? kvRowBytes(headDim, dtype) : headDim * DTYPE_BYTES[dtype];
-  const plane = 2 * numHiddenLayers * numKeyValueHeads * rowBytes;
-  return { 'per-loop': numLoops * plane, 'last-exited': numLoops * plane, shared: plane };
 }

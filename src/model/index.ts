@@ -15,8 +15,10 @@ export type {
 export { loadCheckpoint, openCheckpoint, readModelConfig, saveCheckpoint } from './checkpoint.js';
 export type { LoadedWeights } from './load.js';
 export { loadWeights } from './load.js';
-export type { MemoryNeeds, MemoryPlan, PlannedKvPolicy } from './memory-plan.js';
-export { describePlan, planMemory, showBytes } from './memory-plan.js';
+export type { KvPolicy } from './kv-bytes.js';
+export { KV_POLICIES, kvPlaneBytes } from './kv-bytes.js';
+export type { MemoryNeeds, MemoryPlan } from './memory-plan.js';
+export { describePlan, MAX_STEP_ROWS, planMemory, showBytes } from './memory-plan.js';
 export { hasExitGate } from './architectures/index.js';
 export type { ArchitectureName, LoopLMConfig } from './config.js';
 export { resolveNumLoops } from './config.js';

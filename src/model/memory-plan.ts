@@ -8,23 +8,22 @@
  */
 import { ConfigError } from '../errors.js';
 import type { KvDtype } from '../util/kv-dtype.js';
-import { kvRowBytes } from '../util/kv-dtype.js';
 import type { LoopLMConfig } from './config.js';
 import { resolveNumLoops } from './config.js';
+import type { KvPolicy } from './kv-bytes.js';
+import { kvBytesPerPosition, kvPlaneBytes, kvPlanes } from './kv-bytes.js';
 import type { ParameterSpec } from './params.js';
 import { elementCount, parameterSpecs } from './params.js';
 import type { ModelFormat, WeightFormat } from './weight-format.js';
 import { describeFormat } from './weight-format.js';
 import { formatOf } from './weights.js';
 
-export type PlannedKvPolicy = 'per-loop' | 'last-exited' | 'shared';
-
 /** What the model will be asked for. */
 export interface MemoryNeeds {
   /** Formats of a converted model; undefined for weights read into memory as float32. */
   readonly format?: ModelFormat | undefined;
   readonly kvDtype: KvDtype;
-  readonly kvPolicy: PlannedKvPolicy;
+  readonly kvPolicy: KvPolicy;
   /** Positions of a sequence, 1 to `maxPositionEmbeddings`. */
   readonly context: number;
   /** Sequences at a time. */
@@ -39,9 +38,14 @@ export interface MemoryPlan extends MemoryNeeds {
   readonly weightBytes: number;
   /** Weights read from their mapped file where needed; the system may drop them at any time. */
   readonly mappedBytes: number;
-  /** Of one position of one sequence, by policy. */
-  readonly kvBytesPerPosition: Readonly<Record<PlannedKvPolicy, number>>;
-  /** Keys and values of all sequences at the full context; used as they grow. */
+  /** Of one position of one sequence once its prompt has run, by policy. */
+  readonly kvBytesPerPosition: Readonly<Record<KvPolicy, number>>;
+  /**
+   * Keys and values of all sequences at the full context, as if every token ran all loops, while one
+   * of them still runs its prompt: under `shared` that one has all planes, the others one. Planes are
+   * taken when a token goes that deep, so mostly it is less. Sequences that need more, such as two
+   * prompts at a time under `shared`, wait for each other.
+   */
   readonly kvBytes: number;
   /** Activations of a prefill, attention over gathered pages, logits. */
   readonly workspaceBytes: number;
@@ -58,8 +62,12 @@ const PROGRAM_BYTES = 2.5e6;
 const MORE_PROGRAMS = 4;
 /** Values of JavaScript that wait for garbage collection while tokens are computed. */
 const GARBAGE_BYTES = 50e6;
-/** Tokens that go through a program together (engine/runner.ts). */
-const PREFILL_TOKENS = 256;
+
+/**
+ * Rows of a step, each one loop of one token, at most: what the engine runs at a time, and what
+ * workspace is planned for.
+ */
+export const MAX_STEP_ROWS = 256;
 
 /** @throws ConfigError if the context or the number of loops is out of range */
 export function planMemory(config: LoopLMConfig, needs: MemoryNeeds): MemoryPlan {
@@ -71,16 +79,9 @@ export function planMemory(config: LoopLMConfig, needs: MemoryNeeds): MemoryPlan
     );
   }
   const numLoops = resolveNumLoops(config, needs.numLoops);
-  const plane =
-    2 * config.numHiddenLayers * config.numKeyValueHeads * kvRowBytes(config.headDim, kvDtype);
-  // A prompt runs all loops in planes of their own; shared keeps one of them afterwards.
-  const planes = { 'per-loop': numLoops, 'last-exited': numLoops, shared: 1 };
-  const kvBytesPerPosition = {
-    'per-loop': plane * planes['per-loop'],
-    'last-exited': plane * planes['last-exited'],
-    shared: plane,
-  };
-  const kvBytes = kvBytesPerPosition[kvPolicy] * context * numSequences;
+  const { inPrompt, kept } = kvPlanes(kvPolicy, numLoops);
+  const planes = inPrompt + kept * (numSequences - 1);
+  const kvBytes = kvPlaneBytes(config, kvDtype) * context * planes;
   const { held, mapped } = weightBytes(config, format);
   const workspaceBytes = workspace(config, needs);
   const processBytes = PROCESS_BYTES + PROGRAM_BYTES * (config.numHiddenLayers + MORE_PROGRAMS);
@@ -89,7 +90,7 @@ export function planMemory(config: LoopLMConfig, needs: MemoryNeeds): MemoryPlan
     numLoops,
     weightBytes: held,
     mappedBytes: mapped,
-    kvBytesPerPosition,
+    kvBytesPerPosition: kvBytesPerPosition(config, numLoops, kvDtype),
     kvBytes,
     workspaceBytes,
     processBytes,
@@ -139,7 +140,7 @@ export function multipliedBytes({ shape }: ParameterSpec, format: WeightFormat):
 function workspace(config: LoopLMConfig, { context }: MemoryNeeds): number {
   const { hiddenSize: D, intermediateSize: F, vocabSize: V } = config;
   const { numAttentionHeads: H, numKeyValueHeads: K, headDim } = config;
-  const N = Math.min(PREFILL_TOKENS, context);
+  const N = Math.min(MAX_STEP_ROWS, context);
   const activations = N * (8 * D + 2 * (H + 2 * K) * headDim + 5 * F);
   const gathered = 2 * Math.max(Math.min(K * headDim * context, 2 ** 23), headDim * context);
   const scores = 3 * Math.max(Math.min(H * N * context, 2 ** 23), (H / K) * context);
@@ -164,7 +165,8 @@ export function showBytes(bytes: number): string {
 export function describePlan(plan: MemoryPlan): readonly string[] {
   const { kvPolicy, kvDtype, context, numSequences, kvBytesPerPosition: perPosition } = plan;
   const policies = Object.entries(perPosition).map(
-    ([policy, bytes]) => `${policy} ${showBytes(bytes)}`,
+    ([policy, bytes]) =>
+      `${policy} ${showBytes(bytes)}${policy === 'shared' ? ' after its prompt' : ''}`,
   );
   const sequences = numSequences === 1 ? '' : `${numSequences} sequences of `;
   const { format } = plan;

@@ -19,8 +19,22 @@ export function kvStride(headDim: number, dtype: KvDtype): number {
   return Math.ceil(headDim / unit) * unit;
 }
 
+/** The heads of a layer that have keys and values, and how these are stored. */
+interface StoredHeads {
+  /** K. */
+  readonly numKvHeads: number;
+  /** Dh. */
+  readonly headDim: number;
+  readonly dtype: KvDtype;
+}
+
+/** Bytes of the keys and values of one position in one layer. */
+export function kvPositionBytes({ numKvHeads, headDim, dtype }: StoredHeads): number {
+  return 2 * numKvHeads * rowBytes(headDim, dtype);
+}
+
 /** Bytes of one key, or one value, of one head. */
-export function kvRowBytes(headDim: number, dtype: KvDtype): number {
+function rowBytes(headDim: number, dtype: KvDtype): number {
   const stride = kvStride(headDim, dtype);
   const scaleBytes = dtype === 'i8' ? (4 * stride) / KV_BLOCK_DIMS : 0;
   return stride * ELEMENT_BYTES[dtype] + scaleBytes;

@@ -6,11 +6,11 @@
  */
 import type { Command } from 'commander';
 import type {
+  KvPolicy,
   LoopLMConfig,
   MemoryPlan,
   ModelCost,
   ModelFormat,
-  PlannedKvPolicy,
 } from '../../model/index.js';
 import {
   describeFormat,
@@ -116,14 +116,14 @@ async function inspect({ json, context, ...flags }: Flags, io: CliIo): Promise<v
   io.stdout.write(`${lines.join('\n')}\n`);
 }
 
-type Plans = Readonly<Record<PlannedKvPolicy, MemoryPlan>>;
+type Plans = Readonly<Record<KvPolicy, MemoryPlan>>;
 
 function plansOf(
   config: LoopLMConfig,
   format: ModelFormat | undefined,
   context: number | undefined,
 ): Plans {
-  const plan = (kvPolicy: PlannedKvPolicy) =>
+  const plan = (kvPolicy: KvPolicy) =>
     planLoading({ config, ...(format && { format }) }, { context, kvPolicy });
   return {
     'per-loop': plan('per-loop'),

@@ -9,7 +9,7 @@
  */
 import { assert } from '../../errors.js';
 import type { LoopLMConfig } from '../../model/index.js';
-import { ropeFeeds } from '../../model/index.js';
+import { kvPlaneBytes, ropeFeeds } from '../../model/index.js';
 import type {
   Command,
   CommandResult,
@@ -20,7 +20,6 @@ import type {
   Program,
 } from '../../runtime/index.js';
 import type { KvDtype } from '../../util/kv-dtype.js';
-import { kvRowBytes } from '../../util/kv-dtype.js';
 import { PagePool } from '../cache/page-pool.js';
 import { PAGE_SIZE } from '../cache/sequence-pages.js';
 import type { CompileWatch } from './compile.js';
@@ -143,7 +142,7 @@ export class ModelRunner {
       hidden,
       store,
       weights,
-      maxPages: Math.floor(maxKvBytes / pageBytes(config, kvDtype)),
+      maxPages: Math.floor(maxKvBytes / (PAGE_SIZE * kvPlaneBytes(config, kvDtype))),
     });
   }
 
@@ -363,9 +362,3 @@ function floatsOf(result: CommandResult, name: string): Float32Array {
 
 const byRow = <T>(rows: readonly number[], values: readonly T[]): ReadonlyMap<number, T> =>
   new Map(rows.map((row, index) => [row, values[index]!]));
-
-/** Bytes of one page in all layers: keys and values of `PAGE_SIZE` positions. */
-function pageBytes(config: LoopLMConfig, kvDtype: KvDtype): number {
-  const { numHiddenLayers, numKeyValueHeads, headDim } = config;
-  return 2 * numHiddenLayers * numKeyValueHeads * PAGE_SIZE * kvRowBytes(headDim, kvDtype);
-}

@@ -7,6 +7,7 @@
  * Memory goes by rank: who comes first may take the pages of who comes last. Holds no tensor.
  * Source: docs/architecture.md (scheduler).
  */
+import { MAX_STEP_ROWS } from '../../model/index.js';
 import type { Work } from './progress.js';
 
 /** A sequence as the scheduler sees it. */
@@ -38,7 +39,7 @@ export interface SchedulerLimits {
 
 export const DEFAULT_LIMITS: SchedulerLimits = {
   maxSequences: 64,
-  maxStepRows: 256,
+  maxStepRows: MAX_STEP_ROWS,
   maxLargeRows: 64,
   maxBypass: 8,
 };

@@ -3,7 +3,8 @@
  * the facade can name them. Ranges that depend on the model are checked where it is known.
  */
 import { z } from 'zod';
-import type { MemoryPlan, PlannedKvPolicy } from '../../model/index.js';
+import type { KvPolicy, MemoryPlan } from '../../model/index.js';
+import { KV_POLICIES } from '../../model/index.js';
 import type { DeviceOptions } from '../../runtime/index.js';
 import { numThreadsField } from '../../runtime/graph-device.js';
 import type { KvDtype } from '../../util/kv-dtype.js';
@@ -44,7 +45,7 @@ export interface PretrainedOptions extends DeviceOptions {
   /** Positions, sequences and policy that memory is planned for. Default 4096, 1, per-loop. */
   readonly context?: number | undefined;
   readonly numSequences?: number | undefined;
-  readonly kvPolicy?: PlannedKvPolicy | undefined;
+  readonly kvPolicy?: KvPolicy | undefined;
   readonly progress?: ((progress: LoadProgress) => void) | undefined;
   /** Called with a sentence if another process does the same, which is waited for. */
   readonly onWait?: ((message: string) => void) | undefined;
@@ -75,7 +76,7 @@ const schema = z.strictObject(
     kvDtype: wordOf(KV_DTYPES, DEFAULT).optional(),
     context: COUNT.optional(),
     numSequences: COUNT.optional(),
-    kvPolicy: wordOf(['per-loop', 'last-exited', 'shared'], DEFAULT).optional(),
+    kvPolicy: wordOf(KV_POLICIES, DEFAULT).optional(),
     progress: callback<NonNullable<PretrainedOptions['progress']>>().optional(),
     onPlan: callback<NonNullable<PretrainedOptions['onPlan']>>().optional(),
     onWait: callback<NonNullable<PretrainedOptions['onWait']>>().optional(),

@@ -203,7 +203,8 @@ function checkPlan(idOrPath: string, plan: MemoryPlan, available: number): void 
     ...(isSmallest ? [] : ['dtype q4']),
     'a shorter context',
     ...(plan.kvDtype === 'i8' ? [] : ['kvDtype i8']),
-    ...(plan.kvPolicy === 'shared' ? [] : ['KV policy shared']),
+    // of a single sequence the prompt has all planes under every policy
+    ...(plan.kvPolicy === 'shared' || plan.numSequences === 1 ? [] : ['KV policy shared']),
   ];
   const advice = new Intl.ListFormat('en', { type: 'disjunction' }).format(remedies);
   throw new CapacityError(

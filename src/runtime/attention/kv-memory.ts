@@ -9,7 +9,7 @@
  */
 import { CapacityError, ConfigError, DisposedError, assert } from '../../errors.js';
 import type { KvDtype } from '../../util/kv-dtype.js';
-import { kvElementBytes, kvRowBytes, kvStride } from '../../util/kv-dtype.js';
+import { kvElementBytes, kvPositionBytes, kvStride } from '../../util/kv-dtype.js';
 import type { SpawnHelper } from './helper.js';
 import { Helper } from './helper.js';
 import type { Kernel } from './kernel.js';
@@ -113,7 +113,7 @@ export class KvMemory {
 
   private constructor(spec: Required<KvMemorySpec>, options: KvMemoryOptions) {
     this.spec = spec;
-    this.#pageBytes = 2 * spec.numKvHeads * spec.pageSize * kvRowBytes(spec.headDim, spec.dtype);
+    this.#pageBytes = spec.pageSize * kvPositionBytes(spec);
     const module = kernelModule();
     this.#layers = Array.from({ length: spec.numLayers }, () => openLayer(module, spec));
     this.#pagesStart = this.#layers[0]!.kernel.pagesStart();
