@@ -167,7 +167,7 @@ export async function saveCheckpoint(
   { dtype, extraFiles = {} }: SaveCheckpointOptions,
 ): Promise<void> {
   const specs = parameterSpecs(config);
-  checkWeights(specs, weights);
+  checkWeights(config, weights);
   if (await folder.exists(INDEX_FILE)) {
     throw new CheckpointError(
       `${folder.path} already holds a checkpoint in shards (${INDEX_FILE}). Save to another folder.`,
@@ -350,12 +350,14 @@ async function spareHeadNotes(readTensor: OpenCheckpoint['readTensor']): Promise
   ];
 }
 
-function checkWeights(specs: readonly ParameterSpec[], weights: ModelWeights): void {
+/** @throws CheckpointError if weights are missing, superfluous, misshaped or not finite */
+export function checkWeights(config: LoopLMConfig, weights: ModelWeights): void {
+  const specs = parameterSpecs(config);
   const expected = new Set(specs.map(({ hfName }) => hfName));
   const extra = [...weights.keys()].filter((name) => !expected.has(name));
   if (extra.length > 0) {
     throw new CheckpointError(
-      `The weights hold ${list(extra)}, which the config has no place for.`,
+      `The weights hold ${list(extra)}, which the config has no place for. Give the weights of this model.`,
     );
   }
   for (const { hfName, shape } of specs) {
@@ -363,7 +365,7 @@ function checkWeights(specs: readonly ParameterSpec[], weights: ModelWeights): v
     if (values?.length !== elementCount(shape)) {
       const got = values === undefined ? 'missing' : `${values.length} elements long`;
       throw new CheckpointError(
-        `The weight ${hfName} is ${got}; the config needs shape [${shape.join(', ')}].`,
+        `The weight ${hfName} is ${got}; the config needs shape [${shape.join(', ')}]. Give the weights of this model.`,
       );
     }
     checkFinite(`The weight ${hfName}`, values);

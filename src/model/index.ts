@@ -12,7 +12,13 @@ export type {
   TensorLocation,
   WeightDtype,
 } from './checkpoint.js';
-export { loadCheckpoint, openCheckpoint, readModelConfig, saveCheckpoint } from './checkpoint.js';
+export {
+  checkWeights,
+  loadCheckpoint,
+  openCheckpoint,
+  readModelConfig,
+  saveCheckpoint,
+} from './checkpoint.js';
 export type { LoadedWeights } from './load.js';
 export { loadWeights } from './load.js';
 export type { KvPolicy } from './kv-bytes.js';

@@ -5,10 +5,9 @@
  * It knows one update; when to log, evaluate or save is the trainer's business.
  */
 import type { TrainingBatch } from '../data/index.js';
-import { CheckpointError } from '../errors.js';
 import { buildGraph } from '../graph/index.js';
 import type { LoopLMConfig, ModelWeights, ParameterSpec } from '../model/index.js';
-import { batchForwardFeeds, elementCount, parameterSpecs } from '../model/index.js';
+import { batchForwardFeeds, checkWeights, parameterSpecs } from '../model/index.js';
 import type {
   Command,
   Device,
@@ -93,7 +92,7 @@ export class TrainState {
   /**
    * Compiles the programs and uploads the weights. The caller disposes the state.
    *
-   * @throws CheckpointError if a weight is missing or has another size
+   * @throws CheckpointError if weights are missing, superfluous, misshaped or not finite
    * @throws ConfigError if the objective does not fit the model
    */
   static async create(options: TrainStateOptions): Promise<TrainState> {
@@ -243,18 +242,6 @@ export class TrainState {
       }
     }
     return values;
-  }
-}
-
-/** A weight that is missing would start at zero without a word. */
-function checkWeights(config: LoopLMConfig, weights: ModelWeights): void {
-  for (const { hfName, shape } of parameterSpecs(config)) {
-    const data = weights.get(hfName);
-    if (data?.length === elementCount(shape)) continue;
-    const got = data ? `has ${data.length} elements` : 'is missing';
-    throw new CheckpointError(
-      `The weight ${hfName} ${got}; the model needs shape [${shape.join(', ')}]. Start from weights of this model.`,
-    );
   }
 }
 

@@ -104,7 +104,7 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
     );
   const save = async (trainSteps: number) => {
     const contents = { trainSteps, weights: await state.weights(), moments: await state.moments() };
-    checkWeights(contents.weights, trainSteps);
+    checkUpdated(contents.weights, trainSteps);
     await log.flush();
     await writeSnapshot(folder, config, contents);
   };
@@ -175,7 +175,7 @@ function checkFinite({ loss, gradNorm }: UpdateMetrics, trainStep: number): void
 }
 
 /** The weights after an update, before they replace the last good snapshot. */
-function checkWeights(weights: ModelWeights, trainStep: number): void {
+function checkUpdated(weights: ModelWeights, trainStep: number): void {
   for (const [name, values] of weights) {
     const bad = values.find((value) => !Number.isFinite(value));
     if (bad !== undefined) throw diverged(`${name} holds ${bad}`, trainStep);

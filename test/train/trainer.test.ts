@@ -287,7 +287,12 @@ describe('settings', () => {
     weights.delete('model.norm.weight');
     const missing = runTiny({ folder, weights });
     await expect(missing).rejects.toThrow(/model\.norm\.weight is missing/);
-    weights.set('model.norm.weight', new Float32Array(7));
-    await expect(runTiny({ folder, weights })).rejects.toThrow(CheckpointError);
+    const norm = new Float32Array(RUN_CONFIG.model.hiddenSize);
+    for (const wrong of [new Float32Array(7), norm.slice().fill(NaN)]) {
+      weights.set('model.norm.weight', wrong);
+      await expect(runTiny({ folder, weights })).rejects.toThrow(CheckpointError);
+    }
+    weights.set('model.norm.weight', norm).set('odd', norm);
+    await expect(runTiny({ folder, weights })).rejects.toThrow(/"odd"/);
   });
 });
