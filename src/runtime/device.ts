@@ -124,13 +124,16 @@ export type Command =
     }
   | {
       /**
-       * Rotates queries and keys, writes the new keys and values of a layer into a store, then attends:
-       * kept `qkv [M, (H + 2K) * Dh]` gives kept `heads [M, H * Dh]`. The batch describes the first N of
-       * the M rows; the others are padding, whose heads are zero.
+       * Rotates queries and keys, writes the new keys and values of a layer into a store, then attends.
+       * The batch describes the first N of M rows; the others are padding, whose heads are zero.
        */
       readonly kind: 'attend';
       readonly store: KvStore;
       readonly layerIndex: number;
+      /** `[M, (H + 2K) * Dh]`: queries, keys and values of each row, not rotated. */
+      readonly qkv: Kept;
+      /** The name to keep the attended heads `[M, H * Dh]` under. */
+      readonly keep: string;
       /** Its arrays are given away with the submit; several commands may share it. */
       readonly batch: PagedBatch;
     };

@@ -215,10 +215,10 @@ export class Executor implements Backend {
   }
 
   async #attend(command: AttendCommand, kept: KeptValues): Promise<CommandResult> {
-    const { store, layerIndex, batch } = command;
+    const { store, layerIndex, batch, keep } = command;
     const open = this.#store(store);
     const { memory } = open.attention;
-    const qkv = floats(keptValue(kept, 'qkv'));
+    const qkv = floats(keptValue(kept, command.qkv.kept));
     open.rows = rotatedRows(qkv, memory.spec, batch, open.rows);
     const { q, k, v } = open.rows;
     const { numHeads, numKvHeads, headDim } = memory.spec;
@@ -229,7 +229,7 @@ export class Executor implements Backend {
     memory.write(layerIndex, batch.slots, k.subarray(0, keys), v.subarray(0, keys));
     const own = numRows * width;
     await open.attention.attend(layerIndex, q.subarray(0, own), batch, heads.subarray(0, own));
-    kept.set('heads', this.#hold('f32', [q.length / width, width], heads));
+    kept.set(keep, this.#hold('f32', [q.length / width, width], heads));
     return {};
   }
 

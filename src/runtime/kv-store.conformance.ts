@@ -61,11 +61,13 @@ export function kvStoreConformance(
 
     /** Writes a value at a position of a page, and reads what a row sees that sees only it. */
     const attend = (layerIndex: number, page: number, value: number): readonly Command[] => [
-      { kind: 'keep', values: { qkv: joined(3, 5, value) } },
+      { kind: 'keep', values: { joined: joined(3, 5, value) } },
       {
         kind: 'attend',
         store,
         layerIndex,
+        qkv: { kept: 'joined' },
+        keep: 'attended',
         batch: {
           slots: Int32Array.of(page * PAGE_SIZE),
           lengths: Int32Array.of(1),
@@ -74,7 +76,7 @@ export function kvStoreConformance(
           groups: [{ firstRow: 0, numRows: 1, table: Int32Array.of(page), via: 'kernel' }],
         },
       },
-      run({ kept: 'heads' }, { fetch: ['y'] }),
+      run({ kept: 'attended' }, { fetch: ['y'] }),
     ];
 
     test('a kept output feeds a later command of the submit', async () => {

@@ -264,7 +264,7 @@ export class ModelRunner {
       const keep = { qkv: 'qkv', ...(index > 0 && { stream: 'x' }) };
       return [
         { kind: 'run', program, feeds, keep },
-        { kind: 'attend', store, layerIndex: index, batch },
+        { kind: 'attend', store, layerIndex: index, batch, qkv: { kept: 'qkv' }, keep: 'heads' },
       ];
     });
   }
