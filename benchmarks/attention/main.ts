@@ -8,6 +8,7 @@
  */
 import type { Device, Program } from 'looplm/runtime';
 import { createInlineDevice } from 'looplm/runtime';
+import { PAGE_SIZE } from '../../src/engine/cache/sequence-pages.js';
 import { spawnAttentionHelper } from '../../src/platform/node/attention-helper.js';
 import type { AttentionBatch, KvMemorySpec } from '../../src/runtime/attention/index.js';
 import { KvMemory, attentionGraph } from '../../src/runtime/attention/index.js';
@@ -70,7 +71,7 @@ function filledMemory(
   context: number,
 ): KvMemory {
   const options = { numThreads, spawnHelper: spawnAttentionHelper };
-  const memory = KvMemory.create({ ...HEADS, numLayers, dtype }, options);
+  const memory = KvMemory.create({ ...HEADS, numLayers, dtype, pageSize: PAGE_SIZE }, options);
   memory.ensurePages(context / memory.spec.pageSize);
   for (let start = 0; start < context; start += CHUNK_ROWS) {
     const slots = Int32Array.from({ length: CHUNK_ROWS }, (_, row) => start + row);

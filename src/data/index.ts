@@ -16,6 +16,4 @@ export type { PackedDocuments, PackingOptions } from './packing.js';
 export { generatorFor } from '../util/random.js';
 export type { TextDocuments, TextDocumentsOptions } from './text-documents.js';
 export { textDocuments } from './text-documents.js';
-export { tokenShardSource } from './token-shard-source.js';
-export type { TokenShardSourceOptions } from './token-shard-source.js';
 export { windowsOf } from './windows.js';

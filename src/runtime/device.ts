@@ -56,7 +56,7 @@ export interface KvStore {
   readonly spec: KvStoreSpec;
 }
 
-export type KvStoreSpec = Required<KvMemorySpec>;
+export type KvStoreSpec = KvMemorySpec;
 
 /** One command of a `submit`, executed in order. Kept values live until the submit ends. */
 export type Command =

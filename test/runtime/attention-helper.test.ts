@@ -21,7 +21,7 @@ const numbers = (count: number, seed: number) =>
 /** The results of jobs on two layers, small ones between large ones, with tables that grow. */
 async function results(numThreads: number): Promise<Float32Array[]> {
   await using memory = KvMemory.create(
-    { numLayers: 2, numHeads: 8, numKvHeads: 4, headDim: 64, dtype: 'f16' },
+    { numLayers: 2, numHeads: 8, numKvHeads: 4, headDim: 64, dtype: 'f16', pageSize: 32 },
     { numThreads, spawnHelper },
   );
   const width = 4 * 64;
@@ -56,7 +56,7 @@ test('a process that does not dispose the memory still ends, and so does one tha
   const script = `
     const { KvMemory } = await import(${JSON.stringify(built('runtime/attention/index.js').href)});
     const { spawnAttentionHelper: spawnHelper } = await import(${JSON.stringify(HELPER.href)});
-    const spec = { numLayers: 1, numHeads: 1, numKvHeads: 1, headDim: 8, dtype: 'f32' };
+    const spec = { numLayers: 1, numHeads: 1, numKvHeads: 1, headDim: 8, dtype: 'f32', pageSize: 32 };
     const [kept, disposed] = [1, 2].map(() => KvMemory.create(spec, { numThreads: 2, spawnHelper }));
     await new Promise((resolve) => setTimeout(resolve, 100));
     await disposed.dispose();

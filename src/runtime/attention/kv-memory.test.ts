@@ -28,7 +28,7 @@ function numbers(count: number, seed: number, scale = 1): Float32Array {
 }
 
 interface Case {
-  readonly spec: Required<KvMemorySpec>;
+  readonly spec: KvMemorySpec;
   /** Lengths of the rows of each group. */
   readonly groups: readonly (readonly number[])[];
   readonly seed: number;

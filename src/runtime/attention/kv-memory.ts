@@ -24,8 +24,8 @@ export interface KvMemorySpec {
   /** Dh. Stored in multiples of 8, as i8 of 32. */
   readonly headDim: number;
   readonly dtype: KvDtype;
-  /** Positions of a page: a multiple of 4, as i8 of 32, at most 256. Default 32. */
-  readonly pageSize?: number;
+  /** Positions of a page: a multiple of 4, as i8 of 32, at most 256. */
+  readonly pageSize: number;
 }
 
 export interface KvMemoryOptions {
@@ -69,7 +69,7 @@ export interface GatheredRows {
 
 /** Rows that are staged at a time; more are done in pieces. */
 const MAX_ROWS = 64;
-/** Page numbers that are staged at a time: 2 million positions at the default page size. */
+/** Page numbers that are staged at a time: 8 million positions in pages of 128. */
 const TABLE_CAPACITY = 65_536;
 const MAX_PAGE_SIZE = 256;
 const WASM_PAGE = 65_536;
@@ -93,7 +93,7 @@ interface Layer {
 }
 
 export class KvMemory {
-  readonly spec: Required<KvMemorySpec>;
+  readonly spec: KvMemorySpec;
   #layers: Layer[];
   readonly #helper: Helper | undefined;
   readonly #pagesStart: number;
@@ -111,7 +111,7 @@ export class KvMemory {
     return new KvMemory(checkedSpec(spec), options);
   }
 
-  private constructor(spec: Required<KvMemorySpec>, options: KvMemoryOptions) {
+  private constructor(spec: KvMemorySpec, options: KvMemoryOptions) {
     this.spec = spec;
     this.#pageBytes = spec.pageSize * kvPositionBytes(spec);
     const module = kernelModule();
@@ -352,7 +352,7 @@ export class KvMemory {
   }
 }
 
-function openLayer(module: WebAssembly.Module, spec: Required<KvMemorySpec>): Layer {
+function openLayer(module: WebAssembly.Module, spec: KvMemorySpec): Layer {
   const area = MAX_ROWS * spec.numHeads * kvStride(spec.headDim, spec.dtype);
   // Lengths, groups, tables, three staging areas, state and scores, with room for alignment.
   const ahead = 4 * (MAX_ROWS * (1 + GROUP_WORDS) + TABLE_CAPACITY + 3 * area) + 65_536;
@@ -380,9 +380,8 @@ function openLayer(module: WebAssembly.Module, spec: Required<KvMemorySpec>): La
   };
 }
 
-function checkedSpec(spec: KvMemorySpec): Required<KvMemorySpec> {
-  const pageSize = spec.pageSize ?? 32;
-  const { numLayers, numHeads, numKvHeads, headDim } = spec;
+function checkedSpec(spec: KvMemorySpec): KvMemorySpec {
+  const { numLayers, numHeads, numKvHeads, headDim, pageSize } = spec;
   for (const [field, value] of Object.entries({ numLayers, numHeads, numKvHeads, headDim })) {
     if (Number.isInteger(value) && value >= 1) continue;
     throw new ConfigError(field, `got ${field} ${value}; it must be an integer from 1; change it.`);
@@ -396,7 +395,7 @@ function checkedSpec(spec: KvMemorySpec): Required<KvMemorySpec> {
     const allowed = `it must be a multiple of ${multiple}, at most ${MAX_PAGE_SIZE}`;
     throw new ConfigError('pageSize', `got pageSize ${pageSize}; ${allowed}; change it.`);
   }
-  return { ...spec, pageSize };
+  return spec;
 }
 
 function noMemory(bytes: number): string {
