@@ -29,7 +29,7 @@ import type { LoopLMConfig } from './config.js';
 import type { ParameterSpec } from './params.js';
 import { isMatrix, parameterSpecs } from './params.js';
 import type { Weight } from './weights.js';
-import { floatWeight, project, projectJoined } from './weights.js';
+import { floatWeight, project } from './weights.js';
 
 export interface LayerParams extends Readonly<Record<MatrixName, Weight>> {
   /** `[D]` each; which there are is the architecture's business. */
@@ -80,7 +80,10 @@ export function loopParams(
   };
 }
 
-/** What a layer's queries read: gets `q [N, H, Dh]`, `k` and `v [N, K, Dh]`, returns `[N, H, Dh]`. */
+/**
+ * What a layer's queries read: gets `q [N, H, Dh]`, `k` and `v [N, K, Dh]`, q and k rotated, and returns
+ * `[N, H, Dh]`.
+ */
 export type Attend = (layerIndex: number, q: Tensor, k: Tensor, v: Tensor) => Tensor;
 
 export interface LoopContext {
@@ -92,44 +95,23 @@ export interface LoopContext {
   readonly observe?: (input: Tensor, matrices: readonly Weight[]) => void;
 }
 
-/** The first half of a layer without rotary positions: `[N, (H + 2K) * Dh]`, queries, keys, values. */
-export function attentionProjections(x: Tensor, layer: LayerParams, config: LoopLMConfig): Tensor {
-  const read = attentionInput(x, layer, config);
-  return projectJoined(read, [layer.qProj, layer.kProj, layer.vProj]);
-}
-
-/** What the attention of a layer reads of the stream, `[N, D]`. */
-function attentionInput(x: Tensor, layer: LayerParams, config: LoopLMConfig): Tensor {
-  return architectureOf(config).block.attentionInput(x, { norm: layerNorm(layer, config) });
-}
-
 /** The norms of a layer as a function. */
 function layerNorm({ norms }: LayerParams, { rmsNormEps }: LoopLMConfig) {
   return (name: NormName, x: Tensor) => rmsNorm(x, norms[name]!, rmsNormEps);
 }
 
-/** What a layer's attention takes: `q [N, H, Dh]`, `k` and `v [N, K, Dh]`, q and k rotated. */
-interface AttentionInputs {
-  readonly q: Tensor;
-  readonly k: Tensor;
-  readonly v: Tensor;
-}
-
-/** The first half of a layer: from its input `x [N, D]` to what attention takes. */
-function attentionInputs(
+/**
+ * The first half of a layer, from its input `x [N, D]`: queries `[N, H*Dh]`, keys and values
+ * `[N, K*Dh]`, without positions. Rotating them is the business of who attends.
+ */
+export function attentionProjections(
   x: Tensor,
   layer: LayerParams,
-  { config, cos, sin, observe }: Omit<LoopContext, 'attend'>,
-): AttentionInputs {
-  const { numAttentionHeads: H, numKeyValueHeads: K, headDim } = config;
-  const N = x.shape[0]!;
-  const read = attentionInput(x, layer, config);
+  { config, observe }: Pick<LoopContext, 'config' | 'observe'>,
+): readonly [q: Tensor, k: Tensor, v: Tensor] {
+  const read = architectureOf(config).block.attentionInput(x, { norm: layerNorm(layer, config) });
   const [q, k, v] = times(read, [layer.qProj, layer.kProj, layer.vProj], observe);
-  return {
-    q: rope(reshape(q!, [N, H, headDim]), cos, sin),
-    k: rope(reshape(k!, [N, K, headDim]), cos, sin),
-    v: reshape(v!, [N, K, headDim]),
-  };
+  return [q!, k!, v!];
 }
 
 /** The second half: from its input `x [N, D]` and the attended `heads [N, H*Dh]` to its output. */
@@ -158,10 +140,14 @@ function times(
 
 /** One layer: attention and MLP, joined as its architecture says. `x` and result `[N, D]`. */
 function block(x: Tensor, layer: LayerParams, layerIndex: number, context: LoopContext): Tensor {
-  const { numAttentionHeads: H, headDim } = context.config;
-  const { q, k, v } = attentionInputs(x, layer, context);
-  const heads = reshape(context.attend(layerIndex, q, k, v), [x.shape[0]!, H * headDim]);
-  return layerOutput(x, heads, layer, context);
+  const { attend, config, cos, sin } = context;
+  const { numAttentionHeads: H, numKeyValueHeads: K, headDim } = config;
+  const N = x.shape[0]!;
+  const [q, k, v] = attentionProjections(x, layer, context);
+  const rotated = (rows: Tensor, heads: number) =>
+    rope(reshape(rows, [N, heads, headDim]), cos, sin);
+  const heads = attend(layerIndex, rotated(q, H), rotated(k, K), reshape(v, [N, K, headDim]));
+  return layerOutput(x, reshape(heads, [N, H * headDim]), layer, context);
 }
 
 /** One pass through the whole stack: from the state `[N, D]` that a loop takes to that of the next. */

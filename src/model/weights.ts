@@ -12,7 +12,6 @@ import {
   blockLinear,
   blockRowMultiple,
   cast,
-  concat,
   fileParameter,
   input,
   linear,
@@ -73,17 +72,6 @@ export function project(x: Tensor, weights: readonly Weight[]): readonly Tensor[
     end += numOutputs(weight);
     return slice(all, 1, start, end);
   });
-}
-
-/** As `project`, the results side by side: `[N, sum of out]`. */
-export function projectJoined(x: Tensor, weights: readonly Weight[]): Tensor {
-  const joined = joinBlocks(weights);
-  return joined
-    ? times(x, joined)
-    : concat(
-        weights.map((weight) => times(x, weight)),
-        1,
-      );
 }
 
 function numOutputs(weight: Weight): number {

@@ -4,6 +4,7 @@ import type { Tensor } from 'looplm/graph';
 import {
   add,
   buildGraph,
+  concat,
   constant,
   exp,
   input,
@@ -27,6 +28,25 @@ const operations = (out: Tensor) =>
   buildGraph({ out })
     .nodes.filter(({ inputs }) => inputs.length > 0)
     .map(({ op }) => op);
+
+test('concat of the parts that one tensor was cut into is that tensor, of any others it is new', () => {
+  const rows = input('rows', 'f32', ['N', 6]);
+  const cut = (...bounds: readonly (readonly [number, number])[]) =>
+    concat(
+      bounds.map(([start, end]) => slice(rows, 1, start, end)),
+      1,
+    );
+  expect(cut([0, 2], [2, 3], [3, 6])).toBe(rows);
+  for (const other of [
+    cut([0, 2], [3, 6]),
+    cut([0, 2], [2, 5]),
+    cut([2, 6], [0, 2]),
+    concat([slice(rows, 1, 0, 3), slice(exp(rows), 1, 3, 6)], 1),
+    concat([slice(rows, 1, 0, 3), slice(rows, 1, 3, 6)], 0),
+  ]) {
+    expect(other.op).toBe('concat');
+  }
+});
 
 describe('buildGraph merges', () => {
   test('equal computations, also through equal constants', () => {

@@ -6,7 +6,7 @@
  * next. The tokens of a run may have any mixture of sequences and depths.
  */
 import type { Graph } from '../../graph/index.js';
-import { buildGraph, input } from '../../graph/index.js';
+import { buildGraph, concat, input } from '../../graph/index.js';
 import type { LoopLMConfig, WeightSource } from '../../model/index.js';
 import {
   attentionProjections,
@@ -39,7 +39,7 @@ export function layerGraphs(config: LoopLMConfig, weights: WeightSource): readon
       const h = hiddenOf(state, params, config);
       return buildGraph({ state, ...(exitGate && { gateLogit: gateLogit(h, exitGate) }) });
     }
-    const qkv = attentionProjections(stream, layer, config);
+    const qkv = concat(attentionProjections(stream, layer, { config }), 1);
     return buildGraph({ ...(before && { stream }), qkv });
   });
 }

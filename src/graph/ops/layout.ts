@@ -177,10 +177,24 @@ const concatOp = defineOp({
     context.emit('Concat', inputs, { axis: attribute<number>(node, 'axis') }),
 });
 
-/** Joins tensors along an axis. */
+/** Joins tensors along an axis. Of parts into which one tensor was cut, the result is that tensor. */
 export function concat(parts: readonly Tensor[], axis: number): Tensor {
   if (parts.length === 0) throw new ShapeError('concat needs at least one tensor.');
-  return concatOp(parts, { axis: resolveAxis(axis, parts[0]!.shape.length) });
+  const along = resolveAxis(axis, parts[0]!.shape.length);
+  return wholeOf(parts, along) ?? concatOp(parts, { axis: along });
+}
+
+/** The tensor whose slices the parts are, from its one end to the other; undefined if it is none. */
+function wholeOf(parts: readonly Tensor[], axis: number): Tensor | undefined {
+  const whole = parts[0]!.inputs[0];
+  let end = 0;
+  for (const part of parts) {
+    const { axis: along, start, end: next } = part.attributes;
+    const follows = along === axis && start === end;
+    if (part.op !== 'slice' || part.inputs[0] !== whole || !follows) return undefined;
+    end = next as number;
+  }
+  return whole?.shape[axis] === end ? whole : undefined;
 }
 
 const sliceOp = defineOp({
