@@ -72,6 +72,7 @@ export const AREA_RULES: Readonly<Record<string, AreaRule>> = {
  */
 export const SAME_AREA: Readonly<Record<string, string>> = {
   'src/errors.ts': 'src/util',
+  'src/device-storage.ts': 'src/loop-lm.ts',
   'src/generate-options.ts': 'src/loop-lm.ts',
   'src/load-options.ts': 'src/loop-lm.ts',
 };

@@ -6,16 +6,16 @@ import type { CompileWatch, EngineOptions } from './engine/index.js';
 import { ConfigError } from './errors.js';
 import type { Folder, ParsedModelConfig } from './model/index.js';
 import type { Device } from './runtime/index.js';
+import type { KvDtype } from './util/kv-dtype.js';
 import { KV_DTYPES } from './util/kv-dtype.js';
 import { abortSignal, callback, numberWhere, parseFields, wordOf } from './util/parse-fields.js';
 import { showValue } from './util/quote.js';
 
 /** How to load a model. */
-export interface LoadOptions extends Pick<
-  EngineOptions,
-  'kvDtype' | 'maxKvBytes' | keyof CompileWatch
-> {
+export interface LoadOptions extends Pick<EngineOptions, 'maxKvBytes' | keyof CompileWatch> {
   readonly device: Device;
+  /** Storage of keys and values. Default i8 for models in q4 or q8, f16 in f16, else f32. */
+  readonly kvDtype?: KvDtype | undefined;
   /** Whether `dispose` of the model disposes the device too. Default false: it is borrowed. */
   readonly ownsDevice?: boolean | undefined;
   /** What config.json says, as `readModelConfig` gives it. Default: it is read. */
@@ -53,8 +53,8 @@ const schema = z.strictObject(
 
 function isDevice(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return false;
-  const { compile, submit } = value as Partial<Device>;
-  return typeof compile === 'function' && typeof submit === 'function';
+  const { compile, submit, supports } = value as Partial<Device>;
+  return typeof compile === 'function' && typeof submit === 'function' && supports !== undefined;
 }
 
 function isParsedConfig(value: unknown): boolean {

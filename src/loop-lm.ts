@@ -19,6 +19,7 @@ import {
   parseSamplingOptions,
   withDepthBounds,
 } from './engine/index.js';
+import { kvDtypeOn } from './device-storage.js';
 import { ConfigError, DisposedError, RequestError } from './errors.js';
 import type { ChatOptions, GenerateOptions, Prompt } from './generate-options.js';
 import {
@@ -30,7 +31,7 @@ import {
 import type { LoadOptions } from './load-options.js';
 import { checkFolder, parseLoadOptions } from './load-options.js';
 import type { Folder, LoopLMConfig } from './model/index.js';
-import { loadWeights } from './model/index.js';
+import { loadWeights, readModelConfig } from './model/index.js';
 import type { Device } from './runtime/index.js';
 import type { PretrainedOptions } from './platform/node/pretrained-options.js';
 import type { TextEvent, TextFiles, TextFinishEvent } from './text/index.js';
@@ -126,7 +127,8 @@ export class LoopLM {
    * Weights that looplm converted stay in their file, which is mapped into memory: the folder's path
    * must then be one on disk, without symbolic links out of it. Others are read as float32.
    *
-   * @throws LoopLMError if a file is missing, damaged or contradicts another; the reason of the signal
+   * @throws LoopLMError if a file is missing, damaged or contradicts another, or if the device cannot
+   *   compute with the model's weights or the type of keys and values; the reason of the signal
    *   when it aborts, before the next tensor or program.
    */
   static async load(folder: Folder, options: LoadOptions): Promise<LoopLM> {
@@ -134,9 +136,10 @@ export class LoopLM {
     const checked = parseLoadOptions(options);
     const { device, ownsDevice = false, name = folder.path, parsedConfig, ...rest } = checked;
     const texts = await loadTextFiles(folder);
-    const opening = { signal: rest.signal, parsed: parsedConfig };
-    const { weights, ...model } = await loadWeights(folder, opening);
-    const engine = await Engine.create({ ...rest, device, config: model.config, weights });
+    const parsed = parsedConfig ?? (await readModelConfig(folder));
+    const kvDtype = kvDtypeOn(device, parsed, rest.kvDtype);
+    const { weights, ...model } = await loadWeights(folder, { signal: rest.signal, parsed });
+    const engine = await Engine.create({ ...rest, kvDtype, device, config: model.config, weights });
     return new LoopLM(texts, model, name, engine, ownsDevice ? device : undefined);
   }
 

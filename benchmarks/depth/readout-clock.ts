@@ -6,6 +6,7 @@ import type { Graph } from 'looplm/graph';
 import type { Command, CommandResult, CompileOptions, Device } from 'looplm/runtime';
 
 export class ReadoutClock implements Device {
+  readonly supports: Device['supports'];
   readonly #device: Device;
   /** Milliseconds of all readouts so far. */
   readoutMs = 0;
@@ -14,6 +15,7 @@ export class ReadoutClock implements Device {
 
   constructor(device: Device) {
     this.#device = device;
+    this.supports = device.supports;
   }
 
   async submit(commands: readonly Command[]): Promise<readonly CommandResult[]> {

@@ -10,6 +10,7 @@ import type { HubPlatform, LoadProgress, PretrainedOptions } from '../platform/n
 import { bundledModelPath, NODE_PLATFORM, openPretrained } from '../platform/node/index.js';
 import type { KvDtype } from '../util/kv-dtype.js';
 import { KV_DTYPES } from '../util/kv-dtype.js';
+import { MATRIX_DTYPES } from '../util/matrix-dtype.js';
 import type { Progress } from './byte-progress.js';
 import { openByteProgress, openLateProgress } from './byte-progress.js';
 import type { CliIo } from './io.js';
@@ -36,7 +37,7 @@ function addModelFlags(command: Command): Command {
     .option('--model <name>', 'model folder, or ORG/NAME on the hub; the bundled model if left out')
     .addOption(
       new Option('--dtype <type>', 'weights; auto converts large checkpoints to q8, once')
-        .choices(['auto', 'q4', 'q8', 'f16', 'f32'])
+        .choices(['auto', ...MATRIX_DTYPES])
         .default('auto'),
     )
     .option('--revision <name>', 'branch, tag or commit on the hub (default: main)')

@@ -59,7 +59,9 @@ export type { BlockWeight, Weight, WeightFile, WeightSource } from './weights.js
 export { fileWeights, floatWeight, formatOf, inputWeights, weightSource } from './weights.js';
 export type { ModelFormat, QuantizationMethod, WeightFormat } from './weight-format.js';
 export {
+  defaultKvDtype,
   describeFormat,
+  matrixDtype,
   modelFormatToJson,
   parseModelFormat,
   scalesName,

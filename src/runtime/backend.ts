@@ -10,6 +10,7 @@ import type {
   CommandResult,
   CompileOptions,
   DeviceBuffer,
+  DeviceSupport,
   HostTensor,
   KvStore,
   KvStoreSpec,
@@ -39,6 +40,7 @@ export interface DeviceStats {
  * computed ends before its next program. Arrays passed in are given away, except feeds.
  */
 export interface Backend {
+  support(): Promise<DeviceSupport>;
   compile(model: SerializedModel): Promise<Program>;
   allocate(dtype: DType, dims: readonly number[]): Promise<DeviceBuffer>;
   upload(tensor: HostTensor): Promise<DeviceBuffer>;

@@ -9,6 +9,8 @@
  * It knows nothing of models. Only the executor behind it names ONNX Runtime.
  */
 import type { DType, Graph, TensorData } from '../graph/index.js';
+import type { KvDtype } from '../util/kv-dtype.js';
+import type { MatrixDtype } from '../util/matrix-dtype.js';
 import type { KvMemorySpec, RoutedBatch, RowAngles } from './attention/index.js';
 
 export type TensorArray = TensorData;
@@ -170,7 +172,16 @@ export interface CompileOptions {
   readonly spins?: boolean;
 }
 
+/** What a device can compute with. */
+export interface DeviceSupport {
+  /** How matrices that its programs multiply with may be stored. */
+  readonly matrices: readonly MatrixDtype[];
+  /** How its stores may keep keys and values. */
+  readonly kvDtypes: readonly KvDtype[];
+}
+
 export interface Device {
+  readonly supports: DeviceSupport;
   /**
    * Compiles a graph. Parameters of the graph become constants of the program; their arrays are
    * copied during the call and may be dropped by the caller afterwards. Parameters that lie in files

@@ -8,6 +8,8 @@
  */
 import { DisposedError, ShapeError } from '../errors.js';
 import type { DType, TensorData } from '../graph/index.js';
+import { KV_DTYPES } from '../util/kv-dtype.js';
+import { MATRIX_DTYPES } from '../util/matrix-dtype.js';
 import type { AttentionFeeds, AttentionRows, SpawnHelper } from './attention/index.js';
 import { KvMemory, PagedAttention, rotatedRows } from './attention/index.js';
 import type { AttentionPrograms, Backend, DeviceStats, SerializedModel } from './backend.js';
@@ -16,6 +18,7 @@ import type {
   CommandResult,
   DeviceBuffer,
   DeviceOptions,
+  DeviceSupport,
   HostTensor,
   KvStore,
   KvStoreSpec,
@@ -61,6 +64,9 @@ interface OpenStore {
   readonly programs: AttentionPrograms;
 }
 
+/** ONNX Runtime on the CPU multiplies them all (f16 in f32), and the attention kernel reads them all. */
+const SUPPORT: DeviceSupport = { matrices: MATRIX_DTYPES, kvDtypes: KV_DTYPES };
+
 export class Executor implements Backend {
   readonly #ort: OrtModule;
   readonly #options: DeviceOptions;
@@ -77,6 +83,10 @@ export class Executor implements Backend {
     this.#ort = ort;
     this.#options = options;
     this.#spawnHelper = spawnHelper;
+  }
+
+  async support(): Promise<DeviceSupport> {
+    return SUPPORT;
   }
 
   compile(model: SerializedModel): Promise<Program> {

@@ -17,6 +17,7 @@ import type {
   Device,
   DeviceBuffer,
   DeviceOptions,
+  DeviceSupport,
   HostTensor,
   KvStore,
   KvStoreSpec,
@@ -49,22 +50,25 @@ export async function openGraphDevice(
   options: DeviceOptions,
   connect: (options: DeviceOptions) => Backend,
 ): Promise<Device> {
-  const device = new GraphDevice(connect(parseFields(schema, options, 'the device options')));
+  const backend = connect(parseFields(schema, options, 'the device options'));
   try {
+    const device = new GraphDevice(backend, await backend.support());
     await device.free(await device.compile(buildGraph({ one: scalar(1) })));
+    return device;
   } catch (error) {
-    await device.dispose();
+    await backend.dispose();
     throw error;
   }
-  return device;
 }
 
 class GraphDevice implements Device {
+  readonly supports: DeviceSupport;
   readonly #backend: Backend;
   #disposed: Promise<void> | undefined;
 
-  constructor(backend: Backend) {
+  constructor(backend: Backend, supports: DeviceSupport) {
     this.#backend = backend;
+    this.supports = supports;
   }
 
   async compile(graph: Graph, options: CompileOptions = {}): Promise<Program> {

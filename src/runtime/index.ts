@@ -6,6 +6,7 @@ export type {
   Device,
   DeviceBuffer,
   DeviceOptions,
+  DeviceSupport,
   HostTensor,
   Kept,
   KvStore,

@@ -12,6 +12,7 @@ import type {
   Command,
   CommandResult,
   DeviceBuffer,
+  DeviceSupport,
   HostTensor,
   Kept,
   KvStore,
@@ -74,6 +75,10 @@ export class RemoteBackend implements Backend {
     this.#link = link;
     link.onMessage((message) => this.#settle(message as Reply));
     link.onStop((reason) => this.#stop(reason));
+  }
+
+  support(): Promise<DeviceSupport> {
+    return this.#call('support', []);
   }
 
   compile(model: SerializedModel): Promise<Program> {

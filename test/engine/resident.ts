@@ -33,6 +33,7 @@ export function countingDevice(device: Device): CountingDevice {
   const counting: CountingDevice = {
     counts,
     fed,
+    supports: device.supports,
     compile(...args) {
       counts.compile++;
       return device.compile(...args);

@@ -9,6 +9,8 @@ import type { DeviceOptions } from '../../runtime/index.js';
 import { numThreadsField } from '../../runtime/graph-device.js';
 import type { KvDtype } from '../../util/kv-dtype.js';
 import { KV_DTYPES } from '../../util/kv-dtype.js';
+import type { MatrixDtype } from '../../util/matrix-dtype.js';
+import { MATRIX_DTYPES } from '../../util/matrix-dtype.js';
 import {
   abortSignal,
   callback,
@@ -16,7 +18,6 @@ import {
   parseFields,
   wordOf,
 } from '../../util/parse-fields.js';
-import type { ConversionSettings } from './convert/settings.js';
 
 /** What is under way, and how far it is. */
 export interface LoadProgress {
@@ -31,7 +32,7 @@ export interface PretrainedOptions extends DeviceOptions {
    * Format of the weights. `auto` (default) takes a converted model as it is, a small checkpoint in
    * f32 and converts a large one to q8. The others convert once, into the cache.
    */
-  readonly dtype?: 'auto' | ConversionSettings['dtype'] | undefined;
+  readonly dtype?: 'auto' | MatrixDtype | undefined;
   /** Branch, tag or commit on the hub. Default `main`. */
   readonly revision?: string | undefined;
   /** Cache of downloads, as HF_HUB_CACHE. */
@@ -68,7 +69,7 @@ const COUNT = numberWhere(
 const schema = z.strictObject(
   {
     numThreads: numThreadsField.optional(),
-    dtype: wordOf(['auto', 'q4', 'q8', 'f16', 'f32'], DEFAULT).optional(),
+    dtype: wordOf(['auto', ...MATRIX_DTYPES], DEFAULT).optional(),
     revision: TEXT.optional(),
     cacheDir: TEXT.optional(),
     offline: z.boolean(`it must be true or false. ${DEFAULT}`).optional(),

@@ -17,17 +17,18 @@ import type {
   ParsedModelConfig,
 } from '../../model/index.js';
 import {
+  defaultKvDtype,
   describeFormat,
   describePlan,
   elementCount,
+  matrixDtype,
   parameterSpecs,
   planMemory,
   readModelConfig,
   showBytes,
 } from '../../model/index.js';
-import type { KvDtype } from '../../util/kv-dtype.js';
+import type { MatrixDtype } from '../../util/matrix-dtype.js';
 import { showValue } from '../../util/quote.js';
-import type { ConversionSettings } from './convert/index.js';
 import { convertedFolder, formatOfSettings } from './convert/index.js';
 import { createNodeDevice } from './device.js';
 import { nodeFolder } from './files/index.js';
@@ -94,12 +95,6 @@ function checkName(idOrPath: unknown): void {
     'model',
     `The model is ${showValue(idOrPath)}; it must be the path of a folder, or a name on the hub, such as ByteDance/Ouro-1.4B.`,
   );
-}
-
-/** As precise as the weights are; rounding to i8 costs a quarter of what q8 does (models/bundled). */
-function defaultKvDtype(format: ModelFormat | undefined): KvDtype {
-  if (!format) return 'f32';
-  return format.body.kind === 'blocks' ? 'i8' : format.body.dtype;
 }
 
 /**
@@ -177,9 +172,9 @@ function wantedDtype(
   idOrPath: string,
   { config, format }: ParsedModelConfig,
   dtype: NonNullable<PretrainedOptions['dtype']>,
-): ConversionSettings['dtype'] | undefined {
+): MatrixDtype | undefined {
   if (format) {
-    if (dtype === 'auto' || dtype === dtypeOf(format)) return undefined;
+    if (dtype === 'auto' || dtype === matrixDtype(format.body)) return undefined;
     throw new ConfigError(
       'dtype',
       `dtype is ${dtype}, but ${idOrPath} is already converted to ${describeFormat(format.body)}. Leave dtype out, or start from the checkpoint it was made of.`,
@@ -187,11 +182,6 @@ function wantedDtype(
   }
   if (dtype !== 'auto') return dtype;
   return isLarge(config) ? LARGE_DTYPE : undefined;
-}
-
-function dtypeOf({ body }: ModelFormat): ConversionSettings['dtype'] {
-  if (body.kind === 'float') return body.dtype;
-  return body.bits === 4 ? 'q4' : 'q8';
 }
 
 function checkPlan(idOrPath: string, plan: MemoryPlan, available: number): void {

@@ -2,7 +2,7 @@
  * The converted models that the cache holds, and unfinished ones: which, how large, how removed.
  */
 import { basename, dirname, join } from 'node:path';
-import type { WeightFormat } from '../../../model/index.js';
+import { matrixDtype } from '../../../model/index.js';
 import {
   buryFolder,
   deletePath,
@@ -36,7 +36,7 @@ async function describe(folder: string, name: string): Promise<StoredModel> {
     path,
     source: report && nameOfSource(report.source.path),
     revisions: [],
-    dtype: report && dtypeOf(report.settings.body),
+    dtype: report && matrixDtype(report.settings.body),
     sizeBytes: whole.sizeBytes + partial.sizeBytes,
     modified: whole.modified ?? partial.modified,
     isWhole: report !== undefined,
@@ -48,10 +48,6 @@ function nameOfSource(path: string): string {
   const snapshots = dirname(path);
   const id = idOfFolder(basename(dirname(snapshots)));
   return basename(snapshots) === 'snapshots' && id !== undefined ? id : path;
-}
-
-function dtypeOf(format: WeightFormat): string {
-  return format.kind === 'blocks' ? `q${format.bits}` : format.dtype;
 }
 
 /**

@@ -3,11 +3,13 @@
  */
 import { ConfigError } from '../../../errors.js';
 import type { ModelFormat, QuantizationMethod, WeightFormat } from '../../../model/index.js';
+import type { MatrixDtype } from '../../../util/matrix-dtype.js';
+import { MATRIX_DTYPES } from '../../../util/matrix-dtype.js';
 
 /** How a model is to be converted. */
 export interface ConversionSettings {
   /** q4 and q8: body in blocks of 4 or 8 bits; f16 and f32: floats throughout. */
-  readonly dtype: 'q4' | 'q8' | 'f16' | 'f32';
+  readonly dtype: MatrixDtype;
   /** Weights that share a scale, for q4 (default 64) and q8 (default 128). */
   readonly blockSize?: 32 | 64 | 128;
   /** Default: q8 for q4, f16 for q8, else the type itself. q8 has blocks of 128. */
@@ -62,7 +64,7 @@ function bodyFormat({ dtype, blockSize }: ConversionSettings): WeightFormat {
 
 function checkSettings(settings: ConversionSettings): void {
   const { dtype, blockSize, head, embedding, method } = settings;
-  checkOneOf('dtype', dtype, ['q4', 'q8', 'f16', 'f32']);
+  checkOneOf('dtype', dtype, MATRIX_DTYPES);
   checkOneOf('blockSize', blockSize, [32, 64, 128]);
   checkOneOf('head', head, ['q8', 'f16', 'f32']);
   checkOneOf('embedding', embedding, ['f16', 'f32']);
