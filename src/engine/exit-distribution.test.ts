@@ -1,12 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import {
-  exitDistribution,
-  exitEntropy,
-  logSigmoid,
-  meanExitDepth,
-  sigmoid,
-} from './exit-distribution.js';
+import { exitDistribution, logSigmoid, sigmoid } from './exit-distribution.js';
 
 const gates = fc.array(fc.double({ min: -40, max: 40, noNaN: true }), {
   minLength: 1,
@@ -20,8 +14,6 @@ describe('exit distribution', () => {
     expect(exitCdf).toEqual([0.5, 0.75, 1]);
     expect(survivalProb).toEqual([1, 0.5, 0.25]);
     expect(exitProb.slice(0, 2)).toEqual([0.5, 0.5]);
-    expect(exitEntropy(exitPdf)).toBeCloseTo(1.5 * Math.LN2, 14);
-    expect(meanExitDepth(exitPdf)).toBe(1.75);
   });
 
   test('the pdf sums to one, the cdf rises to exactly one, and both agree', () => {
@@ -50,19 +42,6 @@ describe('exit distribution', () => {
         expect(changed.exitCdf).toEqual(original.exitCdf);
       }),
       { seed: 12 },
-    );
-  });
-
-  test('entropy lies between zero and log R, mean depth between one and R', () => {
-    fc.assert(
-      fc.property(gates, (gateLogits) => {
-        const { exitPdf } = exitDistribution(gateLogits);
-        expect(exitEntropy(exitPdf)).toBeGreaterThanOrEqual(0);
-        expect(exitEntropy(exitPdf)).toBeLessThanOrEqual(Math.log(gateLogits.length) + 1e-12);
-        expect(meanExitDepth(exitPdf)).toBeGreaterThanOrEqual(1 - 1e-12);
-        expect(meanExitDepth(exitPdf)).toBeLessThanOrEqual(gateLogits.length + 1e-12);
-      }),
-      { seed: 13 },
     );
   });
 });

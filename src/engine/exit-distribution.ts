@@ -54,13 +54,3 @@ export function exitDistribution(gateLogits: readonly number[]): ExitDistributio
   }
   return { exitProb, survivalProb, exitPdf, exitCdf };
 }
-
-/** Shannon entropy of an exit distribution in nats, 0 to log(R); 0 log 0 counts as 0. */
-export function exitEntropy(exitPdf: readonly number[]): number {
-  return exitPdf.reduce((sum, p) => (p > 0 ? sum - p * Math.log(p) : sum), 0);
-}
-
-/** Mean depth under an exit distribution, 1 to R. */
-export function meanExitDepth(exitPdf: readonly number[]): number {
-  return exitPdf.reduce((sum, p, loopIndex) => sum + p * (loopIndex + 1), 0);
-}

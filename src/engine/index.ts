@@ -8,7 +8,7 @@ export type { EngineWeights } from './runner/engine-weights.js';
 export { engineWeights } from './runner/engine-weights.js';
 export type { SchedulerLimits } from './scheduler/scheduler.js';
 export type { ExitDistribution } from './exit-distribution.js';
-export { exitDistribution, exitEntropy, meanExitDepth } from './exit-distribution.js';
+export { exitDistribution } from './exit-distribution.js';
 export type { DepthBounds } from './exit-policies.js';
 export {
   allOf,
@@ -32,12 +32,7 @@ export type { EngineEvent, FinishEvent, GenerationRequest, TokenEvent } from './
 export type { KvPolicy } from '../model/index.js';
 export { KV_POLICIES } from '../model/index.js';
 export type { FinishReason, PrefillMode, RolloutRecord } from './rollout.js';
-export {
-  FINISH_REASONS,
-  PREFILL_MODES,
-  parseRollout,
-  rolloutToJson,
-} from './rollout.js';
+export { FINISH_REASONS, PREFILL_MODES, parseRollout, rolloutToJson } from './rollout.js';
 export type { SamplingOptions } from './sampler.js';
 export { parseSamplingOptions, sampleToken, tokenDistribution } from './sampler.js';
 export type { Trace, TracedPrompt, TraceOptions } from './trace.js';

@@ -81,12 +81,3 @@ class DepthSums {
     };
   }
 }
-
-/**
- * Bits that a model needs for each byte of a text.
- *
- * @param meanLoss - nats per token
- */
-export function bitsPerByte(meanLoss: number, numTokens: number, numBytes: number): number {
-  return (meanLoss * numTokens) / (Math.LN2 * numBytes);
-}

@@ -4,7 +4,7 @@
 export type { CalibrateOptions, Calibration } from './calibration.js';
 export { CALIBRATION_FORMAT, calibrate, calibrationChunks } from './calibration.js';
 export type { DepthFigures, DepthFiguresOptions } from './depth-figures.js';
-export { bitsPerByte, depthFigures } from './depth-figures.js';
+export { depthFigures } from './depth-figures.js';
 export type { FrontierPoint, PolicyFamily } from './frontier.js';
 export {
   accuracyByDepth,

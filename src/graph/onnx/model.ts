@@ -15,14 +15,14 @@ const IR_VERSION = 10;
 const OPSET_VERSION = 21;
 /** Above this many bytes of weights they are written beside the model. */
 const DEFAULT_INLINE_LIMIT_BYTES = 2 ** 30;
+/** Name that a model gives to the file of its external data. */
+const EXTERNAL_LOCATION = 'weights.bin';
 /** Loaders map external data page by page. */
 const EXTERNAL_ALIGNMENT_BYTES = 4096;
 
 export interface OnnxOptions {
   /** Weights of more bytes than this in total become external data. */
   readonly inlineLimitBytes?: number;
-  /** Name that the model gives to the file of its external data. */
-  readonly externalLocation?: string;
 }
 
 /** One tensor of the external data file. */
@@ -45,7 +45,6 @@ export interface OnnxModel {
 /** Lowers every operation of a graph and serialises the result. */
 export function writeOnnx(graph: Graph, options: OnnxOptions = {}): OnnxModel {
   const { inlineLimitBytes = DEFAULT_INLINE_LIMIT_BYTES } = options;
-  const location = options.externalLocation ?? 'weights.bin';
   const weightBytes = graph.parameters.reduce((sum, { data }) => sum + (data?.byteLength ?? 0), 0);
   const external: ExternalTensor[] | undefined = weightBytes > inlineLimitBytes ? [] : undefined;
   const lowering = new Lowering();
@@ -78,7 +77,11 @@ export function writeOnnx(graph: Graph, options: OnnxOptions = {}): OnnxModel {
         const offset = alignUp(externalSize, EXTERNAL_ALIGNMENT_BYTES);
         external.push({ name: item.name, offset, bytes });
         externalSize = offset + bytes.byteLength;
-        return writeExternal(writer, { file: location, offset, byteLength: bytes.byteLength });
+        return writeExternal(writer, {
+          file: EXTERNAL_LOCATION,
+          offset,
+          byteLength: bytes.byteLength,
+        });
       });
     }
     for (const { dtype, shape, attributes } of graph.inputs) {
@@ -92,7 +95,10 @@ export function writeOnnx(graph: Graph, options: OnnxOptions = {}): OnnxModel {
   model.message(8, (opset) => opset.string(1, 'com.microsoft').int(2, 1));
   const bytes = model.finish();
   return external
-    ? { bytes, external: { location, sizeBytes: externalSize, tensors: external } }
+    ? {
+        bytes,
+        external: { location: EXTERNAL_LOCATION, sizeBytes: externalSize, tensors: external },
+      }
     : { bytes };
 }
 
