@@ -10,6 +10,7 @@
 import { z } from 'zod';
 import { CheckpointError, UnsupportedError, assert } from '../errors.js';
 import type { ByteSource, Folder } from '../util/folder.js';
+import { readJson } from '../util/folder.js';
 import { quote } from '../util/quote.js';
 import type { SafetensorsEntry, SafetensorsReader } from '../util/safetensors.js';
 import { openSafetensors, safetensorsChunks } from '../util/safetensors.js';
@@ -193,17 +194,6 @@ interface StoredTensor {
 }
 
 type StoredTensors = ReadonlyMap<string, StoredTensor>;
-
-async function readJson(folder: Folder, name: string): Promise<unknown> {
-  const text = await folder.readText(name);
-  try {
-    return JSON.parse(text) as unknown;
-  } catch (cause) {
-    throw new CheckpointError(`${name} in ${folder.path} is not valid JSON. Copy the file again.`, {
-      cause,
-    });
-  }
-}
 
 /** All tensors of the folder by name; opened files are added to `sources` for the caller to close. */
 async function openTensors(folder: Folder, sources: ByteSource[]): Promise<StoredTensors> {

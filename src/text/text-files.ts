@@ -2,8 +2,7 @@
  * The files of a model folder that are about text: tokenizer, chat template, how to sample and where
  * to stop. Each of them may be missing. Knows no weights and computes nothing.
  */
-import { CheckpointError } from '../errors.js';
-import type { Folder, LoopLMConfig } from '../model/index.js';
+import type { LoopLMConfig } from '../model/index.js';
 import type {
   GenerationConfig,
   StopToken,
@@ -18,6 +17,8 @@ import {
   stopTokenNotes,
   stopTokens,
 } from '../tokenizer/index.js';
+import type { Folder } from '../util/folder.js';
+import { readJson } from '../util/folder.js';
 
 /** What the text files of a folder hold. */
 export interface TextFiles {
@@ -35,7 +36,7 @@ export interface TextFiles {
  * @throws LoopLMError if tokenizer.json is damaged or no BPE over bytes.
  */
 export async function loadTokenizer(folder: Folder): Promise<Tokenizer | undefined> {
-  const json = await readJson(folder, 'tokenizer.json');
+  const json = await readJsonIfThere(folder, 'tokenizer.json');
   return json === undefined ? undefined : Tokenizer.fromJson(json);
 }
 
@@ -43,7 +44,7 @@ export async function loadTokenizer(folder: Folder): Promise<Tokenizer | undefin
 export async function loadTextFiles(folder: Folder): Promise<TextFiles> {
   const tokenizer = await loadTokenizer(folder);
   const tokenizerConfig = parseTokenizerConfig(
-    (await readJson(folder, 'tokenizer_config.json')) ?? {},
+    (await readJsonIfThere(folder, 'tokenizer_config.json')) ?? {},
   );
   const template = (await readText(folder, 'chat_template.jinja')) ?? tokenizerConfig.chatTemplate;
   return {
@@ -51,7 +52,7 @@ export async function loadTextFiles(folder: Folder): Promise<TextFiles> {
     chatTemplate: template === undefined ? undefined : new ChatTemplate(template, tokenizerConfig),
     tokenizerConfig,
     generationConfig: parseGenerationConfig(
-      (await readJson(folder, 'generation_config.json')) ?? {},
+      (await readJsonIfThere(folder, 'generation_config.json')) ?? {},
     ),
   };
 }
@@ -83,14 +84,6 @@ async function readText(folder: Folder, name: string): Promise<string | undefine
   return (await folder.exists(name)) ? folder.readText(name) : undefined;
 }
 
-async function readJson(folder: Folder, name: string): Promise<unknown> {
-  const text = await readText(folder, name);
-  if (text === undefined) return undefined;
-  try {
-    return JSON.parse(text) as unknown;
-  } catch (cause) {
-    throw new CheckpointError(`${name} in ${folder.path} is not valid JSON. Copy the file again.`, {
-      cause,
-    });
-  }
+async function readJsonIfThere(folder: Folder, name: string): Promise<unknown> {
+  return (await folder.exists(name)) ? readJson(folder, name) : undefined;
 }

@@ -4,7 +4,7 @@
  * The core never opens a path; it is given a `Folder`, which the platform makes from a directory and
  * `memoryFolder` from bytes. Nothing here knows what the files hold.
  */
-import { FileError } from '../errors.js';
+import { CheckpointError, FileError } from '../errors.js';
 import { decodeUtf8 } from './utf8.js';
 
 /** A file that is read by ranges, so that one part of a large file costs only that part. */
@@ -40,6 +40,18 @@ export interface Folder {
    * @throws FileError if the folder cannot be written to.
    */
   write(name: string, content: string | Iterable<Uint8Array>): Promise<void>;
+}
+
+/** The JSON value that a file holds. @throws CheckpointError if it holds none; else as `readText` */
+export async function readJson(folder: Folder, name: string): Promise<unknown> {
+  const text = await folder.readText(name);
+  try {
+    return JSON.parse(text) as unknown;
+  } catch (cause) {
+    throw new CheckpointError(`${name} in ${folder.path} is not valid JSON. Copy the file again.`, {
+      cause,
+    });
+  }
 }
 
 /** A source over bytes in memory; reads are views of them. */
