@@ -47,7 +47,8 @@ export function areaOf(path: string): string {
 /** The file an import of `from` leads to; undefined for a package outside the repository. */
 function targetFile(from: string, specifier: string): string | undefined {
   if (specifier.startsWith('.')) {
-    return posix.join(posix.dirname(from), specifier).replace(/\.js$/, '.ts');
+    const path = posix.join(posix.dirname(from), specifier);
+    return posix.extname(path) === '' ? `${path}.ts` : path.replace(/\.js$/, '.ts');
   }
   if (specifier === 'looplm') return 'src/index.ts';
   if (specifier === 'looplm/node') return 'src/platform/node/index.ts';

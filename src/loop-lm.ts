@@ -169,8 +169,7 @@ export class LoopLM {
 
   /**
    * Continues several prompts together with the same options. Events of different prompts
-   * interleave; `promptIndex` tells them apart. A sequence that a stop string ended is computed on
-   * until the others end too, but shows no more tokens; its finish event comes then.
+   * interleave; `promptIndex` tells them apart, and each ends on its own.
    *
    * @throws LoopLMError, before anything is computed, if a prompt or an option is not valid.
    */

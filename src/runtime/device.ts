@@ -22,7 +22,7 @@ export interface HostTensor {
   readonly data: TensorArray;
 }
 
-/** A tensor that lives on the device until `device.free`. `capacity` of a growing axis is the caller's business. */
+/** A tensor that lives on the device until `device.free`. */
 export interface DeviceBuffer {
   readonly id: number;
   readonly dtype: DType;
