@@ -8,6 +8,7 @@
  */
 import { DisposedError, ShapeError } from '../errors.js';
 import type { DType, TensorData } from '../graph/index.js';
+import { bytesOf } from '../util/bytes-of.js';
 import { KV_DTYPES } from '../util/kv-dtype.js';
 import { MATRIX_DTYPES } from '../util/matrix-dtype.js';
 import type { AttentionFeeds, AttentionRows, SpawnHelper } from './attention/index.js';
@@ -26,7 +27,7 @@ import type {
 } from './device.js';
 import type { InputSpec } from './feeds.js';
 import { checkFeeds } from './feeds.js';
-import { bytesOf, checkHostTensor, showTensor, zeros } from './host-tensor.js';
+import { checkHostTensor, showTensor, zeros } from './host-tensor.js';
 import type { OrtModule, OrtSession, OrtTensor } from './ort.js';
 import { dtypeOf, elementsOf, sessionOptions, toOrtTensor } from './ort.js';
 import { compileError, runError } from './ort-errors.js';

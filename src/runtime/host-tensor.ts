@@ -4,6 +4,7 @@
  */
 import { CapacityError, ShapeError } from '../errors.js';
 import type { DType, TensorData } from '../graph/index.js';
+import { bytesOf } from '../util/bytes-of.js';
 import type { HostTensor } from './device.js';
 
 const ARRAY_OF = {
@@ -74,8 +75,4 @@ export function ownCopy(what: string, tensor: HostTensor): HostTensor {
 
 function numElements(dims: readonly number[]): number {
   return dims.reduce((product, dim) => product * dim, 1);
-}
-
-export function bytesOf(data: TensorData): Uint8Array {
-  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 }

@@ -9,6 +9,7 @@
  */
 import { z } from 'zod';
 import { CheckpointError } from '../errors.js';
+import { bytesOf } from './bytes-of.js';
 import type { ByteSource } from './folder.js';
 import { concatBytes } from './folder.js';
 import { decodeBfloat16, decodeFloat16, encodeBfloat16, encodeFloat16 } from './half-float.js';
@@ -143,8 +144,7 @@ export function* safetensorsChunks(
   const ordered = [...tensors].toSorted((a, b) => ELEMENT_BYTES[b.dtype] - ELEMENT_BYTES[a.dtype]);
   yield encodeHeader(ordered, metadata);
   for (const tensor of ordered) {
-    const { buffer, byteOffset, byteLength } = storedArray(tensor);
-    yield new Uint8Array(buffer, byteOffset, byteLength);
+    yield bytesOf(storedArray(tensor));
   }
 }
 

@@ -4,6 +4,7 @@
  * Weights go into the model itself or, past a limit, beside it as external data, since one protobuf
  * message ends at 2 GB. Weights that lie in files already stay there and are named by file and offset. Field numbers are those of onnx.proto (IR version 10).
  */
+import { bytesOf } from '../../util/bytes-of.js';
 import type { Graph } from '../graph.js';
 import type { LoweringContext, OnnxAttributes } from '../op.js';
 import { findOp } from '../op.js';
@@ -241,10 +242,6 @@ function writeExternal(writer: MessageWriter, { file, offset, byteLength }: File
 
 function writeExternalEntry(writer: MessageWriter, key: string, value: string): void {
   writer.message(13, (entry) => entry.string(1, key).string(2, value));
-}
-
-function bytesOf(data: TensorData): Uint8Array {
-  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 }
 
 const alignUp = (size: number, alignment: number) => Math.ceil(size / alignment) * alignment;

@@ -4,6 +4,7 @@
  * Runs in worker threads. A part's values follow from the seed, the tensor's number and the part's
  * number alone, so the file is the same however many threads write it.
  */
+import { bytesOf } from '../../util/bytes-of.js';
 import { generatorFor } from '../../util/random.js';
 import { encodeBfloat16, encodeFloat16 } from '../../util/half-float.js';
 import { fillNormal } from '../../util/ziggurat.js';
@@ -40,7 +41,7 @@ export function writeRandomPart({ path, dtype, seed }: RandomFile): (part: Rando
     const values = new Float32Array(numValues);
     fillNormal(values, mean, std, generatorFor(seed, tensorIndex, partIndex));
     const bytes = ENCODE[dtype](values);
-    writeAt(path, byteOffset, new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength));
+    writeAt(path, byteOffset, bytesOf(bytes));
     return bytes.byteLength;
   };
 }

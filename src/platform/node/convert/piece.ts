@@ -13,6 +13,7 @@ import type {
   WeightDtype,
 } from '../../../model/index.js';
 import { dequantizeBlocks, quantizeBlocks, squaredError } from '../../../model/index.js';
+import { bytesOf } from '../../../util/bytes-of.js';
 import { decodeBfloat16, decodeFloat16, encodeFloat16 } from '../../../util/half-float.js';
 import { readAt, writeAt } from '../files/index.js';
 
@@ -138,10 +139,6 @@ function encodeFloat(values: Float32Array, dtype: 'f32' | 'f16', name: string): 
   throw new CheckpointError(
     `${name} holds ${values[bad]}, which is beyond the range of f16. Keep this part of the model in f32.`,
   );
-}
-
-function bytesOf({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array {
-  return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
 function firstNotFinite(values: Float32Array): number | undefined {
