@@ -4,7 +4,13 @@
  * Kinds of values are checked here; ranges belong to those who use them (engine, sampler).
  */
 import { z } from 'zod';
-import type { ExitPolicy, KvPolicy, PrefillMode, SamplingOptions } from './engine/index.js';
+import type {
+  ExitPolicy,
+  KvPolicy,
+  PrefillMode,
+  SamplingOptions,
+  Speculation,
+} from './engine/index.js';
 import { KV_POLICIES, PREFILL_MODES, isExitPolicy } from './engine/index.js';
 import { RequestError } from './errors.js';
 import type { ChatTemplateOptions } from './tokenizer/index.js';
@@ -34,6 +40,11 @@ export interface GenerateOptions {
    * that some token needs; `full` (default elsewhere) all of them.
    */
   readonly prefill?: PrefillMode | undefined;
+  /**
+   * Guesses tokens at a shallow depth and goes on from there while their other loops run: `auto` as it
+   * pays, or the depth. Changes no token, and works under `per-loop` only. Default `off`.
+   */
+  readonly speculation?: Speculation | undefined;
   /** Loops of full depth. Default the model's own. */
   readonly numLoops?: number | undefined;
   /** How tokens are drawn. Default what generation_config.json says, or else greedy. */
@@ -49,6 +60,11 @@ export interface GenerateOptions {
    * is reasoning up to `</think>`. Default true for `chat`, else false: then all is answer.
    */
   readonly splitReasoning?: boolean | undefined;
+  /**
+   * Whether beginnings of prompts that other calls have computed are taken over, and kept for later
+   * ones; changes no result. Default true.
+   */
+  readonly cachePrefix?: boolean | undefined;
   /** Adds a rollout record to every finish; costs a readout of every executed loop. Default false. */
   readonly record?: boolean | undefined;
   /** Ends every sequence with `aborted` at the next loop boundary. */
@@ -82,6 +98,11 @@ const exitPolicySchema = z.custom<ExitPolicy | string>(
   "it must be the text of a policy, such as 'cdf:0.5', or a policy itself, such as cdfThreshold(0.5). Leave it out for the model's own.",
 );
 
+const speculationSchema = z.union(
+  [z.enum(['auto', 'off']), z.number()],
+  `it must be 'auto', 'off' or the depth at which to guess. ${DEFAULT}`,
+);
+
 const generateSchema = z.strictObject(
   {
     maxNewTokens: NUMBER.optional(),
@@ -90,6 +111,7 @@ const generateSchema = z.strictObject(
     maxDepth: NUMBER.optional(),
     kvPolicy: wordOf(KV_POLICIES, DEFAULT).optional(),
     prefill: wordOf(PREFILL_MODES, DEFAULT).optional(),
+    speculation: speculationSchema.optional(),
     numLoops: NUMBER.optional(),
     // the engine knows its fields
     sampling: z.record(z.string(), z.unknown(), `it must be an object. ${DEFAULT}`).optional(),
@@ -97,6 +119,7 @@ const generateSchema = z.strictObject(
     stopStrings: z.array(STOP_STRING, 'it must be a list of texts. Use [] for none.').optional(),
     ignoreEos: SWITCH.optional(),
     splitReasoning: SWITCH.optional(),
+    cachePrefix: SWITCH.optional(),
     record: SWITCH.optional(),
     signal: abortSignal.optional(),
   } satisfies Record<keyof GenerateOptions, z.ZodType>,

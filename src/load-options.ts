@@ -12,7 +12,10 @@ import { abortSignal, callback, numberWhere, parseFields, wordOf } from './util/
 import { showValue } from './util/quote.js';
 
 /** How to load a model. */
-export interface LoadOptions extends Pick<EngineOptions, 'maxKvBytes' | keyof CompileWatch> {
+export interface LoadOptions extends Pick<
+  EngineOptions,
+  'maxKvBytes' | 'maxPrefixBytes' | keyof CompileWatch
+> {
   readonly device: Device;
   /** Storage of keys and values. Default i8 for models in q4 or q8, f16 in f16, else f32. */
   readonly kvDtype?: KvDtype | undefined;
@@ -43,6 +46,10 @@ const schema = z.strictObject(
     kvDtype: wordOf(KV_DTYPES, DEFAULT).optional(),
     maxKvBytes: numberWhere(
       'it must be a number from 0 up. Leave it out for no limit.',
+      (value) => value >= 0,
+    ).optional(),
+    maxPrefixBytes: numberWhere(
+      `it must be a number from 0 up. ${DEFAULT}`,
       (value) => value >= 0,
     ).optional(),
     onProgress: callback<NonNullable<CompileWatch['onProgress']>>().optional(),

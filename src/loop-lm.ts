@@ -300,7 +300,8 @@ export class LoopLM {
   }
 
   #resolve(options: GenerateOptions, endIds: readonly number[]): ResolvedOptions {
-    const { prefill, numLoops, record, stopIds = [], stopStrings = [] } = options;
+    const { prefill, speculation, numLoops, cachePrefix, record } = options;
+    const { stopIds = [], stopStrings = [] } = options;
     if (stopStrings.length > 0 && !this.tokenizer) {
       throw new ConfigError(
         'stopStrings',
@@ -317,7 +318,9 @@ export class LoopLM {
         stopIds: [...(options.ignoreEos ? [] : endIds), ...stopIds],
         kvPolicy: options.kvPolicy ?? 'per-loop',
         ...(prefill !== undefined && { prefill }),
+        ...(speculation !== undefined && { speculation }),
         ...(numLoops !== undefined && { numLoops }),
+        ...(cachePrefix !== undefined && { cachePrefix }),
         ...(record !== undefined && { record }),
       },
       stopStrings,

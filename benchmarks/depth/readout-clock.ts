@@ -1,6 +1,6 @@
 /**
  * A device that notes how long readouts take: the head's product, of which a token has one at every
- * depth.
+ * depth, whether it comes with the token's last loop or after it.
  */
 import type { Graph } from 'looplm/graph';
 import type { Command, CommandResult, CompileOptions, Device } from 'looplm/runtime';
@@ -18,13 +18,18 @@ export class ReadoutClock implements Device {
     this.supports = device.supports;
   }
 
+  /** A readout that comes with a loop is submitted after it, to be timed alone. */
   async submit(commands: readonly Command[]): Promise<readonly CommandResult[]> {
-    const start = performance.now();
-    const results = await this.#device.submit(commands);
+    const isReadout = commands.some(fetchesLogits);
+    const start = isReadout ? commands.findLastIndex(({ kind }) => kind === 'gather') : Infinity;
+    const loops = commands.slice(0, start);
+    const readout = commands.slice(start);
+    const loopResults = loops.length > 0 ? await this.#device.submit(loops) : [];
+    const startedAt = performance.now();
+    const readoutResults = readout.length > 0 ? await this.#device.submit(readout) : [];
     this.endedAt = performance.now();
-    const isReadout = results.some((result) => 'logits' in result);
-    if (isReadout) this.readoutMs += this.endedAt - start;
-    return results;
+    if (isReadout) this.readoutMs += this.endedAt - startedAt;
+    return [...loopResults, ...readoutResults];
   }
 
   compile(graph: Graph, options?: CompileOptions) {
@@ -62,4 +67,8 @@ export class ReadoutClock implements Device {
   [Symbol.asyncDispose]() {
     return this.#device.dispose();
   }
+}
+
+function fetchesLogits(command: Command): boolean {
+  return command.kind === 'run' && (command.fetch?.includes('logits') ?? false);
 }

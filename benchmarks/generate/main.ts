@@ -101,7 +101,13 @@ function answers(
       let [tokens, executed] = [0, 0];
       const start = performance.now();
       for (const promptIds of prompts) {
-        const request = { promptIds, maxNewTokens: 1, exitPolicy, sampling: SAMPLING };
+        const request = {
+          promptIds,
+          maxNewTokens: 1,
+          exitPolicy,
+          sampling: SAMPLING,
+          cachePrefix: false,
+        };
         for await (const event of engine.generate([{ ...request, prefill: 'deferred' }])) {
           if (event.kind !== 'finish') continue;
           executed += event.executedLoops;

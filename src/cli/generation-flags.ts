@@ -2,8 +2,14 @@
  * The flags that say how to generate, shared by the commands that do, and the options they mean.
  */
 import { type Command, Option } from 'commander';
-import { EXIT_POLICY_FORMS, KV_POLICIES, PREFILL_MODES } from '../engine/index.js';
-import type { KvPolicy, PrefillMode } from '../engine/index.js';
+import {
+  EXIT_POLICY_FORMS,
+  KV_POLICIES,
+  PREFILL_MODES,
+  SPECULATION_FORMS,
+  parseSpeculation,
+} from '../engine/index.js';
+import type { KvPolicy, PrefillMode, Speculation } from '../engine/index.js';
 import type { GenerateOptions } from '../loop-lm.js';
 import { collect, collectWhole, parseCount, parseNumber, parseWhole } from './parse-flags.js';
 
@@ -12,6 +18,7 @@ export interface GenerationFlags {
   readonly exitPolicy?: string;
   readonly kvPolicy: KvPolicy;
   readonly prefill?: PrefillMode;
+  readonly speculation?: Speculation;
   readonly minDepth?: number;
   readonly maxDepth?: number;
   readonly numLoops?: number;
@@ -45,6 +52,11 @@ export function addGenerationFlags(command: Command): Command {
         'loops of the prompt: all, or those that a token needs (default: deferred under per-loop)',
       ).choices(PREFILL_MODES),
     )
+    .option(
+      '--speculation <how>',
+      `guess tokens at a shallow depth and go on meanwhile: ${SPECULATION_FORMS} (default: off)`,
+      parseSpeculation,
+    )
     .option('--min-depth <n>', 'loops that every token takes at least', parseCount)
     .option('--max-depth <n>', 'loops that a token takes at most', parseCount)
     .option('--num-loops <n>', "loops of full depth (default: the model's)", parseCount)
@@ -71,6 +83,7 @@ export function generateOptions(flags: GenerationFlags): GenerateOptions {
     exitPolicy: flags.exitPolicy,
     kvPolicy: flags.kvPolicy,
     prefill: flags.prefill,
+    speculation: flags.speculation,
     minDepth: flags.minDepth,
     maxDepth: flags.maxDepth,
     numLoops: flags.numLoops,

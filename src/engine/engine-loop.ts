@@ -9,29 +9,33 @@
 import { CapacityError } from '../errors.js';
 import { poolIsFull } from './cache/page-pool.js';
 import type { Readout } from './runner/model-ends.js';
-import type { ModelRunner } from './runner/model-runner.js';
+import type { ModelRunner, StepRow } from './runner/model-runner.js';
 import type { Planned, SchedulerLimits } from './scheduler/scheduler.js';
-import { Scheduler } from './scheduler/scheduler.js';
-import type { Sequence } from './sequence.js';
+import { Scheduler, SMALL_ROWS } from './scheduler/scheduler.js';
+import type { Sequence, Watched } from './sequence.js';
+import type { StepCost } from './speculation/step-cost.js';
 
-/** A piece of work in a step. */
-interface Running extends Planned<Sequence> {
-  /** Row of its last position, whose token may be the newest. */
-  readonly lastRow: number;
-  /** Whether that row is shown to the policy. */
-  readonly isDecided: boolean;
+/** A token whose loop a step runs and whose policy is then asked. */
+interface Observed extends Omit<Watched, 'offset'> {
+  readonly item: Sequence;
+  /** Its row in the step. */
+  readonly row: number;
 }
 
 export class EngineLoop {
   readonly #runner: ModelRunner;
   readonly #scheduler: Scheduler<Sequence>;
+  readonly #cost: StepCost;
   readonly #sequences = new Set<Sequence>();
+  #weightsVersion = 0;
   #turning: Promise<void> | undefined;
   #wake: (() => void) | undefined;
   #end: unknown;
 
-  constructor(runner: ModelRunner, limits: SchedulerLimits) {
+  /** @param cost - learns what steps cost */
+  constructor(runner: ModelRunner, limits: SchedulerLimits, cost: StepCost) {
     this.#runner = runner;
+    this.#cost = cost;
     this.#scheduler = new Scheduler(limits, runner.pages);
   }
 
@@ -77,7 +81,7 @@ export class EngineLoop {
     await Promise.resolve();
     try {
       while (this.#sequences.size > 0) {
-        for (const sequence of this.#sequences) sequence.useWeights(this.#runner.weightsVersion);
+        this.#useWeights();
         this.#endAborted();
         const { works, stuck } = this.#scheduler.plan();
         if (stuck) this.#fail(stuck, new CapacityError(poolIsFull(this.#runner.pages.maxPages)));
@@ -96,57 +100,70 @@ export class EngineLoop {
 
   async #step(works: readonly Planned<Sequence>[]): Promise<void> {
     const { weightsVersion } = this.#runner;
-    const rows = works.map(({ item, work }) => item.rows(work));
-    let end = 0;
-    const running = works.map(({ item, work }, index): Running => {
-      end += rows[index]!.length;
-      return { item, work, lastRow: end - 1, isDecided: item.isDecidedBy(work) };
+    const startedAt = performance.now();
+    const rows: StepRow[] = [];
+    const observed = works.flatMap(({ item, work }): readonly Observed[] => {
+      const firstRow = rows.length;
+      rows.push(...item.rows(work));
+      return item.watched(work).map(({ offset, ...rest }) => {
+        return { item, row: firstRow + offset, ...rest };
+      });
     });
-    const deciding = running.filter(({ isDecided }) => isDecided);
     const rowsThatNeed = (what: 'logits' | 'hidden') =>
-      deciding.filter(({ item, work }) => item.needs(work)[what]).map(({ lastRow }) => lastRow);
+      observed.filter(({ needs }) => needs[what]).map(({ row }) => row);
+    const readouts = rowsThatNeed('logits');
     const result = await this.#runner.step({
-      rows: rows.flat(),
+      rows,
       copies: works.flatMap(({ item }) => item.takeCopies()),
-      readouts: rowsThatNeed('logits'),
+      readouts,
       hidden: rowsThatNeed('hidden'),
     });
-    await this.#readOut(
-      this.#live(deciding).filter(({ item, lastRow }) =>
-        this.#guard(item, () =>
-          item.observe(
-            result.gateLogits[lastRow]!,
-            result.readouts.get(lastRow),
-            result.hidden.get(lastRow),
-          ),
-        ),
-      ),
-    );
+    const exiting = observed.filter(({ item, decision, row }) => {
+      if (!this.#sequences.has(item)) return false;
+      const [readout, hidden] = [result.readouts.get(row), result.hidden.get(row)];
+      return this.#guard(item, () => decision.observe(result.gateLogits[row]!, readout, hidden));
+    });
+    await this.#readOut(exiting);
     // Of a step that began with other weights nothing is used: its sequences begin again.
     if (this.#runner.weightsVersion !== weightsVersion) return;
-    for (const { item, work } of this.#live(running)) {
-      item.advance(work);
-      if (item.hasDecided) this.#emit(item);
+    const milliseconds = performance.now() - startedAt;
+    if (works.every(({ work }) => work.count <= SMALL_ROWS)) {
+      const streams = new Set(works.map(({ item }) => item)).size;
+      const load = { streams, rows: rows.length };
+      this.#cost.note({ ...load, readouts: readouts.length + exiting.length }, milliseconds);
     }
+    const live = works.filter(({ item }) => this.#sequences.has(item));
+    for (const { item, work } of live) item.advance(work);
+    for (const item of new Set(live.map((planned) => planned.item))) this.#settle(item);
   }
 
   /** Reads out the tokens that have just exited. */
-  async #readOut(exiting: readonly Running[]): Promise<void> {
-    if (exiting.length === 0) return;
-    const states = exiting.map(({ item }) => item.newestState);
+  async #readOut(exiting: readonly Observed[]): Promise<void> {
+    const live = exiting.filter(({ item }) => this.#sequences.has(item));
+    if (live.length === 0) return;
+    const states = live.map(({ item, decision }) => item.stateOf(decision));
     const readouts: readonly Readout[] = await this.#runner.readout(states);
-    exiting.forEach(({ item }, index) => item.readOut(readouts[index]!));
+    for (const [index, { decision }] of live.entries()) decision.readOut(readouts[index]!);
   }
 
-  #emit(sequence: Sequence): void {
+  /** Tells the reader what is decided now. */
+  #settle(sequence: Sequence): void {
     if (sequence.isAborted) return;
     this.#guard(sequence, () => {
-      const reason = sequence.emit();
+      const reason = sequence.settle();
       if (!reason) return;
       const event = sequence.finish(reason);
       this.cancel(sequence);
       sequence.sink.push(event);
     });
+  }
+
+  /** What was computed with other weights than those of now is of no use. */
+  #useWeights(): void {
+    const { weightsVersion, prefixes } = this.#runner;
+    if (weightsVersion !== this.#weightsVersion) prefixes.clear();
+    this.#weightsVersion = weightsVersion;
+    for (const sequence of this.#sequences) sequence.useWeights(weightsVersion);
   }
 
   #endAborted(): void {
@@ -166,11 +183,6 @@ export class EngineLoop {
       this.#fail(sequence, error);
       return undefined;
     }
-  }
-
-  /** Those that were not cancelled while the device computed. */
-  #live(running: readonly Running[]): readonly Running[] {
-    return running.filter(({ item }) => this.#sequences.has(item));
   }
 
   #fail(sequence: Sequence, error: unknown): void {

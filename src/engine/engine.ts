@@ -20,6 +20,7 @@ import type { KvOptions } from './runner/model-runner.js';
 import { ModelRunner } from './runner/model-runner.js';
 import type { SchedulerLimits } from './scheduler/scheduler.js';
 import { DEFAULT_LIMITS } from './scheduler/scheduler.js';
+import { AdaptiveDrafts } from './speculation/speculation.js';
 import type { EventSink } from './sequence.js';
 import { Sequence } from './sequence.js';
 import type { Trace, TracedPrompt, TraceOptions } from './trace.js';
@@ -46,12 +47,13 @@ export class Engine {
   readonly config: LoopLMConfig;
   readonly #runner: ModelRunner;
   readonly #loop: EngineLoop;
+  readonly #drafts = new AdaptiveDrafts();
   #isDisposed = false;
 
   private constructor(runner: ModelRunner, limits: SchedulerLimits) {
     this.config = runner.config;
     this.#runner = runner;
-    this.#loop = new EngineLoop(runner, limits);
+    this.#loop = new EngineLoop(runner, limits, this.#drafts.cost);
   }
 
   /**
@@ -154,8 +156,10 @@ export class Engine {
     return new Sequence(request, requestIndex, numLoops, sink, {
       pages: this.#runner.pages,
       states: this.#runner.states,
+      prefixes: this.#runner.prefixes,
       maxPositions: this.config.maxPositionEmbeddings,
       hasExitGate: hasExitGate(this.config),
+      drafts: this.#drafts,
     });
   }
 

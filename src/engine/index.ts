@@ -35,4 +35,6 @@ export type { FinishReason, PrefillMode, RolloutRecord } from './rollout.js';
 export { FINISH_REASONS, PREFILL_MODES, parseRollout, rolloutToJson } from './rollout.js';
 export type { SamplingOptions } from './sampler.js';
 export { parseSamplingOptions, sampleToken, tokenDistribution } from './sampler.js';
+export type { Speculation } from './speculation/speculation.js';
+export { parseSpeculation, SPECULATION_FORMS } from './speculation/speculation.js';
 export type { Trace, TracedPrompt, TraceOptions } from './trace.js';

@@ -9,6 +9,7 @@ import type { ExitPolicy } from './exit-policy.js';
 import { checkExitPolicy, checkGateless } from './exit-policy.js';
 import type { FinishReason, PrefillMode, RolloutRecord } from './rollout.js';
 import type { SamplingOptions } from './sampler.js';
+import type { Speculation } from './speculation/speculation.js';
 
 /** One sequence to continue. */
 export interface GenerationRequest {
@@ -31,6 +32,15 @@ export interface GenerationRequest {
   readonly numLoops?: number;
   /** Returns a rollout record with the finish; costs a readout of every executed loop. */
   readonly record?: boolean;
+  /** Default `off`. Works under `per-loop`, and changes no token, only the time and the loops run. */
+  readonly speculation?: Speculation;
+  /**
+   * Whether what was computed of prompts that begin alike is shared with other requests; changes no
+   * result. Default true.
+   */
+  readonly cachePrefix?: boolean;
+  /** Prompts share beginnings only with those of the same salt. */
+  readonly cacheSalt?: string;
   /** Requests of larger priority go first; default 0. */
   readonly priority?: number;
   /** Ends the sequence with `aborted` before the next step. */
@@ -65,6 +75,11 @@ export interface FinishEvent {
   readonly executedLoops: number;
   /** The same if every token had run to full depth. */
   readonly fullDepthLoops: number;
+  /** Prompt tokens that earlier requests had run through the first loop, or deeper. */
+  readonly cachedTokens: number;
+  /** Tokens that were guessed at a shallow depth, and how many of the guesses were right. */
+  readonly draftedTokens: number;
+  readonly acceptedTokens: number;
   /** Present when the request records. */
   readonly rollout?: RolloutRecord;
 }
@@ -98,6 +113,7 @@ function checkRequest(config: LoopLMConfig, request: GenerationRequest): void {
       `prefill deferred does not work with KV policy ${kvPolicy}; use per-loop, or prefill full.`,
     );
   }
+  checkSpeculation(request.speculation ?? 'off', kvPolicy, numLoops);
   if (!Number.isFinite(priority)) {
     throw new ConfigError('priority', `priority is ${priority}; it must be a finite number.`);
   }
@@ -120,6 +136,24 @@ function checkRequest(config: LoopLMConfig, request: GenerationRequest): void {
   }
   checkExitPolicy(exitPolicy, numLoops);
   if (!hasExitGate(config)) checkGateless(exitPolicy, config.architecture);
+}
+
+function checkSpeculation(speculation: Speculation, kvPolicy: KvPolicy, numLoops: number): void {
+  if (speculation === 'off') return;
+  if (kvPolicy !== 'per-loop') {
+    throw new ConfigError(
+      'speculation',
+      `speculation does not work with KV policy ${kvPolicy}, whose tokens cannot go deeper after others have read them; use per-loop, or speculation off.`,
+    );
+  }
+  if (speculation === 'auto') return;
+  if (Number.isInteger(speculation) && speculation >= 1 && speculation < numLoops) return;
+  throw new ConfigError(
+    'speculation',
+    numLoops === 1
+      ? 'speculation needs a run of at least two loops, and this one has one; use speculation off.'
+      : `speculation is at depth ${showValue(speculation)}; it must be a whole number from 1 to ${numLoops - 1}, less than the loops of the run.`,
+  );
 }
 
 function checkIds(config: LoopLMConfig, ids: readonly number[], what: string): void {

@@ -11,6 +11,7 @@ const example: RolloutRecord = {
   tokenIds: [3, 2],
   exitDepths: [2, 1],
   logprobs: [-0.5, -0.25],
+  behaviorLogprobs: [-0.125, null],
   loopLogprobs: [[-1, -0.5, -0.4], [-0.25]],
   gateLogits: [[-2, 1, 0], [3]],
   weightsVersion: 0,
@@ -30,6 +31,7 @@ const token = (numLoops: number) =>
     fc.record({
       id: fc.nat(),
       exitDepth: fc.integer({ min: 1, max: numExecuted }),
+      behavior: fc.option(logprob),
       loopLogprobs: fc.array(logprob, { minLength: numExecuted, maxLength: numExecuted }),
       gateLogits: fc.array(fc.double({ noNaN: true, noDefaultInfinity: true }), {
         minLength: numExecuted,
@@ -56,6 +58,7 @@ const record: fc.Arbitrary<RolloutRecord> = fc
     tokenIds: tokens.map(({ id }) => id),
     exitDepths: tokens.map(({ exitDepth }) => exitDepth),
     logprobs: tokens.map(({ loopLogprobs, exitDepth }) => loopLogprobs[exitDepth - 1]!),
+    behaviorLogprobs: tokens.map(({ behavior }) => behavior),
     loopLogprobs: tokens.map(({ loopLogprobs }) => loopLogprobs),
     gateLogits: tokens.map(({ gateLogits }) => gateLogits),
     ...(updates !== undefined && {
@@ -101,6 +104,7 @@ describe('rollout records', () => {
         tokenIds: run.tokens,
         exitDepths: run.exit_steps,
         logprobs: run.token_logprob,
+        behaviorLogprobs: run.tokens.map(() => 0), // greedy
         loopLogprobs: run.loop_logprobs,
         gateLogits: run.gate_logits,
         exitPolicy: run.q === null ? 'full' : `cdf:${run.q}`,

@@ -50,7 +50,12 @@ export interface RolloutRecord {
   readonly exitDepths: readonly number[];
   /** Natural log of softmax(logits)[token] at the exit depth; no temperature, no filters. */
   readonly logprobs: readonly number[];
-  /** The same for the same token at every executed loop. */
+  /**
+   * Log-probability with which the token was drawn: after repetition penalty, temperature and filters.
+   * Null where a forced token could not have been drawn.
+   */
+  readonly behaviorLogprobs: readonly (number | null)[];
+  /** As `logprobs`, for the same token at every executed loop. */
   readonly loopLogprobs: readonly (readonly number[])[];
   /**
    * The exit gate's logit, before the sigmoid, after every executed loop. Absent if the model has no
@@ -98,6 +103,7 @@ const rolloutSchema = z
       tokenIds,
       exitDepths: z.array(count, listRule),
       logprobs: z.array(logprob, listRule),
+      behaviorLogprobs: z.array(logprob.nullable(), listRule),
       loopLogprobs: z.array(z.array(logprob, listRule), listRule),
       gateLogits: z.array(z.array(gateLogit, listRule), listRule).exactOptional(),
       weightsVersion: version,
@@ -150,6 +156,7 @@ interface Fault {
 const PER_TOKEN = [
   'exitDepths',
   'logprobs',
+  'behaviorLogprobs',
   'loopLogprobs',
   'gateLogits',
   'weightsVersions',

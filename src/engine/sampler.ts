@@ -147,6 +147,22 @@ export function tokenDistribution(
   return { ids, probs: probs.map((weight) => weight / total) };
 }
 
+/**
+ * Log-probability with which `sampleToken` draws a token; null if it never does.
+ *
+ * @throws CheckpointError as `sampleToken`.
+ */
+export function samplingLogprob(
+  logits: LogitsRow,
+  options: SamplingOptions,
+  seenIds: Iterable<number>,
+  tokenId: number,
+): number | null {
+  const { ids, probs } = tokenDistribution(logits, options, seenIds);
+  const prob = probs[ids.indexOf(tokenId)] ?? 0;
+  return prob > 0 ? Math.min(0, Math.log(prob)) : null;
+}
+
 /** The row with the repetition penalty in it; the row itself if there is none. */
 function penalise(
   logits: LogitsRow,

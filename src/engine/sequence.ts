@@ -6,39 +6,44 @@
  * sequence's *frontier*. Under the `per-loop` KV policy a later token that goes deeper takes them
  * along (deferred loops), which makes early exit exact.
  */
+import { Answer } from './answer.js';
 import type { PagePool } from './cache/page-pool.js';
-import { SequencePages } from './cache/sequence-pages.js';
-import { ExitTracker } from './exit-policy.js';
+import type { PrefixCache } from './cache/prefix-cache.js';
+import { PAGE_SIZE } from './cache/sequence-pages.js';
+import type { Needs } from './decision.js';
+import { Decision } from './decision.js';
 import type { KvPolicyRules } from './kv-policy.js';
 import { KV_POLICY_RULES } from './kv-policy.js';
 import type { FinishEvent, GenerationRequest, TokenEvent } from './request.js';
 import { prefillOf } from './request.js';
-import type { FinishReason, RolloutRecord } from './rollout.js';
-import { meanDepthOf } from './rollout.js';
-import type { Readout } from './runner/model-ends.js';
+import type { FinishReason } from './rollout.js';
 import type { StepRow } from './runner/model-runner.js';
 import type { StateSlots } from './runner/state-slots.js';
-import { sampleToken } from './sampler.js';
 import type { Work } from './scheduler/progress.js';
 import { Progress } from './scheduler/progress.js';
 import type { Schedulable } from './scheduler/scheduler.js';
+import type { SlotCopy } from './sequence-memory.js';
+import { SequenceMemory } from './sequence-memory.js';
+import type { DraftControl } from './speculation/speculation.js';
+import { fixedDrafts } from './speculation/speculation.js';
 
 /** What the sequences of an engine share. */
 export interface SequenceResources {
   readonly pages: PagePool;
   readonly states: StateSlots;
+  readonly prefixes: PrefixCache;
   readonly maxPositions: number;
   readonly hasExitGate: boolean;
+  /** Decides for requests that draft as it pays. */
+  readonly drafts: DraftControl;
 }
 
-/** What is known of the token whose successor is being decided. */
-interface Decision {
-  readonly tracker: ExitTracker;
-  hasExited: boolean;
-  /** Of every loop that was shown. */
-  readonly gateLogits: number[];
-  /** Of the loops that were read out, by loop index. */
-  readonly readouts: (Readout | undefined)[];
+/** A token whose next loop is shown to its policy. */
+export interface Watched {
+  readonly decision: Decision;
+  /** Its row among those of the piece of work. */
+  readonly offset: number;
+  readonly needs: Needs;
 }
 
 /** Where events of a sequence go. */
@@ -57,24 +62,25 @@ export class Sequence implements Schedulable {
   readonly numLoops: number;
   readonly #rules: KvPolicyRules;
   readonly #progress: Progress;
-  readonly #pages: SequencePages;
+  readonly #memory: SequenceMemory;
   readonly #resources: SequenceResources;
   readonly #ids: number[];
-  /** Where the state of each position lies, while a loop may still ask for it. */
-  readonly #states = new Map<number, number>();
-  /** Places whose keys and values go to others before its next loop. */
-  #copies: (readonly [number, number])[] = [];
-  readonly #seenIds: Set<number>;
-  readonly #tokenIds: number[] = [];
-  readonly #exitDepths: number[] = [];
-  readonly #logprobs: number[] = [];
-  readonly #loopLogprobs: number[][] = [];
-  readonly #gateLogits: number[][] = [];
-  /** By token, of the weights it was drawn with. */
-  readonly #weightsVersions: number[] = [];
+  readonly #answer: Answer;
+  readonly #drafts: DraftControl;
+  /**
+   * Of the newest token, and of those drafted after it: each decides the token that follows it. The
+   * first has a place among the tokens that are certain; the others fall with a wrong guess.
+   */
+  #pending: Decision[] = [];
+  /** How deep the guess was that made each drafted token; undefined where it was no guess. */
+  #guessDepths: (number | undefined)[] = [];
+  /** Depth at which tokens are guessed; 0 for not at all. */
+  #draftDepth = 0;
+  #numDrafted = 0;
+  #numAccepted = 0;
   #weightsVersion = 0;
-  #decision: Decision;
   #numExecuted = 0;
+  #numCached = 0;
 
   constructor(
     request: GenerationRequest,
@@ -92,12 +98,15 @@ export class Sequence implements Schedulable {
     this.#rules = KV_POLICY_RULES[kvPolicy];
     const { defersLoops } = this.#rules;
     const [length, fullPrefill] = [promptIds.length, prefillOf(request) === 'full'];
-    this.#progress = new Progress({ length, numLoops, defersLoops, fullPrefill });
-    this.#pages = new SequencePages(resources.pages, numLoops);
+    const stretch = PAGE_SIZE;
+    this.#progress = new Progress({ length, numLoops, defersLoops, fullPrefill, stretch });
+    this.#memory = new SequenceMemory(resources.pages, resources.states, numLoops);
     this.#resources = resources;
     this.#ids = [...promptIds];
-    this.#seenIds = new Set(promptIds);
-    this.#decision = this.#startDecision();
+    this.#answer = new Answer(request, requestIndex);
+    this.#drafts = draftsOf(request, resources);
+    this.#pending.push(this.#startDecision());
+    this.#planDrafts();
   }
 
   get isReady(): boolean {
@@ -108,19 +117,27 @@ export class Sequence implements Schedulable {
     return this.request.signal?.aborted ?? false;
   }
 
-  nextWork(): Work | undefined {
-    return this.#progress.next();
+  nextWorks(): readonly Work[] {
+    // Of the tokens that are still being decided, those at the same depth go on together.
+    const works = new Map<number, Work>();
+    for (const [index, { hasExited }] of this.#pending.entries()) {
+      if (hasExited && !this.#progress.isPrefilling) continue;
+      const work = this.#progress.next(this.#firstPending + index);
+      if (work) works.set(work.loopIndex, work);
+    }
+    return [...works.values()];
   }
 
   pagesFor(work: Work): number {
-    return this.#pages.lacking(this.#planesOf(work), work.first + work.count);
+    return this.#memory.lacking(this.#planesOf(work), work.first + work.count);
   }
 
   reserve(work: Work): void {
-    this.#pages.reserve(this.#planesOf(work), work.first + work.count);
+    this.#memory.reserve(this.#planesOf(work), work.first + work.count);
   }
 
   preempt(): void {
+    this.#dropDrafts();
     this.release();
     this.#progress.reset();
   }
@@ -130,22 +147,43 @@ export class Sequence implements Schedulable {
     if (version === this.#weightsVersion) return;
     this.#weightsVersion = version;
     this.preempt();
-    this.#decision = this.#startDecision();
+    this.#pending = [];
+    this.#pending.push(this.#startDecision());
   }
 
   /** Gives up pages and states. */
   release(): void {
-    this.#pages.release();
-    this.#resources.states.give([...this.#states.values()]);
-    this.#states.clear();
-    this.#copies = [];
+    this.#memory.release();
   }
 
-  /** Places whose keys and values go to others before its rows run, `[from, to]`, in every layer. */
-  takeCopies(): readonly (readonly [number, number])[] {
-    const copies = this.#copies;
-    this.#copies = [];
-    return copies;
+  /** Takes over rows of its prompt that others have run, all but its last: that one is decided here. */
+  adopt(): void {
+    const { prefixes } = this.#resources;
+    for (let [work] = this.nextWorks(); work; [work] = this.nextWorks()) {
+      const { loopIndex, first } = work;
+      if (first >= this.#sharedEnd) return;
+      const ids = this.request.promptIds.slice(0, Math.min(this.#sharedEnd, first + work.count));
+      const found = prefixes.find(this.#salt, ids, loopIndex, first);
+      // Deeper loops begin with the states.
+      const isLast = loopIndex + 1 === this.numLoops;
+      const end = isLast ? -1 : found.findIndex(({ plane }) => !plane.states);
+      const taken = this.#memory.share(end < 0 ? found : found.slice(0, end), loopIndex);
+      const count = taken.reduce((sum, rows) => sum + rows.count, 0);
+      if (count === 0) return;
+      this.#progress.advance({ loopIndex, first, count });
+      if (loopIndex === 0) this.#numCached += count;
+    }
+  }
+
+  sameWork({ loopIndex, first }: Work): string | undefined {
+    if (first >= this.#sharedEnd) return undefined;
+    const end = first - (first % PAGE_SIZE) + PAGE_SIZE;
+    return `${this.#salt} ${loopIndex} ${this.request.promptIds.slice(0, end).join()}`;
+  }
+
+  /** Copies that the next step begins with, in every layer. */
+  takeCopies(): readonly SlotCopy[] {
+    return this.#memory.takeCopies();
   }
 
   /** The rows of a step that run a piece of work. */
@@ -153,63 +191,32 @@ export class Sequence implements Schedulable {
     const plane = this.#plane(loopIndex);
     return Array.from({ length: count }, (_, index): StepRow => {
       const position = first + index;
-      if (loopIndex === 0) this.#states.set(position, this.#resources.states.take());
       return {
-        state: this.#states.get(position)!,
+        ...this.#memory.row(position, plane, loopIndex === 0),
         ...(loopIndex === 0 && { tokenId: this.#ids[position]! }),
         position,
-        pages: this.#pages.table(plane),
-        slot: this.#pages.slot(plane, position),
         isPrompt: position < this.request.promptIds.length,
       };
     });
   }
 
-  /** Whether the last row of a piece of work is the newest token's, in a loop not yet shown to its policy. */
-  isDecidedBy({ loopIndex, first, count }: Work): boolean {
-    const isNewest = first + count === this.#progress.length;
-    return isNewest && loopIndex === this.#decision.gateLogits.length;
-  }
-
-  /** What must be known of a loop before the policy is asked. */
-  needs({ loopIndex }: Work): { readonly logits: boolean; readonly hidden: boolean } {
-    const { hasExited } = this.#decision;
-    const { exitPolicy, record = false } = this.request;
-    // The last loop is always an exit: its readout is wanted for certain.
-    const isLast = loopIndex === this.numLoops - 1 && !hasExited;
-    return {
-      logits: record || isLast || (exitPolicy.needs.logits && !hasExited),
-      hidden: exitPolicy.needs.hidden && !hasExited,
-    };
-  }
-
-  /**
-   * Shows the policy a loop of the newest token.
-   *
-   * @returns whether the token exits here and its readout is still wanted
-   */
-  observe(gateLogit: number, readout?: Readout, hidden?: Float32Array): boolean {
-    const decision = this.#decision;
-    const loopIndex = decision.gateLogits.length;
-    decision.gateLogits.push(gateLogit);
-    decision.readouts[loopIndex] = readout;
-    if (decision.hasExited) return false;
-    decision.hasExited = decision.tracker.observe({
-      gateLogit,
-      ...(hidden && { hidden }),
-      ...(readout && { logits: readout.logits }),
+  /** The tokens whose next loop a piece of work runs, and that are still being decided. */
+  watched({ loopIndex, first, count }: Work): readonly Watched[] {
+    const isShown = ({ numObserved, hasExited }: Decision) =>
+      numObserved === loopIndex && (!hasExited || this.#progress.isPrefilling);
+    return this.#pending.flatMap((decision, index) => {
+      const offset = this.#firstPending + index - first;
+      if (offset < 0 || offset >= count || !isShown(decision)) return [];
+      const { logits, hidden } = decision.needs;
+      const isLast = index === this.#pending.length - 1;
+      const isGuessed = isLast && loopIndex + 1 === this.#draftDepth;
+      return [{ decision, offset, needs: { logits: logits || isGuessed, hidden } }];
     });
-    return decision.hasExited && readout === undefined;
   }
 
-  /** Where the state of the newest token lies. */
-  get newestState(): number {
-    return this.#states.get(this.#progress.length - 1)!;
-  }
-
-  /** The readout that `observe` asked for. */
-  readOut(readout: Readout): void {
-    this.#decision.readouts[this.#decision.tracker.depth - 1] = readout;
+  /** Where the state of a token lies that is being decided. */
+  stateOf(decision: Decision): number {
+    return this.#memory.stateOf(this.#firstPending + this.#pending.indexOf(decision));
   }
 
   /** Notes that a piece of work was run and observed. */
@@ -218,31 +225,32 @@ export class Sequence implements Schedulable {
     const wasPrefilling = progress.isPrefilling;
     this.#numExecuted += work.count;
     progress.advance(work);
+    this.#memory.endStep();
+    this.#publish(work);
     if (!wasPrefilling) this.#leave(work);
     if (wasPrefilling && !progress.isPrefilling && this.#rules.keepsLastPlane) {
-      this.#pages.keepOnly(this.numLoops - 1);
+      this.#memory.keepOnly(this.numLoops - 1);
     }
-    this.#dropStates();
-  }
-
-  /** Whether the newest token has been decided and its successor can be drawn. */
-  get hasDecided(): boolean {
-    return this.#decision.hasExited && !this.#progress.isPrefilling;
+    // States that no later loop can ask for.
+    this.#memory.dropStatesBefore(progress.numDone);
   }
 
   /**
-   * Draws the next token and tells the reader.
+   * Draws the tokens that are decided and tells the reader; drafts where nothing is.
    *
-   * @returns why the sequence ends with it, if it does
+   * @returns why the sequence ends, if it does
    */
-  emit(): FinishReason | undefined {
-    const event = this.#nextToken();
-    this.sink.push(event);
-    const reason = this.#reasonToFinish(event.tokenId);
-    if (reason) return reason;
-    this.#ids.push(event.tokenId);
-    this.#progress.append();
-    this.#decision = this.#startDecision();
+  settle(): FinishReason | undefined {
+    if (this.#progress.isPrefilling) return undefined;
+    for (let [decision] = this.#pending; decision!.hasExited; [decision] = this.#pending) {
+      const event = this.#answer.take(decision!, this.#weightsVersion);
+      this.#drafts.noteExit(event.exitDepth);
+      this.sink.push(event);
+      const reason = this.#reasonToFinish(event.tokenId);
+      if (reason) return reason;
+      this.#accept(event.tokenId);
+    }
+    this.#draft();
     return undefined;
   }
 
@@ -253,17 +261,105 @@ export class Sequence implements Schedulable {
       requestIndex: this.requestIndex,
       finishReason,
       executedLoops: this.#numExecuted,
-      fullDepthLoops: this.#ids.length * this.numLoops,
-      ...(this.request.record && { rollout: this.#rollout(finishReason) }),
+      fullDepthLoops: (this.#firstPending + 1) * this.numLoops,
+      cachedTokens: this.#numCached,
+      draftedTokens: this.#numDrafted,
+      acceptedTokens: this.#numAccepted,
+      ...(this.request.record && {
+        rollout: this.#answer.rollout({
+          finishReason,
+          numLoops: this.numLoops,
+          hasExitGate: this.#resources.hasExitGate,
+          weightsVersion: this.#weightsVersion,
+        }),
+      }),
     };
   }
 
+  /** Prompt positions that others may have run for it: all but the last. */
+  get #sharedEnd(): number {
+    const { promptIds, cachePrefix = true } = this.request;
+    return cachePrefix ? promptIds.length - 1 : 0;
+  }
+
+  get #salt(): string {
+    return this.request.cacheSalt ?? '';
+  }
+
+  /** Position of the newest token that is certain. */
+  get #firstPending(): number {
+    return this.#ids.length - this.#pending.length;
+  }
+
   #startDecision(): Decision {
-    const { exitPolicy, sampling } = this.request;
-    const tokenIndex = this.#tokenIds.length;
-    const context = { numLoops: this.numLoops, seed: sampling.seed, tokenIndex };
-    const tracker = new ExitTracker(exitPolicy, context);
-    return { tracker, hasExited: false, gateLogits: [], readouts: [] };
+    const tokenIndex = this.#answer.length + this.#pending.length;
+    return new Decision(this.request, this.numLoops, tokenIndex);
+  }
+
+  /** The token that follows the first pending one is certain now. */
+  #accept(tokenId: number): void {
+    this.#pending.shift();
+    const guessDepth = this.#guessDepths.shift();
+    if (this.#pending.length > 0) {
+      const isRight = this.#ids[this.#firstPending] === tokenId;
+      if (guessDepth !== undefined) {
+        this.#drafts.note(guessDepth, isRight);
+        this.#numAccepted += Number(isRight);
+      }
+      if (isRight) return this.#planDrafts();
+      this.#truncate(this.#firstPending);
+      this.#pending = [];
+      this.#guessDepths = [];
+    }
+    this.#append(tokenId);
+    this.#planDrafts();
+  }
+
+  #append(tokenId: number): void {
+    this.#ids.push(tokenId);
+    this.#progress.append();
+    this.#pending.push(this.#startDecision());
+  }
+
+  #planDrafts(): void {
+    this.#draftDepth = this.#drafts.depth(this.numLoops) ?? 0;
+  }
+
+  /** Guesses the token that follows the last pending one, where it is time to. */
+  #draft(): void {
+    if (this.#draftDepth === 0) return;
+    const last = this.#pending.at(-1)!;
+    const isGuess = !last.hasExited;
+    const depth = isGuess ? this.#draftDepth : last.exitDepth;
+    const readout = last.readouts[depth - 1];
+    if (last.numObserved !== depth || !readout) return;
+    const isFull =
+      this.#answer.isFull(this.#pending.length) || this.#ids.length >= this.#resources.maxPositions;
+    const assumed = this.#ids.slice(this.#firstPending + 1);
+    const tokenId = isFull ? undefined : this.#answer.foresee(readout, assumed);
+    if (tokenId === undefined || this.request.stopIds?.includes(tokenId)) {
+      this.#draftDepth = 0;
+      return;
+    }
+    this.#numDrafted += Number(isGuess);
+    this.#guessDepths.push(isGuess ? depth : undefined);
+    this.#append(tokenId);
+  }
+
+  /** Goes back to the tokens that are certain. */
+  #dropDrafts(): void {
+    this.#draftDepth = 0;
+    if (this.#pending.length === 1) return;
+    this.#truncate(this.#firstPending + 1);
+    this.#pending.length = 1;
+    this.#guessDepths = [];
+  }
+
+  /** Only the first positions are left. */
+  #truncate(length: number): void {
+    this.#ids.length = length;
+    this.#progress.truncate(length);
+    this.#memory.dropStatesFrom(length);
   }
 
   #plane(loopIndex: number): number {
@@ -272,8 +368,20 @@ export class Sequence implements Schedulable {
 
   /** Planes that must have room for the rows of a piece of work. */
   #planesOf({ loopIndex }: Work): readonly number[] {
-    if (!this.#rules.fillsDeeperPlanes) return [this.#plane(loopIndex)];
+    const fillsDeeper = this.#rules.fillsDeeperPlanes && !this.#progress.isPrefilling;
+    if (!fillsDeeper) return [this.#plane(loopIndex)];
     return Array.from({ length: this.numLoops - loopIndex }, (_, index) => loopIndex + index);
+  }
+
+  /** Keeps what its prompt has left behind, for others. */
+  #publish({ loopIndex, first, count }: Work): void {
+    const { promptIds, cachePrefix = true } = this.request;
+    const end = Math.min(first + count, promptIds.length);
+    if (!cachePrefix || first >= end) return;
+    const keepsStates = loopIndex + 1 < this.numLoops;
+    const planeOf = (from: number, size: number) =>
+      this.#memory.left(loopIndex, from, size, keepsStates);
+    this.#resources.prefixes.publish(this.#salt, promptIds, loopIndex, { first, end }, planeOf);
   }
 
   /** Lets a token without deferred loops go once it has run as deep as it exits. */
@@ -281,79 +389,27 @@ export class Sequence implements Schedulable {
     if (this.#rules.defersLoops) return;
     const isNewest = first === this.#progress.length - 1;
     const exited = isNewest
-      ? this.#decision.hasExited
-      : loopIndex + 1 === this.#exitDepths[first - this.request.promptIds.length + 1];
+      ? this.#pending[0]!.hasExited
+      : loopIndex + 1 === this.#answer.exitDepth(first - this.request.promptIds.length + 1);
     if (!exited) return;
     this.#progress.leave(first);
     if (!this.#rules.fillsDeeperPlanes) return;
-    const from = this.#pages.slot(loopIndex, first);
-    for (let plane = loopIndex + 1; plane < this.numLoops; plane++) {
-      this.#copies.push([from, this.#pages.slot(plane, first)]);
-    }
-  }
-
-  /** Lets go of states that no later loop can ask for; the newest token's goes after its readout. */
-  #dropStates(): void {
-    const dropped = [...this.#states].filter(([position]) => position < this.#progress.numDone);
-    this.#resources.states.give(dropped.map(([, state]) => state));
-    for (const [position] of dropped) this.#states.delete(position);
-  }
-
-  #nextToken(): TokenEvent {
-    const { request, requestIndex } = this;
-    const { tracker, readouts, gateLogits } = this.#decision;
-    const tokenIndex = this.#tokenIds.length;
-    const exitDepth = tracker.depth;
-    const readout = readouts[exitDepth - 1]!;
-    const sampledId = sampleToken(readout.logits, request.sampling, this.#seenIds, tokenIndex);
-    const tokenId = request.forcedIds?.[tokenIndex] ?? sampledId;
-    const logprob = logprobOf(readout, tokenId);
-    this.#seenIds.add(tokenId);
-    this.#tokenIds.push(tokenId);
-    this.#exitDepths.push(exitDepth);
-    this.#logprobs.push(logprob);
-    this.#weightsVersions.push(this.#weightsVersion);
-    if (request.record) {
-      this.#loopLogprobs.push(readouts.map((row) => logprobOf(row!, tokenId)));
-      this.#gateLogits.push(gateLogits);
-    }
-    return { kind: 'token', requestIndex, tokenIndex, tokenId, sampledId, exitDepth, logprob };
+    const deeper = Array.from({ length: this.numLoops }, (_, plane) => plane).slice(loopIndex + 1);
+    this.#memory.copyToPlanes(first, loopIndex, deeper);
   }
 
   #reasonToFinish(tokenId: number): FinishReason | undefined {
-    const { stopIds, maxNewTokens } = this.request;
-    if (stopIds?.includes(tokenId)) return 'stop-id';
-    if (this.#tokenIds.length >= maxNewTokens) return 'max-new-tokens';
-    return this.#ids.length >= this.#resources.maxPositions ? 'context-limit' : undefined;
-  }
-
-  #rollout(finishReason: FinishReason): RolloutRecord {
-    const { promptIds, sampling, exitPolicy, kvPolicy } = this.request;
-    const { seed, ...rest } = sampling;
-    const weightsVersions = this.#weightsVersions;
-    const [weightsVersion = this.#weightsVersion] = weightsVersions;
-    return {
-      promptIds: [...promptIds],
-      tokenIds: this.#tokenIds,
-      exitDepths: this.#exitDepths,
-      logprobs: this.#logprobs,
-      loopLogprobs: this.#loopLogprobs,
-      ...(this.#resources.hasExitGate && { gateLogits: this.#gateLogits }),
-      weightsVersion,
-      ...(weightsVersions.some((version) => version !== weightsVersion) && { weightsVersions }),
-      exitPolicy: exitPolicy.name,
-      kvPolicy: kvPolicy ?? 'per-loop',
-      prefill: prefillOf(this.request),
-      sampling: rest,
-      seed,
-      numLoops: this.numLoops,
-      meanDepth: meanDepthOf(this.#exitDepths),
-      finishReason,
-    };
+    if (this.request.stopIds?.includes(tokenId)) return 'stop-id';
+    if (this.#answer.isFull()) return 'max-new-tokens';
+    const isLast = this.#firstPending + 1 >= this.#resources.maxPositions;
+    return isLast ? 'context-limit' : undefined;
   }
 }
 
-/** Log-probability of a token, at most 0: no temperature, no filters. */
-function logprobOf({ logits, logSumExp }: Readout, tokenId: number): number {
-  return Math.min(0, logits[tokenId]! - logSumExp);
+function draftsOf(
+  { speculation = 'off' }: GenerationRequest,
+  { drafts }: SequenceResources,
+): DraftControl {
+  if (speculation === 'auto') return drafts;
+  return fixedDrafts(speculation === 'off' ? undefined : speculation);
 }

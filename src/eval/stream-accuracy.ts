@@ -73,6 +73,8 @@ export async function streamAccuracy(
       ...forcedRequest(document, exitPolicy, documentIndex),
       kvPolicy,
       prefill,
+      // All loops that a document asks for are counted.
+      cachePrefix: false,
     }));
     for await (const event of engine.generate(requests)) {
       if (event.kind === 'finish') {

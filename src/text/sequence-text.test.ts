@@ -33,7 +33,8 @@ function eventsOf(tokenIds: readonly number[], options: Options = {}): TextEvent
     const drawn = { requestIndex, tokenIndex, tokenId, sampledId: tokenId, exitDepth, logprob };
     return text.take({ kind: 'token', ...drawn });
   });
-  const counts = { executedLoops: 1, fullDepthLoops: 1 };
+  const loops = { executedLoops: 1, fullDepthLoops: 1 };
+  const counts = { ...loops, cachedTokens: 0, draftedTokens: 0, acceptedTokens: 0 };
   const finish = text.take({ kind: 'finish', requestIndex: 0, finishReason, ...counts });
   return [...tokens, finish].filter((event) => event !== undefined);
 }

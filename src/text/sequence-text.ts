@@ -67,6 +67,11 @@ export interface TextFinishEvent {
   readonly executedLoops: number;
   /** The same if every token had run to full depth. */
   readonly fullDepthLoops: number;
+  /** Prompt tokens that earlier prompts had run, and that were not run again. */
+  readonly cachedTokens: number;
+  /** Tokens that were guessed at a shallow depth, and how many of the guesses were right. */
+  readonly draftedTokens: number;
+  readonly acceptedTokens: number;
   /** Present if the options ask to record. */
   readonly rollout?: RolloutRecord;
 }
@@ -185,6 +190,9 @@ export class SequenceText {
       meanDepth: meanOf(this.#exitDepths),
       executedLoops: event.executedLoops,
       fullDepthLoops: event.fullDepthLoops,
+      cachedTokens: event.cachedTokens,
+      draftedTokens: event.draftedTokens,
+      acceptedTokens: event.acceptedTokens,
       ...(rollout && { rollout }),
     };
   }

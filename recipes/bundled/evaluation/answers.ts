@@ -40,6 +40,8 @@ export async function answerFigures(
       sampling: parseSamplingOptions({ seed: start + index }),
       stopIds: engine.config.eosTokenIds,
       prefill,
+      // All loops that a problem asks for are counted.
+      cachePrefix: false,
     }));
     for await (const event of engine.generate(requests)) {
       if (event.kind === 'finish') {

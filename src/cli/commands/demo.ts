@@ -108,6 +108,7 @@ async function solve(model: LoopLM, problem: Problem, flags: Flags, io: CliIo): 
     model.complete(problem.text, {
       maxNewTokens: 1,
       exitPolicy: flags.exitPolicy,
+      cachePrefix: false,
       signal,
     }),
   );

@@ -1,7 +1,8 @@
 /**
  * Which pages hold the keys and values of one sequence: a table for each plane.
  *
- * A plane gets pages when a token goes that deep, not before. Holds no tensor.
+ * A plane gets pages when a token goes that deep, not before. Holds no tensor, and pages of prompts
+ * that begin alike together with other sequences.
  */
 import type { PagePool } from './page-pool.js';
 
@@ -47,6 +48,12 @@ export class SequencePages {
       const table = this.#tables[plane]!;
       while (table.length < needed) table.push(this.#pool.take());
     }
+  }
+
+  /** Holds a page of another sequence together with it, as the next one of a plane. */
+  share(plane: number, page: number): void {
+    this.#pool.share([page]);
+    this.#tables[plane]!.push(page);
   }
 
   /** Where a position lies in a plane: page * PAGE_SIZE + offset. */

@@ -21,6 +21,7 @@ import type {
 } from '../../runtime/index.js';
 import type { KvDtype } from '../../util/kv-dtype.js';
 import { PagePool } from '../cache/page-pool.js';
+import { PrefixCache } from '../cache/prefix-cache.js';
 import { PAGE_SIZE } from '../cache/sequence-pages.js';
 import type { CompileWatch } from './compile.js';
 import { compileAll, orFree } from './compile.js';
@@ -36,7 +37,14 @@ export interface KvOptions {
   readonly kvDtype?: KvDtype | undefined;
   /** Bytes of keys and values at most, all sequences together. Default: no limit but the machine's. */
   readonly maxKvBytes?: number | undefined;
+  /**
+   * Bytes of keys and values, of those, that ended requests may leave behind for prompts that begin
+   * alike; 0 for none. Default 256 MiB.
+   */
+  readonly maxPrefixBytes?: number | undefined;
 }
+
+const DEFAULT_PREFIX_BYTES = 2 ** 28;
 
 /** One loop of one token. */
 export interface StepRow {
@@ -91,6 +99,7 @@ interface Parts {
   readonly store: KvStore;
   readonly weights: EngineWeights;
   readonly maxPages: number;
+  readonly maxKeptPages: number;
 }
 
 export class ModelRunner {
@@ -99,6 +108,8 @@ export class ModelRunner {
   readonly pages: PagePool;
   /** Places of states, to be taken and given back. */
   readonly states = new StateSlots();
+  /** What prompts have left in pages and states. */
+  readonly prefixes: PrefixCache;
   readonly #device: Device;
   readonly #parts: Parts;
   #stateRows: DeviceBuffer | undefined;
@@ -110,6 +121,7 @@ export class ModelRunner {
     this.config = config;
     this.#parts = parts;
     this.pages = new PagePool(parts.maxPages);
+    this.prefixes = new PrefixCache(this.pages, this.states, parts.maxKeptPages);
   }
 
   /** Compiles a model. @throws the signal's reason when it aborts */
@@ -117,8 +129,9 @@ export class ModelRunner {
     device: Device,
     config: LoopLMConfig,
     weights: EngineWeights,
-    { kvDtype = 'f32', maxKvBytes = Infinity, ...watch }: KvOptions & CompileWatch = {},
+    { kvDtype = 'f32', ...options }: KvOptions & CompileWatch = {},
   ): Promise<ModelRunner> {
+    const { maxKvBytes = Infinity, maxPrefixBytes = DEFAULT_PREFIX_BYTES, ...watch } = options;
     const ends = [embeddingGraph(config, weights), readoutGraph(config, weights)];
     const read = hiddenGraph(config, weights);
     const layers = layerGraphs(config, weights).map((graph) => ({ graph, keepsWorkspace: false }));
@@ -143,6 +156,7 @@ export class ModelRunner {
       store,
       weights,
       maxPages: Math.floor(maxKvBytes / (PAGE_SIZE * kvPlaneBytes(config, kvDtype))),
+      maxKeptPages: Math.floor(maxPrefixBytes / (PAGE_SIZE * kvPlaneBytes(config, kvDtype))),
     });
   }
 

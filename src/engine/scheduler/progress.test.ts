@@ -4,12 +4,15 @@ import { describe, expect, it } from 'vitest';
 import { Progress } from './progress.js';
 
 const LOOPS = 4;
+const STRETCH = 3;
 
 /** Depths by position, kept one by one. */
 class Ledger {
   readonly depths: number[];
+  readonly #promptLength: number;
 
-  constructor(length: number) {
+  constructor(length: number, promptLength = length) {
+    this.#promptLength = promptLength;
     this.depths = Array.from({ length }, () => 0);
   }
 
@@ -19,6 +22,12 @@ class Ledger {
       // Every earlier token has run this loop, or runs it with this one.
       for (let earlier = 0; earlier < first; earlier++) {
         expect(this.depths[earlier]).toBeGreaterThan(loopIndex);
+      }
+      // All of a stretch of the prompt have run the loops before.
+      const start = position - (position % STRETCH);
+      const end = Math.min(start + STRETCH, this.#promptLength);
+      for (const depth of this.depths.slice(start, end)) {
+        expect(depth).toBeGreaterThanOrEqual(loopIndex);
       }
     }
     for (let position = first; position < first + count; position++) this.depths[position]!++;
@@ -40,7 +49,8 @@ describe('deferred loops', () => {
   it('run in order, none twice, and exactly those that the exits ask for', () => {
     fc.assert(
       fc.property(scenario, ({ length, fullPrefill, exits, caps, resets }) => {
-        const progress = new Progress({ length, numLoops: LOOPS, defersLoops: true, fullPrefill });
+        const options = { length, numLoops: LOOPS, stretch: STRETCH };
+        const progress = new Progress({ ...options, defersLoops: true, fullPrefill });
         let ledger = new Ledger(length);
         let promptDepth = fullPrefill ? LOOPS : 0;
         let [steps, wasReset] = [0, false];
@@ -53,7 +63,7 @@ describe('deferred loops', () => {
             if (resets.includes(steps++)) {
               if (!progress.isPrefilling) promptDepth = 0;
               progress.reset();
-              ledger = new Ledger(progress.length);
+              ledger = new Ledger(progress.length, length);
               wasReset = true;
             }
           }
@@ -72,6 +82,54 @@ describe('deferred loops', () => {
   });
 });
 
+describe('guesses', () => {
+  it('leave nothing when they are taken back, and their loops run together when they hold', () => {
+    fc.assert(
+      fc.property(
+        fc.record({
+          length: fc.integer({ min: 1, max: 6 }),
+          draftDepth: fc.integer({ min: 1, max: LOOPS - 1 }),
+          numGuesses: fc.integer({ min: 1, max: 5 }),
+          numRight: fc.nat(5),
+        }),
+        ({ length, draftDepth, numGuesses, numRight }) => {
+          const options = { length, numLoops: LOOPS, stretch: STRETCH };
+          const progress = new Progress({ ...options, defersLoops: true, fullPrefill: false });
+          const ledger = new Ledger(length);
+          const runTo = (depth: number, end: number) => {
+            const works = [];
+            while (progress.numRan(depth - 1) < end) {
+              const work = progress.next(end - 1)!;
+              ledger.run(work);
+              progress.advance(work);
+              works.push(work);
+            }
+            return works;
+          };
+          runTo(draftDepth, length);
+          for (let n = 0; n < numGuesses; n++) {
+            progress.append();
+            ledger.depths.push(0);
+            runTo(draftDepth, progress.length);
+          }
+          // Each deeper loop is one piece of work for all of them.
+          const works = runTo(LOOPS, progress.length);
+          expect(works).toHaveLength(LOOPS - draftDepth);
+          for (const { first, count } of works) expect(first + count).toBe(progress.length);
+          const kept = length + Math.min(numRight, numGuesses);
+          progress.truncate(kept);
+          expect(progress.length).toBe(kept);
+          expect(progress.numDone).toBe(kept);
+          expect(progress.next()).toBeUndefined();
+          progress.append();
+          expect(progress.next()).toEqual({ loopIndex: 0, first: kept, count: 1 });
+        },
+      ),
+      { seed: 4, numRuns: 100 },
+    );
+  });
+});
+
 describe('without deferred loops', () => {
   it('a token begins when the one before has left, and runs as deep as it goes', () => {
     fc.assert(
@@ -81,6 +139,7 @@ describe('without deferred loops', () => {
           numLoops: LOOPS,
           defersLoops: false,
           fullPrefill: true,
+          stretch: STRETCH,
         });
         const ledger = new Ledger(length);
         for (let steps = 0; progress.isPrefilling; steps++) {

@@ -29,22 +29,26 @@ export interface ProgressOptions {
   readonly defersLoops: boolean;
   /** Whether the prompt runs all loops before anything is decided. */
   readonly fullPrefill: boolean;
+  /** Positions of a prompt that run a loop, all of them, before any of them runs the next. */
+  readonly stretch: number;
 }
 
 export class Progress {
   readonly numLoops: number;
   readonly #defersLoops: boolean;
+  readonly #stretch: number;
   /** Entry t: positions, from the first on, that need not run loop t any more. Never grows with t. */
   readonly #ran: number[];
   #length: number;
   /** Positions that run every loop before anything else is done. */
   #prefillEnd: number;
 
-  constructor({ length, numLoops, defersLoops, fullPrefill }: ProgressOptions) {
+  constructor({ length, numLoops, defersLoops, fullPrefill, stretch }: ProgressOptions) {
     assert(length > 0, 'a sequence has a token');
     assert(defersLoops || fullPrefill, 'without deferred loops the prompt runs all of them');
     this.numLoops = numLoops;
     this.#defersLoops = defersLoops;
+    this.#stretch = stretch;
     this.#ran = Array.from({ length: numLoops }, () => 0);
     this.#length = length;
     this.#prefillEnd = fullPrefill ? length : 0;
@@ -70,10 +74,13 @@ export class Progress {
     return this.#ran[loopIndex]!;
   }
 
-  /** All that may run next, the earliest positions first; undefined once nothing is missing. */
-  next(): Work | undefined {
+  /**
+   * What takes a position a loop further, in part: the earliest positions that must run first, or run
+   * with it. Undefined once it has run all loops.
+   */
+  next(position: number = this.#length - 1): Work | undefined {
     if (this.isPrefilling) return this.#prefillWork();
-    return this.#defersLoops ? this.#deferredWork() : this.#tokenWork();
+    return this.#defersLoops ? this.#deferredWork(position) : this.#tokenWork();
   }
 
   /** Notes that the beginning of what `next` gave was run. */
@@ -95,28 +102,41 @@ export class Progress {
     this.#length++;
   }
 
+  /** Only the first positions are left: the others were guesses that did not hold. */
+  truncate(length: number): void {
+    assert(this.#defersLoops && length >= this.#prefillEnd, 'only guesses are taken back');
+    this.#length = length;
+    for (const [loopIndex, ran] of this.#ran.entries()) {
+      this.#ran[loopIndex] = Math.min(ran, length);
+    }
+  }
+
   /** Nothing has run: what was computed is lost. Only loops that are asked for are run again. */
   reset(): void {
     if (!this.isPrefilling && this.#defersLoops) this.#prefillEnd = 0;
     this.#ran.fill(0);
   }
 
-  /** The deepest loop that prompt positions can run: a few go through all loops before the next few. */
+  /**
+   * The deepest loop that whole stretches of the prompt can run: a few go through all loops before the
+   * next few.
+   */
   #prefillWork(): Work {
     for (let loopIndex = this.numLoops - 1; loopIndex >= 0; loopIndex--) {
       const first = this.#ran[loopIndex]!;
-      const end = loopIndex === 0 ? this.#prefillEnd : this.#ran[loopIndex - 1]!;
+      const before = loopIndex === 0 ? this.#prefillEnd : this.#ran[loopIndex - 1]!;
+      const end = before === this.#prefillEnd ? before : before - (before % this.#stretch);
       if (first < end) return { loopIndex, first, count: end - first };
     }
     throw new Error('Internal error (please report it): a prefill without work');
   }
 
-  /** The next loop of the newest token, with all earlier tokens that lack it. */
-  #deferredWork(): Work | undefined {
-    const loopIndex = this.#ran.findIndex((ran) => ran < this.#length);
+  /** The next loop of a token, with all earlier tokens that lack it. */
+  #deferredWork(position: number): Work | undefined {
+    const loopIndex = this.#ran.findIndex((ran) => ran <= position);
     if (loopIndex < 0) return undefined;
     const first = this.#ran[loopIndex]!;
-    return { loopIndex, first, count: this.#length - first };
+    return { loopIndex, first, count: position + 1 - first };
   }
 
   /** The next loop of the first token that has not left. */

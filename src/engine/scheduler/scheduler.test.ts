@@ -43,12 +43,17 @@ class Job implements Schedulable {
     this.priority = spec.priority;
     this.#memory = memory;
     this.#exits = [...spec.exits];
-    const options = { length: spec.length, numLoops: LOOPS, defersLoops: true };
+    const options = { length: spec.length, numLoops: LOOPS, defersLoops: true, stretch: PAGE };
     this.#progress = new Progress({ ...options, fullPrefill: index % 2 === 0 });
   }
 
-  nextWork(): Work | undefined {
-    return this.#progress.next();
+  adopt(): void {}
+
+  sameWork(): undefined {}
+
+  nextWorks(): readonly Work[] {
+    const work = this.#progress.next();
+    return work ? [work] : [];
   }
 
   pagesFor({ loopIndex, first, count }: Work): number {
@@ -115,7 +120,7 @@ describe('a schedule', () => {
             const least = turn % 4 === 0 ? 1 : 0;
             const arriving = waiting.splice(0, Math.max(least, arrivals[turn % arrivals.length]!));
             for (const job of arriving) scheduler.add(job);
-            const offered = new Map(jobs.map((job) => [job, job.nextWork()?.count ?? 0]));
+            const offered = new Map(jobs.map((job) => [job, job.nextWorks()[0]?.count ?? 0]));
             const { works, stuck } = scheduler.plan();
             expect(stuck).toBeUndefined();
             const rows = works.reduce((sum, { work }) => sum + work.count, 0);

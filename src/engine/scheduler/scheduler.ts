@@ -16,8 +16,12 @@ export interface Schedulable {
   readonly priority: number;
   /** Whether it may run now; not while its reader is behind. */
   readonly isReady: boolean;
-  /** All that could run next. */
-  nextWork(): Work | undefined;
+  /** Takes over what others have computed of its next work. */
+  adopt(): void;
+  /** All that could run next: pieces of work that do not wait for one another, the deepest loop first. */
+  nextWorks(): readonly Work[];
+  /** Works of equal names are one computation, which one sequence does and others take over. */
+  sameWork(work: Work): string | undefined;
   /** Pages that a piece of work needs and the sequence does not have. */
   pagesFor(work: Work): number;
   /** Takes them. */
@@ -44,8 +48,8 @@ export const DEFAULT_LIMITS: SchedulerLimits = {
   maxBypass: 8,
 };
 
-/** Rows up to which a piece of work is small: a decoded token with a few deferred loops. */
-const SMALL_ROWS = 8;
+/** Rows up to which a piece of work is small: a decoded token with a few drafts or deferred loops. */
+export const SMALL_ROWS = 8;
 
 /** Work of one sequence in a step. */
 export interface Planned<T> {
@@ -106,13 +110,19 @@ export class Scheduler<T extends Schedulable> {
   plan(): Plan<T> {
     this.#admit();
     const { maxStepRows, maxLargeRows } = this.#limits;
-    const chosen = new Map<Entry<T>, Work>();
+    const chosen = new Map<Entry<T>, Work[]>();
+    const names = new Set<string>();
     const open = this.#running
       .toSorted(byRank)
       .filter(({ item }) => item.isReady)
       .flatMap((entry) => {
-        const work = entry.item.nextWork();
-        return work ? [{ entry, work }] : [];
+        entry.item.adopt();
+        return entry.item.nextWorks().flatMap((work) => {
+          const name = entry.item.sameWork(work);
+          if (name !== undefined && names.has(name)) return [];
+          if (name !== undefined) names.add(name);
+          return [{ entry, work }];
+        });
       });
     let rows = 0;
     for (const { entry, work } of open) {
@@ -125,10 +135,13 @@ export class Scheduler<T extends Schedulable> {
       const part = { ...work, count: Math.min(work.count, left) };
       if (this.#take(entry, part, chosen)) left -= part.count;
     }
-    const works = [...chosen].map(([{ item }, work]) => ({ item, work }));
+    const works = [...chosen].flatMap(([{ item }, own]) => own.map((work) => ({ item, work })));
     const [only, ...others] = this.#running;
     const isStuck =
-      works.length === 0 && others.length === 0 && only?.item.isReady && only.item.nextWork();
+      works.length === 0 &&
+      others.length === 0 &&
+      only?.item.isReady &&
+      only.item.nextWorks().length > 0;
     return isStuck ? { works, stuck: only.item } : { works };
   }
 
@@ -139,7 +152,7 @@ export class Scheduler<T extends Schedulable> {
     for (const entry of waiting) {
       const numReady = this.#running.filter(({ item }) => item.isReady).length;
       if (numReady >= maxSequences) return;
-      const work = entry.item.nextWork();
+      const [work] = entry.item.nextWorks();
       const fits = !work || entry.item.pagesFor(work) <= this.#pages.numFree;
       // One that does not fit yet keeps its place, unless nothing else runs that could make room.
       if (!fits && this.#running.length > 0) return;
@@ -152,7 +165,7 @@ export class Scheduler<T extends Schedulable> {
   }
 
   /** Reserves the pages of a piece of work, at the cost of sequences of lower rank if need be. */
-  #take(entry: Entry<T>, work: Work, chosen: Map<Entry<T>, Work>): boolean {
+  #take(entry: Entry<T>, work: Work, chosen: Map<Entry<T>, Work[]>): boolean {
     if (!this.#running.includes(entry)) return false;
     const { item } = entry;
     while (item.pagesFor(work) > this.#pages.numFree) {
@@ -165,7 +178,7 @@ export class Scheduler<T extends Schedulable> {
       this.#waiting.push(victim);
     }
     item.reserve(work);
-    chosen.set(entry, work);
+    chosen.set(entry, [...(chosen.get(entry) ?? []), work]);
     return true;
   }
 }

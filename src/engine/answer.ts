@@ -1,0 +1,119 @@
+/**
+ * The tokens that a request has been given so far, how each was chosen, and the record of it all.
+ */
+import type { Decision } from './decision.js';
+import type { GenerationRequest, TokenEvent } from './request.js';
+import { prefillOf } from './request.js';
+import type { RolloutRecord } from './rollout.js';
+import { meanDepthOf } from './rollout.js';
+import type { Readout } from './runner/model-ends.js';
+import { sampleToken, samplingLogprob } from './sampler.js';
+
+/** What a record says of its end and of the run. */
+export interface AnswerEnd extends Pick<
+  RolloutRecord,
+  'finishReason' | 'numLoops' | 'weightsVersion'
+> {
+  readonly hasExitGate: boolean;
+}
+
+export class Answer {
+  readonly #request: GenerationRequest;
+  readonly #requestIndex: number;
+  readonly #seenIds: Set<number>;
+  readonly #tokenIds: number[] = [];
+  readonly #exitDepths: number[] = [];
+  readonly #logprobs: number[] = [];
+  readonly #behaviorLogprobs: (number | null)[] = [];
+  readonly #loopLogprobs: number[][] = [];
+  readonly #gateLogits: number[][] = [];
+  readonly #weightsVersions: number[] = [];
+
+  constructor(request: GenerationRequest, requestIndex: number) {
+    this.#request = request;
+    this.#requestIndex = requestIndex;
+    this.#seenIds = new Set(request.promptIds);
+  }
+
+  /** Tokens so far. */
+  get length(): number {
+    return this.#tokenIds.length;
+  }
+
+  /** Whether this is as many as were asked for, `more` of them assumed. */
+  isFull(more = 0): boolean {
+    return this.length + more >= this.#request.maxNewTokens;
+  }
+
+  /** Depth at which a token exited. */
+  exitDepth(tokenIndex: number): number | undefined {
+    return this.#exitDepths[tokenIndex];
+  }
+
+  /**
+   * The token that would follow some that are assumed to be right. Its draw is that of its index, so
+   * it is what is taken later if the assumption holds and the readout is the one of the exit.
+   */
+  foresee(readout: Readout, assumed: readonly number[]): number {
+    const tokenIndex = this.length + assumed.length;
+    const forced = this.#request.forcedIds?.[tokenIndex];
+    const seen = new Set([...this.#seenIds, ...assumed]);
+    return forced ?? sampleToken(readout.logits, this.#request.sampling, seen, tokenIndex);
+  }
+
+  /** Draws the next token from the readout of its exit, made with weights of a version. */
+  take({ exitDepth, readouts, gateLogits }: Decision, weightsVersion: number): TokenEvent {
+    const { sampling, forcedIds, record } = this.#request;
+    const tokenIndex = this.length;
+    const readout = readouts[exitDepth - 1]!;
+    const sampledId = sampleToken(readout.logits, sampling, this.#seenIds, tokenIndex);
+    const tokenId = forcedIds?.[tokenIndex] ?? sampledId;
+    const logprob = logprobOf(readout, tokenId);
+    if (record) {
+      const behavior = samplingLogprob(readout.logits, sampling, this.#seenIds, tokenId);
+      this.#behaviorLogprobs.push(behavior);
+      this.#loopLogprobs.push(readouts.map((row) => logprobOf(row!, tokenId)));
+      this.#gateLogits.push(gateLogits);
+    }
+    this.#seenIds.add(tokenId);
+    this.#tokenIds.push(tokenId);
+    this.#exitDepths.push(exitDepth);
+    this.#logprobs.push(logprob);
+    this.#weightsVersions.push(weightsVersion);
+    const requestIndex = this.#requestIndex;
+    return { kind: 'token', requestIndex, tokenIndex, tokenId, sampledId, exitDepth, logprob };
+  }
+
+  /** The record of the whole. */
+  rollout(end: AnswerEnd): RolloutRecord {
+    const { finishReason, numLoops, hasExitGate } = end;
+    const weightsVersions = this.#weightsVersions;
+    const [weightsVersion = end.weightsVersion] = weightsVersions;
+    const { promptIds, sampling, exitPolicy, kvPolicy } = this.#request;
+    const { seed, ...rest } = sampling;
+    return {
+      promptIds: [...promptIds],
+      tokenIds: this.#tokenIds,
+      exitDepths: this.#exitDepths,
+      logprobs: this.#logprobs,
+      behaviorLogprobs: this.#behaviorLogprobs,
+      loopLogprobs: this.#loopLogprobs,
+      ...(hasExitGate && { gateLogits: this.#gateLogits }),
+      weightsVersion,
+      ...(weightsVersions.some((version) => version !== weightsVersion) && { weightsVersions }),
+      exitPolicy: exitPolicy.name,
+      kvPolicy: kvPolicy ?? 'per-loop',
+      prefill: prefillOf(this.#request),
+      sampling: rest,
+      seed,
+      numLoops,
+      meanDepth: meanDepthOf(this.#exitDepths),
+      finishReason,
+    };
+  }
+}
+
+/** Log-probability of a token, at most 0: no temperature, no filters. */
+function logprobOf({ logits, logSumExp }: Readout, tokenId: number): number {
+  return Math.min(0, logits[tokenId]! - logSumExp);
+}

@@ -1,0 +1,85 @@
+/**
+ * What is known of a token whose successor is being decided: the gates and readouts of its loops so
+ * far, and whether its exit policy has let it go.
+ */
+import { ExitTracker } from './exit-policy.js';
+import type { GenerationRequest } from './request.js';
+import type { Readout } from './runner/model-ends.js';
+
+/** What must be known of a loop before the policy is asked. */
+export interface Needs {
+  readonly logits: boolean;
+  readonly hidden: boolean;
+}
+
+export class Decision {
+  /** Of every loop that was shown. */
+  readonly gateLogits: number[] = [];
+  /** Of the loops that were read out, by loop index. */
+  readonly readouts: (Readout | undefined)[] = [];
+  readonly #request: GenerationRequest;
+  readonly #numLoops: number;
+  readonly #tracker: ExitTracker;
+  #hasExited = false;
+
+  /** @param tokenIndex - index of the token that is decided, from 0 */
+  constructor(request: GenerationRequest, numLoops: number, tokenIndex: number) {
+    this.#request = request;
+    this.#numLoops = numLoops;
+    const { seed } = request.sampling;
+    this.#tracker = new ExitTracker(request.exitPolicy, { numLoops, seed, tokenIndex });
+  }
+
+  get hasExited(): boolean {
+    return this.#hasExited;
+  }
+
+  /** The exit depth, once it has exited. */
+  get exitDepth(): number {
+    return this.#tracker.depth;
+  }
+
+  /** Loops that were shown. */
+  get numObserved(): number {
+    return this.gateLogits.length;
+  }
+
+  /** The readout of the exit; undefined until it has come. */
+  get exitReadout(): Readout | undefined {
+    return this.#hasExited ? this.readouts[this.exitDepth - 1] : undefined;
+  }
+
+  /** What the next loop must bring. */
+  get needs(): Needs {
+    const { exitPolicy, record = false } = this.#request;
+    const isOpen = !this.#hasExited;
+    // The last loop is always an exit: its readout is wanted for certain.
+    const isLast = isOpen && this.numObserved === this.#numLoops - 1;
+    return {
+      logits: record || isLast || (exitPolicy.needs.logits && isOpen),
+      hidden: exitPolicy.needs.hidden && isOpen,
+    };
+  }
+
+  /**
+   * Shows the policy the next loop.
+   *
+   * @returns whether the token exits here and its readout is still wanted
+   */
+  observe(gateLogit: number, readout?: Readout, hidden?: Float32Array): boolean {
+    this.gateLogits.push(gateLogit);
+    this.readouts[this.numObserved - 1] = readout;
+    if (this.#hasExited) return false;
+    this.#hasExited = this.#tracker.observe({
+      gateLogit,
+      ...(hidden && { hidden }),
+      ...(readout && { logits: readout.logits }),
+    });
+    return this.#hasExited && readout === undefined;
+  }
+
+  /** The readout that `observe` asked for. */
+  readOut(readout: Readout): void {
+    this.readouts[this.exitDepth - 1] = readout;
+  }
+}
