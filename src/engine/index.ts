@@ -4,6 +4,7 @@ export { Engine } from './engine.js';
 export type { KvOptions } from './runner/model-runner.js';
 export type { CompileWatch } from './runner/compile.js';
 export { compileWith } from './runner/compile.js';
+export { embeddingGraph } from './runner/model-ends.js';
 export type { EngineWeights } from './runner/engine-weights.js';
 export { engineWeights } from './runner/engine-weights.js';
 export type { SchedulerLimits } from './scheduler/scheduler.js';

@@ -5,10 +5,10 @@
  * all loops count, each as often as it occurs at full depth. The program is one loop, whatever their
  * number, and returns sums only. It knows no quantisation.
  */
-import { compileWith, engineWeights } from '../engine/index.js';
+import { compileWith, embeddingGraph, engineWeights } from '../engine/index.js';
 import { ConfigError } from '../errors.js';
 import type { Graph, Tensor } from '../graph/index.js';
-import { buildGraph, input, matmul, mul, reshape } from '../graph/index.js';
+import { buildGraph, input, matmul, mul } from '../graph/index.js';
 import type {
   LoopLMConfig,
   ModelWeights,
@@ -20,7 +20,6 @@ import type {
 import {
   batchContext,
   batchForwardFeeds,
-  embed,
   HEAD_NAME,
   hiddenOf,
   loop,
@@ -115,7 +114,7 @@ export function calibrationChunks(
   });
 }
 
-interface LoopGraph {
+interface MeasuredLoop {
   /** Inputs `x [T, D]`, those of `batchContext` and `counted [1, T]`; outputs the next `x`, as `state`, and `sums`. */
   readonly graph: Graph;
   /** By output, the matrices that read the same input. */
@@ -123,7 +122,7 @@ interface LoopGraph {
 }
 
 /** One loop, and for each different input of matrices the sums of its squares, `[1, in]`. */
-function loopGraph(config: LoopLMConfig, weights: WeightSource, length: number): LoopGraph {
+function measuredLoop(config: LoopLMConfig, weights: WeightSource, length: number): MeasuredLoop {
   const x = input('x', 'f32', [length, config.hiddenSize]);
   const counted = input('counted', 'f32', [1, length]); // 1, or 0 at padding
   const names = new Map<Weight, string>();
@@ -152,12 +151,6 @@ function loopGraph(config: LoopLMConfig, weights: WeightSource, length: number):
   return { graph: buildGraph({ state, ...outputs }), readers };
 }
 
-/** Token ids i32 `[1, T]` to `x [T, D]`. */
-function embeddingGraph(config: LoopLMConfig, weights: WeightSource, length: number): Graph {
-  const ids = reshape(input('ids', 'i32', [1, length]), [length]);
-  return buildGraph({ x: embed(config, weights, ids) });
-}
-
 /** The programs and what they have summed up so far. */
 class SquareReader {
   readonly #options: CalibrateOptions;
@@ -165,7 +158,7 @@ class SquareReader {
   readonly #loop: Program;
   /** `[T, D]`, the input of the next loop. */
   readonly #x: DeviceBuffer;
-  readonly #readers: LoopGraph['readers'];
+  readonly #readers: MeasuredLoop['readers'];
   readonly #sums = new Map<string, Float64Array>(); // by output
 
   private constructor(
@@ -174,7 +167,7 @@ class SquareReader {
       readonly embedding: Program;
       readonly loop: Program;
       readonly x: DeviceBuffer;
-      readonly readers: LoopGraph['readers'];
+      readonly readers: MeasuredLoop['readers'];
     },
   ) {
     this.#options = options;
@@ -188,9 +181,9 @@ class SquareReader {
     const { device, config } = options;
     const weights = engineWeights(options.weights, device, config);
     const compile = (graph: Graph) => compileWith(device, graph, weights);
-    const { graph, readers } = loopGraph(config, weights, length);
+    const { graph, readers } = measuredLoop(config, weights, length);
     return new SquareReader(options, {
-      embedding: await compile(embeddingGraph(config, weights, length)),
+      embedding: await compile(embeddingGraph(config, weights)),
       loop: await compile(graph),
       x: await device.allocate('f32', [length, config.hiddenSize]),
       readers,
@@ -215,7 +208,8 @@ class SquareReader {
       },
     ];
     if (loopIndex === 0) {
-      const start = { kind: 'run', program: this.#embedding, feeds: { ids } } as const;
+      const fed = { ids: { ...ids, dims: [row.length] } };
+      const start = { kind: 'run', program: this.#embedding, feeds: fed } as const;
       commands.unshift({ ...start, store: { x: this.#x } });
     }
     const result = (await this.#options.device.submit(commands)).at(-1)!;
