@@ -292,9 +292,11 @@ describe.each([
       'last-exited': fixedDepth(2),
       shared: fixedDepth(2),
     };
-    const requests = KV_POLICIES.map((kvPolicy, index) =>
-      requestOf([3, 1, 4, 1, 5].slice(index), policies[kvPolicy], {
-        kvPolicy,
+    const drafts: RunOptions = { speculation: 2 };
+    const options = [...KV_POLICIES.map((kvPolicy): RunOptions => ({ kvPolicy })), drafts];
+    const requests = options.map((one, index) =>
+      requestOf([3, 1, 4, 1, 5].slice(index), policies[one.kvPolicy ?? 'per-loop'], {
+        ...one,
         record: true,
         maxNewTokens: 8,
         sampling: SAMPLED,
@@ -324,6 +326,7 @@ describe.each([
         // What does each version say of the tokens that are said to be its own?
         const given = requests.map((request, index) => ({
           ...request,
+          speculation: 'off' as const,
           forcedIds: records[index]!.tokenIds,
         }));
         for (let left = updates.length; left >= 0; left--) {
