@@ -37,7 +37,8 @@ export interface GenerateOptions {
   readonly kvPolicy?: KvPolicy | undefined;
   /**
    * `deferred` (default under `per-loop`, where it changes no result) runs only those loops of the prompt
-   * that some token needs; `full` (default elsewhere) all of them.
+   * that some token needs; `full` (default elsewhere) all of them; `adaptive` (under `last-exited`) lets
+   * prompt tokens exit by the policy, which is another computation.
    */
   readonly prefill?: PrefillMode | undefined;
   /**

@@ -15,6 +15,7 @@ export interface AnswerEnd extends Pick<
   'finishReason' | 'numLoops' | 'weightsVersion'
 > {
   readonly hasExitGate: boolean;
+  readonly promptExitDepths?: readonly number[];
 }
 
 export class Answer {
@@ -95,6 +96,7 @@ export class Answer {
       promptIds: [...promptIds],
       tokenIds: this.#tokenIds,
       exitDepths: this.#exitDepths,
+      ...(end.promptExitDepths && { promptExitDepths: end.promptExitDepths }),
       logprobs: this.#logprobs,
       behaviorLogprobs: this.#behaviorLogprobs,
       loopLogprobs: this.#loopLogprobs,

@@ -20,12 +20,15 @@ export class Decision {
   readonly #request: GenerationRequest;
   readonly #numLoops: number;
   readonly #tracker: ExitTracker;
+  /** Whether a token is drawn from its exit; of a prompt token the next one is known. */
+  readonly #isRead: boolean;
   #hasExited = false;
 
-  /** @param tokenIndex - index of the token that is decided, from 0 */
+  /** @param tokenIndex - index of the token that is decided, as in `ExitContext` */
   constructor(request: GenerationRequest, numLoops: number, tokenIndex: number) {
     this.#request = request;
     this.#numLoops = numLoops;
+    this.#isRead = tokenIndex >= 0;
     const { seed } = request.sampling;
     this.#tracker = new ExitTracker(request.exitPolicy, { numLoops, seed, tokenIndex });
   }
@@ -56,7 +59,7 @@ export class Decision {
     // The last loop is always an exit: its readout is wanted for certain.
     const isLast = isOpen && this.numObserved === this.#numLoops - 1;
     return {
-      logits: record || isLast || (exitPolicy.needs.logits && isOpen),
+      logits: (this.#isRead && (record || isLast)) || (exitPolicy.needs.logits && isOpen),
       hidden: exitPolicy.needs.hidden && isOpen,
     };
   }
@@ -75,7 +78,7 @@ export class Decision {
       ...(hidden && { hidden }),
       ...(readout && { logits: readout.logits }),
     });
-    return this.#hasExited && readout === undefined;
+    return this.#hasExited && this.#isRead && readout === undefined;
   }
 
   /** The readout that `observe` asked for. */

@@ -165,6 +165,8 @@ export function replay(exitDepths: readonly number[]): ExitPolicy {
     needs: NEEDS_NOTHING,
     deepestDepth: depths.reduce((deepest, depth) => Math.max(deepest, depth)),
     start({ tokenIndex }) {
+      // It names no depths of prompt tokens.
+      if (tokenIndex < 0) return never;
       const exitDepth = depths[tokenIndex];
       if (exitDepth === undefined) throw replayRanOut(depths.length);
       return (observation) => observation.depth >= exitDepth;

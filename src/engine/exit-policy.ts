@@ -33,7 +33,10 @@ export interface ExitContext {
   readonly numLoops: number;
   /** The request's seed, 0 to 2^53 - 1. */
   readonly seed: number;
-  /** Index of the generated token whose logits are chosen, from 0. */
+  /**
+   * Index of the generated token whose logits are chosen, from 0. Negative in an adaptive prefill: -1
+   * for the last prompt token, which decides nothing new.
+   */
   readonly tokenIndex: number;
 }
 

@@ -114,6 +114,12 @@ function checkRequest(config: LoopLMConfig, request: GenerationRequest): void {
     );
   }
   checkSpeculation(request.speculation ?? 'off', kvPolicy, numLoops);
+  if (prefill === 'adaptive' && kvPolicy !== 'last-exited') {
+    throw new ConfigError(
+      'prefill',
+      `prefill adaptive does not work with KV policy ${kvPolicy}; use last-exited, or prefill full.`,
+    );
+  }
   if (!Number.isFinite(priority)) {
     throw new ConfigError('priority', `priority is ${priority}; it must be a finite number.`);
   }

@@ -17,9 +17,10 @@ import { samplingSchema } from './sampler.js';
 
 /**
  * How deep prompt tokens go: `full` runs all their loops at once; `deferred` (under `per-loop`, where
- * it changes no result) runs a loop of the prompt only when some later token goes that deep.
+ * it changes no result) runs a loop of the prompt only when some later token goes that deep; `adaptive`
+ * (under `last-exited`) lets prompt tokens exit as new tokens do, which is another computation.
  */
-export const PREFILL_MODES = ['full', 'deferred'] as const;
+export const PREFILL_MODES = ['full', 'deferred', 'adaptive'] as const;
 
 /** Name of a prefill mode. */
 export type PrefillMode = (typeof PREFILL_MODES)[number];
@@ -48,6 +49,8 @@ export interface RolloutRecord {
   readonly tokenIds: readonly number[];
   /** Depth whose readout gave the token, 1 to `numLoops`. */
   readonly exitDepths: readonly number[];
+  /** Of an adaptive prefill: exit depths of the prompt, but for its last token. */
+  readonly promptExitDepths?: readonly number[];
   /** Natural log of softmax(logits)[token] at the exit depth; no temperature, no filters. */
   readonly logprobs: readonly number[];
   /**
@@ -102,6 +105,7 @@ const rolloutSchema = z
       promptIds: tokenIds,
       tokenIds,
       exitDepths: z.array(count, listRule),
+      promptExitDepths: z.array(count, listRule).exactOptional(),
       logprobs: z.array(logprob, listRule),
       behaviorLogprobs: z.array(logprob.nullable(), listRule),
       loopLogprobs: z.array(z.array(logprob, listRule), listRule),

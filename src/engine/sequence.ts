@@ -19,7 +19,8 @@ import { prefillOf } from './request.js';
 import type { FinishReason } from './rollout.js';
 import type { StepRow } from './runner/model-runner.js';
 import type { StateSlots } from './runner/state-slots.js';
-import type { Work } from './scheduler/progress.js';
+import type { Work } from './scheduler/work.js';
+import { endOf, positionsOf } from './scheduler/work.js';
 import { Progress } from './scheduler/progress.js';
 import type { Schedulable } from './scheduler/scheduler.js';
 import type { SlotCopy } from './sequence-memory.js';
@@ -66,6 +67,10 @@ export class Sequence implements Schedulable {
   readonly #resources: SequenceResources;
   readonly #ids: number[];
   readonly #answer: Answer;
+  /** Of prompt tokens that may exit: how deep they went, by position. */
+  readonly #promptExits: number[] | undefined;
+  /** Those that are being decided, by position. */
+  readonly #promptDecisions = new Map<number, Decision>();
   readonly #drafts: DraftControl;
   /**
    * Of the newest token, and of those drafted after it: each decides the token that follows it. The
@@ -97,9 +102,10 @@ export class Sequence implements Schedulable {
     this.numLoops = numLoops;
     this.#rules = KV_POLICY_RULES[kvPolicy];
     const { defersLoops } = this.#rules;
-    const [length, fullPrefill] = [promptIds.length, prefillOf(request) === 'full'];
+    const [length, prefill] = [promptIds.length, prefillOf(request)];
     const stretch = PAGE_SIZE;
-    this.#progress = new Progress({ length, numLoops, defersLoops, fullPrefill, stretch });
+    this.#progress = new Progress({ length, numLoops, defersLoops, prefill, stretch });
+    this.#promptExits = prefill === 'adaptive' ? [] : undefined;
     this.#memory = new SequenceMemory(resources.pages, resources.states, numLoops);
     this.#resources = resources;
     this.#ids = [...promptIds];
@@ -129,15 +135,16 @@ export class Sequence implements Schedulable {
   }
 
   pagesFor(work: Work): number {
-    return this.#memory.lacking(this.#planesOf(work), work.first + work.count);
+    return this.#memory.lacking(this.#planesOf(work), endOf(work));
   }
 
   reserve(work: Work): void {
-    this.#memory.reserve(this.#planesOf(work), work.first + work.count);
+    this.#memory.reserve(this.#planesOf(work), endOf(work));
   }
 
   preempt(): void {
     this.#dropDrafts();
+    this.#promptDecisions.clear();
     this.release();
     this.#progress.reset();
   }
@@ -147,6 +154,7 @@ export class Sequence implements Schedulable {
     if (version === this.#weightsVersion) return;
     this.#weightsVersion = version;
     this.preempt();
+    this.#promptExits?.splice(0);
     this.#pending = [];
     this.#pending.push(this.#startDecision());
   }
@@ -187,29 +195,27 @@ export class Sequence implements Schedulable {
   }
 
   /** The rows of a step that run a piece of work. */
-  rows({ loopIndex, first, count }: Work): StepRow[] {
+  rows(work: Work): StepRow[] {
+    const { loopIndex } = work;
     const plane = this.#plane(loopIndex);
-    return Array.from({ length: count }, (_, index): StepRow => {
-      const position = first + index;
-      return {
-        ...this.#memory.row(position, plane, loopIndex === 0),
-        ...(loopIndex === 0 && { tokenId: this.#ids[position]! }),
-        position,
-        isPrompt: position < this.request.promptIds.length,
-      };
-    });
+    return positionsOf(work).map((position) => ({
+      ...this.#memory.row(position, plane, loopIndex === 0),
+      ...(loopIndex === 0 && { tokenId: this.#ids[position]! }),
+      position,
+      isPrompt: position < this.request.promptIds.length,
+    }));
   }
 
   /** The tokens whose next loop a piece of work runs, and that are still being decided. */
-  watched({ loopIndex, first, count }: Work): readonly Watched[] {
-    const isShown = ({ numObserved, hasExited }: Decision) =>
-      numObserved === loopIndex && (!hasExited || this.#progress.isPrefilling);
-    return this.#pending.flatMap((decision, index) => {
-      const offset = this.#firstPending + index - first;
-      if (offset < 0 || offset >= count || !isShown(decision)) return [];
+  watched(work: Work): readonly Watched[] {
+    const { loopIndex } = work;
+    return positionsOf(work).flatMap((position, offset) => {
+      const decision = this.#decisionAt(position);
+      const isShown =
+        decision?.numObserved === loopIndex && (!decision.hasExited || this.#progress.isPrefilling);
+      if (!isShown) return [];
       const { logits, hidden } = decision.needs;
-      const isLast = index === this.#pending.length - 1;
-      const isGuessed = isLast && loopIndex + 1 === this.#draftDepth;
+      const isGuessed = decision === this.#pending.at(-1) && loopIndex + 1 === this.#draftDepth;
       return [{ decision, offset, needs: { logits: logits || isGuessed, hidden } }];
     });
   }
@@ -227,7 +233,9 @@ export class Sequence implements Schedulable {
     progress.advance(work);
     this.#memory.endStep();
     this.#publish(work);
-    if (!wasPrefilling) this.#leave(work);
+    if (!wasPrefilling || this.#promptExits) {
+      for (const position of positionsOf(work)) this.#leave(position, work.loopIndex);
+    }
     if (wasPrefilling && !progress.isPrefilling && this.#rules.keepsLastPlane) {
       this.#memory.keepOnly(this.numLoops - 1);
     }
@@ -271,6 +279,7 @@ export class Sequence implements Schedulable {
           numLoops: this.numLoops,
           hasExitGate: this.#resources.hasExitGate,
           weightsVersion: this.#weightsVersion,
+          ...(this.#promptExits && { promptExitDepths: this.#promptExits.filter(Boolean) }),
         }),
       }),
     };
@@ -278,8 +287,12 @@ export class Sequence implements Schedulable {
 
   /** Prompt positions that others may have run for it: all but the last. */
   get #sharedEnd(): number {
-    const { promptIds, cachePrefix = true } = this.request;
-    return cachePrefix ? promptIds.length - 1 : 0;
+    return this.#sharesPrompt ? this.request.promptIds.length - 1 : 0;
+  }
+
+  /** What prompt tokens that exit leave behind is their own. */
+  get #sharesPrompt(): boolean {
+    return (this.request.cachePrefix ?? true) && !this.#promptExits;
   }
 
   get #salt(): string {
@@ -368,16 +381,17 @@ export class Sequence implements Schedulable {
 
   /** Planes that must have room for the rows of a piece of work. */
   #planesOf({ loopIndex }: Work): readonly number[] {
-    const fillsDeeper = this.#rules.fillsDeeperPlanes && !this.#progress.isPrefilling;
+    const mayExit = this.#promptExits !== undefined || !this.#progress.isPrefilling;
+    const fillsDeeper = this.#rules.fillsDeeperPlanes && mayExit;
     if (!fillsDeeper) return [this.#plane(loopIndex)];
     return Array.from({ length: this.numLoops - loopIndex }, (_, index) => loopIndex + index);
   }
 
   /** Keeps what its prompt has left behind, for others. */
   #publish({ loopIndex, first, count }: Work): void {
-    const { promptIds, cachePrefix = true } = this.request;
+    const { promptIds } = this.request;
     const end = Math.min(first + count, promptIds.length);
-    if (!cachePrefix || first >= end) return;
+    if (!this.#sharesPrompt || first >= end) return;
     const keepsStates = loopIndex + 1 < this.numLoops;
     const planeOf = (from: number, size: number) =>
       this.#memory.left(loopIndex, from, size, keepsStates);
@@ -385,17 +399,41 @@ export class Sequence implements Schedulable {
   }
 
   /** Lets a token without deferred loops go once it has run as deep as it exits. */
-  #leave({ loopIndex, first }: Work): void {
-    if (this.#rules.defersLoops) return;
-    const isNewest = first === this.#progress.length - 1;
-    const exited = isNewest
-      ? this.#pending[0]!.hasExited
-      : loopIndex + 1 === this.#answer.exitDepth(first - this.request.promptIds.length + 1);
-    if (!exited) return;
-    this.#progress.leave(first);
+  #leave(position: number, loopIndex: number): void {
+    if (this.#rules.defersLoops || this.#exitDepthAt(position) !== loopIndex + 1) return;
+    this.#progress.leave(position);
     if (!this.#rules.fillsDeeperPlanes) return;
     const deeper = Array.from({ length: this.numLoops }, (_, plane) => plane).slice(loopIndex + 1);
-    this.#memory.copyToPlanes(first, loopIndex, deeper);
+    this.#memory.copyToPlanes(position, loopIndex, deeper);
+  }
+
+  /** How deep a token goes; undefined until that is decided. */
+  #exitDepthAt(position: number): number | undefined {
+    const tokenIndex = position - this.request.promptIds.length + 1;
+    if (tokenIndex >= 0) {
+      const [newest] = this.#pending;
+      if (tokenIndex < this.#answer.length) return this.#answer.exitDepth(tokenIndex);
+      return newest!.hasExited ? newest!.exitDepth : undefined;
+    }
+    const decision = this.#promptDecisions.get(position);
+    if (decision?.hasExited) {
+      this.#promptExits![position] = decision.exitDepth;
+      this.#promptDecisions.delete(position);
+    }
+    return this.#promptExits![position];
+  }
+
+  /** Of a token whose exit is open, or is asked about in a prefill. */
+  #decisionAt(position: number): Decision | undefined {
+    if (position >= this.#firstPending) return this.#pending[position - this.#firstPending];
+    const tokenIndex = position - this.request.promptIds.length + 1;
+    const isKnown = tokenIndex >= 0 || this.#promptExits?.[position] !== undefined;
+    if (!this.#promptExits || isKnown) return undefined;
+    const started = this.#promptDecisions.get(position);
+    if (started) return started;
+    const decision = new Decision(this.request, this.numLoops, tokenIndex);
+    this.#promptDecisions.set(position, decision);
+    return decision;
   }
 
   #reasonToFinish(tokenId: number): FinishReason | undefined {

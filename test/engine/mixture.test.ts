@@ -45,6 +45,9 @@ const policy: fc.Arbitrary<ExitPolicy> = fc.oneof(
 
 const PREFIX = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3];
 
+/** Other than a full one. */
+const PREFILL_OF = { 'per-loop': 'deferred', 'last-exited': 'adaptive', shared: 'full' } as const;
+
 const request: fc.Arbitrary<GenerationRequest> = fc
   .record({
     prefixLength: fc.constantFrom(0, 0, 4, PREFIX.length),
@@ -67,7 +70,7 @@ const request: fc.Arbitrary<GenerationRequest> = fc
     // A policy may name as many loops as the model has.
     exitPolicy: loops === 2 ? cdfThreshold(0.5) : others.exitPolicy,
     promptIds: [...PREFIX.slice(0, prefixLength), ...rest],
-    prefill: others.kvPolicy === 'per-loop' && isDeferred ? 'deferred' : 'full',
+    prefill: isDeferred ? PREFILL_OF[others.kvPolicy] : 'full',
     sampling: parseSamplingOptions({ seed, temperature }),
   }));
 

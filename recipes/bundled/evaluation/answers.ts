@@ -18,7 +18,7 @@ const BATCH_SIZE = 32;
 /** An answer and the end of the text take two. */
 const MAX_NEW_TOKENS = 8;
 
-/** Greedy answers under `per-loop`. Draws of an exit use the number of the problem as seed. */
+/** Greedy answers, exact but where the prompt's tokens exit too (`adaptive`). Draws of an exit use the number of the problem as seed. */
 export async function answerFigures(
   engine: Engine,
   sets: readonly ProblemSet[],
@@ -40,6 +40,7 @@ export async function answerFigures(
       sampling: parseSamplingOptions({ seed: start + index }),
       stopIds: engine.config.eosTokenIds,
       prefill,
+      kvPolicy: prefill === 'adaptive' ? 'last-exited' : 'per-loop',
       // All loops that a problem asks for are counted.
       cachePrefix: false,
     }));

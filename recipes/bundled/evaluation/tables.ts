@@ -127,7 +127,18 @@ function executedSentence(evaluation: Evaluation): string {
   const [deferred, full] = (['deferred', 'full'] as const).map((prefill) =>
     (['held-out', 'uniform'] as const).map((problems) => share(prefill, problems)),
   );
-  return `With \`${policySpec(shipped)}\` answers to held-out problems exit at mean depth ${shipped.meanDepth.toFixed(2)} of ${model.numLoops}, and ${percent(shipped.accuracy)} are right. To the end of the text, prompt included, that executes ${deferred![0]} of the loops of full depth under \`--prefill deferred\` and ${full![0]} under \`--prefill full\` (uniform problems: ${deferred![1]} and ${full![1]}).`;
+  return `With \`${policySpec(shipped)}\` answers to held-out problems exit at mean depth ${shipped.meanDepth.toFixed(2)} of ${model.numLoops}, and ${percent(shipped.accuracy)} are right. To the end of the text, prompt included, that executes ${deferred![0]} of the loops of full depth under \`--prefill deferred\` and ${full![0]} under \`--prefill full\` (uniform problems: ${deferred![1]} and ${full![1]}). ${adaptiveSentence(evaluation)}`;
+}
+
+/** What is lost and saved where the prompt's tokens exit too. */
+function adaptiveSentence(evaluation: Evaluation): string {
+  const { answers, model, shipped } = evaluation;
+  const [heldOut, uniform] = (['held-out', 'uniform'] as const).map((problems) => {
+    const run = { gate: model.gate, point: shipped, prefill: 'adaptive', problems } as const;
+    const accuracy = answers.find((one) => isRun(one, run))?.accuracy ?? NaN;
+    return { accuracy: percent(accuracy), executed: executed(evaluation, run) };
+  });
+  return `Another computation, in which prompt tokens exit too (\`--kv-policy last-exited --prefill adaptive\`), executes ${heldOut!.executed} (uniform: ${uniform!.executed}) and answers ${heldOut!.accuracy} right (uniform: ${uniform!.accuracy}).`;
 }
 
 type ProblemKind = Evaluation['answers'][number]['problems'];
@@ -144,14 +155,17 @@ function executed(
   { answers }: Evaluation,
   { gate, point, prefill = 'deferred', problems = 'held-out' }: AnswerRun,
 ): string {
-  const run = answers.find(
-    (one) =>
-      one.gate === gate &&
-      one.prefill === prefill &&
-      one.problems === problems &&
-      policySpec(one) === policySpec(point),
-  );
+  const run = answers.find((one) => isRun(one, { gate, point, prefill, problems }));
   return run ? percent(run.executedLoops / run.fullDepthLoops) : '';
+}
+
+function isRun(answers: Evaluation['answers'][number], run: Required<AnswerRun>): boolean {
+  return (
+    answers.gate === run.gate &&
+    answers.prefill === run.prefill &&
+    answers.problems === run.problems &&
+    policySpec(answers) === policySpec(run.point)
+  );
 }
 
 function comparedModels({ models }: Comparison): string {

@@ -50,7 +50,11 @@ describe('deferred loops', () => {
     fc.assert(
       fc.property(scenario, ({ length, fullPrefill, exits, caps, resets }) => {
         const options = { length, numLoops: LOOPS, stretch: STRETCH };
-        const progress = new Progress({ ...options, defersLoops: true, fullPrefill });
+        const progress = new Progress({
+          ...options,
+          defersLoops: true,
+          prefill: fullPrefill ? 'full' : 'deferred',
+        });
         let ledger = new Ledger(length);
         let promptDepth = fullPrefill ? LOOPS : 0;
         let [steps, wasReset] = [0, false];
@@ -94,7 +98,7 @@ describe('guesses', () => {
         }),
         ({ length, draftDepth, numGuesses, numRight }) => {
           const options = { length, numLoops: LOOPS, stretch: STRETCH };
-          const progress = new Progress({ ...options, defersLoops: true, fullPrefill: false });
+          const progress = new Progress({ ...options, defersLoops: true, prefill: 'deferred' });
           const ledger = new Ledger(length);
           const runTo = (depth: number, end: number) => {
             const works = [];
@@ -138,7 +142,7 @@ describe('without deferred loops', () => {
           length,
           numLoops: LOOPS,
           defersLoops: false,
-          fullPrefill: true,
+          prefill: 'full',
           stretch: STRETCH,
         });
         const ledger = new Ledger(length);

@@ -7,15 +7,8 @@
  * Source: docs/math.md (deferred-loops).
  */
 import { assert } from '../../errors.js';
-
-/** One loop for consecutive positions of a sequence. */
-export interface Work {
-  readonly loopIndex: number;
-  /** First position. */
-  readonly first: number;
-  /** Positions. */
-  readonly count: number;
-}
+import { AdaptivePrefill } from './adaptive-prefill.js';
+import type { Work } from './work.js';
 
 export interface ProgressOptions {
   /** Tokens of the prompt. */
@@ -27,8 +20,11 @@ export interface ProgressOptions {
    * is done when it exits, and the next begins after that.
    */
   readonly defersLoops: boolean;
-  /** Whether the prompt runs all loops before anything is decided. */
-  readonly fullPrefill: boolean;
+  /**
+   * How deep the prompt goes before anything is decided: `full` all the way, `deferred` not at all,
+   * `adaptive` until each of its tokens exits.
+   */
+  readonly prefill: 'full' | 'deferred' | 'adaptive';
   /** Positions of a prompt that run a loop, all of them, before any of them runs the next. */
   readonly stretch: number;
 }
@@ -39,19 +35,22 @@ export class Progress {
   readonly #stretch: number;
   /** Entry t: positions, from the first on, that need not run loop t any more. Never grows with t. */
   readonly #ran: number[];
+  /** Of a prompt whose tokens may exit. */
+  readonly #adaptive: AdaptivePrefill | undefined;
   #length: number;
   /** Positions that run every loop before anything else is done. */
   #prefillEnd: number;
 
-  constructor({ length, numLoops, defersLoops, fullPrefill, stretch }: ProgressOptions) {
+  constructor({ length, numLoops, defersLoops, prefill, stretch }: ProgressOptions) {
     assert(length > 0, 'a sequence has a token');
-    assert(defersLoops || fullPrefill, 'without deferred loops the prompt runs all of them');
+    assert(defersLoops || prefill !== 'deferred', 'without deferred loops there is a prefill');
     this.numLoops = numLoops;
     this.#defersLoops = defersLoops;
     this.#stretch = stretch;
     this.#ran = Array.from({ length: numLoops }, () => 0);
     this.#length = length;
-    this.#prefillEnd = fullPrefill ? length : 0;
+    this.#prefillEnd = prefill === 'deferred' ? 0 : length;
+    if (prefill === 'adaptive') this.#adaptive = new AdaptivePrefill(length, stretch);
   }
 
   /** Tokens, prompt and generated. */
@@ -66,7 +65,9 @@ export class Progress {
 
   /** Positions, from the first on, that will run no further loop. */
   get numDone(): number {
-    return this.#ran[this.numLoops - 1]!;
+    return this.isPrefilling && this.#adaptive
+      ? this.#adaptive.numDone
+      : this.#ran[this.numLoops - 1]!;
   }
 
   /** Positions that a loop has been run for, or that need it no more. */
@@ -79,12 +80,14 @@ export class Progress {
    * with it. Undefined once it has run all loops.
    */
   next(position: number = this.#length - 1): Work | undefined {
-    if (this.isPrefilling) return this.#prefillWork();
+    if (this.isPrefilling) return this.#adaptive?.next() ?? this.#prefillWork();
     return this.#defersLoops ? this.#deferredWork(position) : this.#tokenWork();
   }
 
   /** Notes that the beginning of what `next` gave was run. */
-  advance({ loopIndex, first, count }: Work): void {
+  advance(work: Work): void {
+    if (this.isPrefilling && this.#adaptive) return this.#adaptive.advance(work);
+    const { loopIndex, first, count } = work;
     assert(this.#ran[loopIndex] === first, 'positions run a loop in their order');
     this.#ran[loopIndex] = first + count;
     assert(loopIndex === 0 || first + count <= this.#ran[loopIndex - 1]!, 'loops run in order');
@@ -92,6 +95,11 @@ export class Progress {
 
   /** A position without deferred loops has exited: it runs no further loop. */
   leave(position: number): void {
+    if (this.isPrefilling && this.#adaptive) {
+      this.#adaptive.leave(position);
+      if (this.#adaptive.isDone) this.#ran.fill(this.#prefillEnd);
+      return;
+    }
     const isNext = position === this.numDone || position + 1 === this.numDone;
     assert(!this.#defersLoops && isNext, 'positions leave in their order');
     this.#ran.fill(position + 1);
@@ -115,6 +123,7 @@ export class Progress {
   reset(): void {
     if (!this.isPrefilling && this.#defersLoops) this.#prefillEnd = 0;
     this.#ran.fill(0);
+    this.#adaptive?.reset();
   }
 
   /**

@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Progress } from './progress.js';
-import type { Work } from './progress.js';
+import type { Work } from './work.js';
 import type { Schedulable } from './scheduler.js';
 import { DEFAULT_LIMITS, Scheduler } from './scheduler.js';
 
@@ -44,7 +44,7 @@ class Job implements Schedulable {
     this.#memory = memory;
     this.#exits = [...spec.exits];
     const options = { length: spec.length, numLoops: LOOPS, defersLoops: true, stretch: PAGE };
-    this.#progress = new Progress({ ...options, fullPrefill: index % 2 === 0 });
+    this.#progress = new Progress({ ...options, prefill: index % 2 === 0 ? 'full' : 'deferred' });
   }
 
   adopt(): void {}

@@ -8,7 +8,8 @@
  * Source: docs/architecture.md (scheduler).
  */
 import { MAX_STEP_ROWS } from '../../model/index.js';
-import type { Work } from './progress.js';
+import type { Work } from './work.js';
+import { beginningOf } from './work.js';
 
 /** A sequence as the scheduler sees it. */
 export interface Schedulable {
@@ -132,7 +133,7 @@ export class Scheduler<T extends Schedulable> {
     let left = rows === 0 ? maxStepRows : Math.min(maxLargeRows, maxStepRows - rows);
     for (const { entry, work } of open) {
       if (work.count <= SMALL_ROWS || left === 0 || !this.#running.includes(entry)) continue;
-      const part = { ...work, count: Math.min(work.count, left) };
+      const part = beginningOf(work, left);
       if (this.#take(entry, part, chosen)) left -= part.count;
     }
     const works = [...chosen].flatMap(([{ item }, own]) => own.map((work) => ({ item, work })));
