@@ -2,7 +2,7 @@
  * Answers as a user gets them: problems as prompts, generated to the end of the text, and what the
  * engine counts while it does.
  */
-import type { Engine, PrefillMode } from 'looplm/engine';
+import type { Engine, KvPolicy, PrefillMode } from 'looplm/engine';
 import { parseExitPolicy, parseSamplingOptions } from 'looplm/engine';
 import type { Evaluation } from './figures.js';
 import type { ProblemSet, TaskName } from './problem-sets.js';
@@ -29,6 +29,7 @@ export async function answerFigures(
   const problems = sets.flatMap(({ task, documents }) =>
     documents.map(({ ids, targets }) => ({ task, ids, answerId: targets.at(-1)! })),
   );
+  const kvPolicy: KvPolicy = prefill === 'adaptive' ? 'last-exited' : 'per-loop';
   const answers: { task: TaskName; isCorrect: boolean; exitDepth: number }[] = [];
   let [executedLoops, fullDepthLoops] = [0, 0];
   for (let start = 0; start < problems.length; start += BATCH_SIZE) {
@@ -40,7 +41,7 @@ export async function answerFigures(
       sampling: parseSamplingOptions({ seed: start + index }),
       stopIds: engine.config.eosTokenIds,
       prefill,
-      kvPolicy: prefill === 'adaptive' ? 'last-exited' : 'per-loop',
+      kvPolicy,
       // All loops that a problem asks for are counted.
       cachePrefix: false,
     }));

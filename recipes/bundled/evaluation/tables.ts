@@ -114,7 +114,7 @@ function summary(evaluation: Evaluation, rivals: readonly Rival[]): string {
         line('mean', total, ''),
       ],
     ),
-    executedSentence(evaluation),
+    `${executedSentence(evaluation)} ${adaptiveSentence(evaluation)}`,
     `The cheapest threshold that keeps 99 % of the full-depth accuracy is ${cheapest.threshold}: ${percent(cheapest.accuracy)} at mean depth ${cheapest.meanDepth.toFixed(2)}, with ${executed(evaluation, { gate: gates[0]!.gate, point: cheapest })} of the loops executed. If every difficulty counts the same instead of every problem (there are few of one move), it is ${equal.cheapest.threshold}: ${percent(equal.cheapest.accuracy)} of ${percent(equal.fullDepth.accuracy)}, at mean depth ${equal.cheapest.meanDepth.toFixed(2)}.`,
   ].join('\n\n');
 }
@@ -127,7 +127,7 @@ function executedSentence(evaluation: Evaluation): string {
   const [deferred, full] = (['deferred', 'full'] as const).map((prefill) =>
     (['held-out', 'uniform'] as const).map((problems) => share(prefill, problems)),
   );
-  return `With \`${policySpec(shipped)}\` answers to held-out problems exit at mean depth ${shipped.meanDepth.toFixed(2)} of ${model.numLoops}, and ${percent(shipped.accuracy)} are right. To the end of the text, prompt included, that executes ${deferred![0]} of the loops of full depth under \`--prefill deferred\` and ${full![0]} under \`--prefill full\` (uniform problems: ${deferred![1]} and ${full![1]}). ${adaptiveSentence(evaluation)}`;
+  return `With \`${policySpec(shipped)}\` answers to held-out problems exit at mean depth ${shipped.meanDepth.toFixed(2)} of ${model.numLoops}, and ${percent(shipped.accuracy)} are right. To the end of the text, prompt included, that executes ${deferred![0]} of the loops of full depth under \`--prefill deferred\` and ${full![0]} under \`--prefill full\` (uniform problems: ${deferred![1]} and ${full![1]}).`;
 }
 
 /** What is lost and saved where the prompt's tokens exit too. */
