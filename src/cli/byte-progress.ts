@@ -2,10 +2,14 @@
  * Progress of work that is counted, mostly in bytes: a bar at a terminal, a line for every tenth
  * elsewhere.
  */
-import { SingleBar } from 'cli-progress';
+import { createRequire } from 'node:module';
+import type * as CliProgress from 'cli-progress';
 import type { CliIo } from './io.js';
 import { isRich } from './style.js';
 import { short } from './table.js';
+
+/** Of what few commands need, when they need it. */
+const require = createRequire(import.meta.url);
 
 export interface Progress {
   /** Shows how far the work is. */
@@ -41,6 +45,7 @@ export function openLateProgress(io: CliIo, doing: string, unit: string): Progre
 }
 
 function openBar(stream: CliIo['stderr'], doing: string, unit: string): Progress {
+  const { SingleBar } = require('cli-progress') as typeof CliProgress;
   const bar = new SingleBar({
     stream,
     format: `${doing} {bar} {percentage} % | {done} of {size} | {eta_formatted} left`,

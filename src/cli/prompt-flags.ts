@@ -4,7 +4,7 @@
 import type { Command } from 'commander';
 import { RequestError } from '../errors.js';
 import type { Prompt } from '../loop-lm.js';
-import { readTextFile } from '../platform/node/index.js';
+import { readTextFile } from '../platform/node/files/index.js';
 import type { CliIo } from './io.js';
 import { parseIds } from './parse-flags.js';
 import { readStandardInput } from './standard-input.js';

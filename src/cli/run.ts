@@ -8,39 +8,33 @@
  */
 import { Command, CommanderError } from 'commander';
 import { LoopLMError } from '../errors.js';
-import { packageVersion } from '../platform/node/index.js';
-import { registerCalibrate } from './commands/calibrate.js';
-import { registerChat } from './commands/chat.js';
-import { registerConvert } from './commands/convert.js';
-import { registerDemo } from './commands/demo.js';
-import { registerEval } from './commands/eval.js';
-import { registerGenerate } from './commands/generate.js';
-import { registerInspect } from './commands/inspect.js';
-import { registerList } from './commands/list.js';
-import { registerPull } from './commands/pull.js';
-import { registerRandom } from './commands/random.js';
-import { registerRm } from './commands/rm.js';
-import { registerTrace } from './commands/trace.js';
-import { registerTrain } from './commands/train.js';
+import { endUnusedWorker, startWorkerAhead } from '../platform/node/device-worker.js';
+import { packageVersion } from '../platform/node/version.js';
 import type { CliIo } from './io.js';
 import { INTERRUPTED, InterruptedError } from './io.js';
 import { messageLine, tellError } from './messages.js';
 
-const REGISTER = [
-  registerDemo,
-  registerGenerate,
-  registerChat,
-  registerInspect,
-  registerTrace,
-  registerTrain,
-  registerEval,
-  registerConvert,
-  registerCalibrate,
-  registerRandom,
-  registerPull,
-  registerList,
-  registerRm,
-];
+type Register = (program: Command, io: CliIo) => void;
+
+/** Each is loaded when it is called: together they take longer than the first token of an answer. */
+const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
+  demo: async () => (await import('./commands/demo.js')).registerDemo,
+  generate: async () => (await import('./commands/generate.js')).registerGenerate,
+  chat: async () => (await import('./commands/chat.js')).registerChat,
+  inspect: async () => (await import('./commands/inspect.js')).registerInspect,
+  trace: async () => (await import('./commands/trace.js')).registerTrace,
+  train: async () => (await import('./commands/train.js')).registerTrain,
+  eval: async () => (await import('./commands/eval.js')).registerEval,
+  convert: async () => (await import('./commands/convert.js')).registerConvert,
+  calibrate: async () => (await import('./commands/calibrate.js')).registerCalibrate,
+  random: async () => (await import('./commands/random.js')).registerRandom,
+  pull: async () => (await import('./commands/pull.js')).registerPull,
+  list: async () => (await import('./commands/list.js')).registerList,
+  rm: async () => (await import('./commands/rm.js')).registerRm,
+};
+
+/** Commands that compute: the thread for it starts while the rest of them loads. */
+const COMPUTING = ['demo', 'generate', 'chat', 'trace', 'eval'];
 
 const DESCRIPTION = 'looped language models: generate and train, each token at its own depth';
 
@@ -52,25 +46,32 @@ With --json an error is also printed on stdout, as {"error": {"code": ..., "mess
 
 /** Runs one command line, without the name of the program; never throws. */
 export async function run(argv: readonly string[], io: CliIo): Promise<number> {
-  const program = buildProgram(io);
+  const [name = ''] = argv;
+  if (COMPUTING.includes(name)) startWorkerAhead();
   try {
+    const program = buildProgram(io);
+    // of another name, or none, the answer is about all commands
+    const wanted = Object.hasOwn(COMMANDS, name) ? [COMMANDS[name]!] : Object.values(COMMANDS);
+    for (const load of wanted) (await load())(program, io);
     await program.parseAsync(argv, { from: 'user' });
     return 0;
   } catch (error) {
-    return report(withCommands(error, program), argv.includes('--json'), io);
+    return report(withCommands(error), argv.includes('--json'), io);
+  } finally {
+    await endUnusedWorker();
   }
 }
 
 /** An unknown command that resembles none is told with the names of all. */
-function withCommands(error: unknown, program: Command): unknown {
+function withCommands(error: unknown): unknown {
   const { code, message } = error instanceof CommanderError ? error : {};
   if (code !== 'commander.unknownCommand' || message?.includes('Did you mean')) return error;
-  const names = program.commands.map((command) => command.name()).join(', ');
+  const names = Object.keys(COMMANDS).join(', ');
   return new CommanderError(2, code, `${message}; the commands are ${names}`);
 }
 
 function buildProgram(io: CliIo): Command {
-  const program = new Command('looplm')
+  return new Command('looplm')
     .description(DESCRIPTION)
     .version(packageVersion())
     .addHelpText('after', NOTES)
@@ -81,8 +82,6 @@ function buildProgram(io: CliIo): Command {
       // `report` prints them, in one line
       outputError: () => {},
     });
-  for (const register of REGISTER) register(program, io);
-  return program;
 }
 
 function report(error: unknown, wantsJson: boolean, io: CliIo): number {

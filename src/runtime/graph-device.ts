@@ -8,7 +8,7 @@ import { DisposedError } from '../errors.js';
 import type { DType, Graph } from '../graph/index.js';
 import { buildGraph, scalar, writeOnnx } from '../graph/index.js';
 import { numberWhere, parseFields } from '../util/parse-fields.js';
-import { attentionGraph } from './attention/index.js';
+import { attentionGraph } from './attention/attention-graph.js';
 import type { Backend, DeviceStats, SerializedModel } from './backend.js';
 import type {
   Command,

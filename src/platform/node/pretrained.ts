@@ -29,11 +29,12 @@ import {
 } from '../../model/index.js';
 import type { MatrixDtype } from '../../util/matrix-dtype.js';
 import { showValue } from '../../util/quote.js';
-import { convertedFolder, formatOfSettings } from './convert/index.js';
+import { formatOfSettings } from './convert/settings.js';
 import { createNodeDevice } from './device.js';
 import { nodeFolder } from './files/index.js';
-import type { HubPlatform } from './hub/index.js';
-import { NODE_PLATFORM, resolveModel } from './hub/index.js';
+import type { HubPlatform } from './hub/platform.js';
+import { NODE_PLATFORM } from './hub/platform.js';
+import { resolveModel } from './hub/resolve.js';
 import type { PretrainedOptions } from './pretrained-options.js';
 import { parsePretrainedOptions } from './pretrained-options.js';
 
@@ -152,6 +153,7 @@ async function prepareModel(
   const parsed = await readModelConfig(nodeFolder(source.path));
   const dtype = wantedDtype(idOrPath, parsed, options.dtype ?? 'auto');
   if (dtype === undefined) return { path: source.path, parsed };
+  const { convertedFolder } = await import('./convert/index.js');
   const path = await convertedFolder(
     { ...source, parsed },
     { dtype },

@@ -13,7 +13,8 @@ import type { KvDtype } from '../../util/kv-dtype.js';
 import { KV_DTYPES } from '../../util/kv-dtype.js';
 import { createInlineDevice } from '../inline-device.js';
 import type { AttentionBatch, KvMemorySpec } from './index.js';
-import { KvMemory, attentionGraph } from './index.js';
+import { attentionGraph } from './attention-graph.js';
+import { KvMemory } from './index.js';
 
 const ONE_THREAD = { numThreads: 1 };
 const RUNS = { seed: 3, numRuns: 60 };

@@ -3,7 +3,8 @@ import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import type { AttentionFeeds, AttentionLimits } from './index.js';
 import { createInlineDevice } from '../inline-device.js';
-import { KvMemory, PagedAttention, attentionGraph } from './index.js';
+import { attentionGraph } from './attention-graph.js';
+import { KvMemory, PagedAttention } from './index.js';
 
 /** The definition, for the heads that it is fed. */
 function attendDefinition(feeds: AttentionFeeds, headDim: number): Float32Array {

@@ -7,15 +7,7 @@
  * Either gives a row the same bits in any company.
  * Source: docs/architecture.md, runner.
  */
-import type { Graph } from '../../graph/index.js';
-import { add, buildGraph, input, matmul, reshape, softmax, transpose } from '../../graph/index.js';
-import type {
-  AttentionBatch,
-  AttentionGroup,
-  KvMemory,
-  KvMemorySpec,
-  RoutedGroup,
-} from './kv-memory.js';
+import type { AttentionBatch, AttentionGroup, KvMemory, RoutedGroup } from './kv-memory.js';
 
 /** Where the work is cut. */
 export interface AttentionLimits {
@@ -54,18 +46,6 @@ export interface AttentionFeeds {
   readonly length: number;
   /** Whether all heads are there, or one kv head with its query heads. */
   readonly heads: 'all' | 'one';
-}
-
-/** softmax(q k^T / sqrt(Dh) + bias) v; see `AttentionFeeds`. Gives `heads [N, H*Dh]`. */
-export function attentionGraph({ numHeads: H, numKvHeads: K, headDim }: KvMemorySpec): Graph {
-  const q = reshape(input('q', 'f32', ['N', H * headDim]), ['N', H, headDim]);
-  const queries = reshape(transpose(q, [1, 0, 2]), [K, H / K, 'N', headDim]);
-  const cached = (name: string) =>
-    reshape(input(name, 'f32', [K, 'S', headDim]), [K, 1, 'S', headDim]);
-  const scores = matmul(queries, cached('keys'), { transposeB: true, alpha: headDim ** -0.5 });
-  const weights = softmax(add(scores, input('bias', 'f32', ['N', 'S'])));
-  const mixed = reshape(matmul(weights, cached('values')), [H, 'N', headDim]);
-  return buildGraph({ heads: reshape(transpose(mixed, [1, 0, 2]), ['N', H * headDim]) });
 }
 
 export class PagedAttention {

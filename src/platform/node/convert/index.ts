@@ -10,5 +10,4 @@ export type { ConvertOptions } from './convert.js';
 export type { ConversionReport, TensorReport } from './report.js';
 export { readConversionReport } from './report.js';
 export type { ConversionSettings } from './settings.js';
-export { formatOfSettings } from './settings.js';
 export type { ConversionProgress } from './write-weights.js';

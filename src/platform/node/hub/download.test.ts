@@ -7,7 +7,8 @@ import { noise, setUpHub } from '../../../../test/hub/hub-client.js';
 import type { Fault } from '../../../../test/hub/hub-server.js';
 import { dropAfter, hashOf, MODEL, refuse, sendContent } from '../../../../test/hub/hub-server.js';
 import type { PullOptions, PullProgress } from './pull.js';
-import { NODE_PLATFORM, pullModel } from './pull.js';
+import { NODE_PLATFORM } from './platform.js';
+import { pullModel } from './pull.js';
 
 const test = setUpHub();
 const WEIGHTS = 'model.safetensors';

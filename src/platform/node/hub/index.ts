@@ -1,8 +1,10 @@
 /**
  * Models of the Hugging Face hub on disk: `pullModel` downloads, `resolveModel` also takes folders.
  */
-export { NODE_PLATFORM, pullModel } from './pull.js';
-export type { HubPlatform, PulledModel, PullOptions, PullProgress } from './pull.js';
+export { NODE_PLATFORM } from './platform.js';
+export type { HubPlatform } from './platform.js';
+export { pullModel } from './pull.js';
+export type { PulledModel, PullOptions, PullProgress } from './pull.js';
 export { resolveModel } from './resolve.js';
 export type { ResolvedModel } from './resolve.js';
 export { holdHubModel, listHubModels } from './cached-models.js';

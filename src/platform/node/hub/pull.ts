@@ -4,18 +4,17 @@
  * Contents first, then the links of the snapshot, weights last, then the revision: so a snapshot
  * with weights is whole whenever the process ended. What a model's files mean is not known here.
  */
-import { open } from 'node:fs/promises';
-import { constants } from 'node:fs';
 import { DownloadError } from '../../../errors.js';
 import { CachedRepo, type CachedFile } from './cache.js';
-import type { OpenWritable } from './download.js';
 import { downloadBlob } from './download.js';
 import { checkModelId, isCommit } from './names.js';
 import type { Hub, HubFile } from './protocol.js';
 import { openHub, UnreachableError } from './protocol.js';
-import type { Patience, RetryOptions } from './retry.js';
-import { PATIENCE, withRetries } from './retry.js';
-import type { Environment, HubOptions, HubSettings } from './settings.js';
+import type { HubPlatform } from './platform.js';
+import { NODE_PLATFORM } from './platform.js';
+import type { RetryOptions } from './retry.js';
+import { withRetries } from './retry.js';
+import type { HubOptions, HubSettings } from './settings.js';
 import { hubSettings } from './settings.js';
 
 /** How far a pull is. */
@@ -46,19 +45,6 @@ export interface PulledModel {
   /** By name; also those that another client has put there. */
   readonly files: readonly CachedFile[];
 }
-
-/** What a pull needs of its process. */
-export interface HubPlatform extends Patience {
-  readonly env: Environment;
-  readonly openWritable: OpenWritable;
-}
-
-/** This process: its environment, its disk, and real waiting. */
-export const NODE_PLATFORM: HubPlatform = {
-  ...PATIENCE,
-  env: process.env,
-  openWritable: (path) => open(path, constants.O_RDWR | constants.O_CREAT, 0o644),
-};
 
 /** What a model is made of; other files of a repository are left there. */
 const WANTED = [

@@ -5,8 +5,9 @@ import { dirname } from 'node:path';
 import { DownloadError, FileError } from '../../../errors.js';
 import { findFile } from '../files/index.js';
 import { EXAMPLE_ID, isModelId } from './names.js';
-import type { HubPlatform, PulledModel, PullOptions } from './pull.js';
-import { ensureModel, NODE_PLATFORM } from './pull.js';
+import type { HubPlatform } from './platform.js';
+import { NODE_PLATFORM } from './platform.js';
+import type { PulledModel, PullOptions } from './pull.js';
 
 /** A folder that holds a model. */
 export interface ResolvedModel {
@@ -58,6 +59,7 @@ async function findOnHub(
     );
   }
   try {
+    const { ensureModel } = await import('./pull.js');
     return await ensureModel(id, options, platform);
   } catch (cause) {
     if (!(cause instanceof DownloadError)) throw cause;
@@ -68,6 +70,7 @@ async function findOnHub(
 
 async function isCached(id: string, options: PullOptions, platform: HubPlatform): Promise<boolean> {
   try {
+    const { ensureModel } = await import('./pull.js');
     await ensureModel(id, { ...options, offline: true }, platform);
     return true;
   } catch (error) {
