@@ -82,6 +82,11 @@ export class Engine {
     return this.#runner.pages.numUsed;
   }
 
+  /** Hidden states in use, but for those that are kept for prompts to come. */
+  get numStatesUsed(): number {
+    return this.#runner.states.numUsed - this.#runner.prefixes.numStates;
+  }
+
   /** How often a sequence gave its memory to others and was computed again. */
   get numPreemptions(): number {
     return this.#loop.numPreemptions;

@@ -4,6 +4,7 @@
  * Whatever another sequence holds too is only read: a state goes to a place of its own with the next
  * loop, and a page is either shared as a whole or copied as far as it is alike.
  */
+import { assert } from '../errors.js';
 import type { PagePool } from './cache/page-pool.js';
 import type { SharedRows, StretchPlane } from './cache/prefix-cache.js';
 import { PAGE_SIZE, SequencePages } from './cache/sequence-pages.js';
@@ -56,6 +57,7 @@ export class SequenceMemory {
     isFirstLoop: boolean,
   ): Pick<StepRow, 'state' | 'into' | 'pages' | 'slot'> {
     const places = { pages: this.#pages.table(plane), slot: this.#pages.slot(plane, position) };
+    assert(!isFirstLoop || !this.#states.has(position), 'a position gets its state once');
     const state = isFirstLoop ? this.#slots.take() : this.#states.get(position)!;
     const isShared = this.#slots.isShared(state);
     const into = isShared ? this.#slots.take() : state;
@@ -145,7 +147,11 @@ export class SequenceMemory {
 
   /** Lets go of the states of a position and all after it. */
   dropStatesFrom(start: number): void {
-    for (let position = start; this.#states.has(position); position++) this.#dropState(position);
+    // Not all of them need have one: what ran all loops has none, and was perhaps a wrong guess.
+    for (const position of this.#states.keys()) {
+      if (position >= start) this.#dropState(position);
+    }
+    this.#firstState = Math.min(this.#firstState, start);
   }
 
   /** Gives back all planes but one, which becomes plane 0. */

@@ -328,10 +328,10 @@ export class Sequence implements Schedulable {
     this.#planDrafts();
   }
 
-  #append(tokenId: number): void {
+  #append(tokenId: number, decision: Decision = this.#startDecision()): void {
     this.#ids.push(tokenId);
     this.#progress.append();
-    this.#pending.push(this.#startDecision());
+    this.#pending.push(decision);
   }
 
   #planDrafts(): void {
@@ -350,13 +350,24 @@ export class Sequence implements Schedulable {
       this.#answer.isFull(this.#pending.length) || this.#ids.length >= this.#resources.maxPositions;
     const assumed = this.#ids.slice(this.#firstPending + 1);
     const tokenId = isFull ? undefined : this.#answer.foresee(readout, assumed);
-    if (tokenId === undefined || this.request.stopIds?.includes(tokenId)) {
+    const ends = tokenId === undefined || this.request.stopIds?.includes(tokenId);
+    const decision = ends ? undefined : this.#startDraft();
+    if (!decision) {
       this.#draftDepth = 0;
       return;
     }
     this.#numDrafted += Number(isGuess);
     this.#guessDepths.push(isGuess ? depth : undefined);
-    this.#append(tokenId);
+    this.#append(tokenId!, decision);
+  }
+
+  /** Undefined where the policy has nothing for such a token: a request fails for a certain one only. */
+  #startDraft(): Decision | undefined {
+    try {
+      return this.#startDecision();
+    } catch {
+      return undefined;
+    }
   }
 
   /** Goes back to the tokens that are certain. */

@@ -12,6 +12,7 @@ import {
   fullDepth,
   logitKl,
   parseSamplingOptions,
+  replay,
   sampledExit,
   stateDelta,
   tokenDistribution,
@@ -128,6 +129,29 @@ it('gives the same up to the end of the context', async () => {
   expect(expected!.finish.finishReason).toBe('context-limit');
   expect(expected!.tokens).toHaveLength(maxPositionEmbeddings - 3 + 1);
   expect(said(actual!)).toEqual(said(expected!));
+});
+
+it('ends where the depths of a replay do, whatever was guessed there', async () => {
+  const depths = Array.from({ length: 6 }, () => numLoops);
+  const drawn = Array.from({ length: 60 }, (_, seed) =>
+    requestOf([seed % VOCAB_SIZE, 3], fullDepth(), {
+      sampling: parseSamplingOptions({ temperature: 1, seed }),
+    }),
+  );
+  const free = await runAll(engine, drawn);
+  const requests = free.flatMap(({ tokens }, n) => {
+    const ids = tokens.map(({ tokenId }) => tokenId);
+    const last = ids.at(-1)!;
+    if (ids.indexOf(last) < ids.length - 1) return [];
+    return [{ ...drawn[n]!, exitPolicy: replay(depths), stopIds: [last], maxNewTokens: 20 }];
+  });
+  expect(requests.length).toBeGreaterThan(20);
+  const expected = await runAll(engine, requests);
+  for (const { finish } of expected) expect(finish.finishReason).toBe('stop-id');
+  for (const how of [1, 2, 3]) {
+    const actual = await runAll(engine, requests, { speculation: how });
+    expect(actual.map(said)).toEqual(expected.map(said));
+  }
 });
 
 it('runs the loops of tokens that follow one another at the same time', async () => {

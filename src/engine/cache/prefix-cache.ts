@@ -49,6 +49,13 @@ export class PrefixCache {
     pages.onShortage(() => this.#dropOldest());
   }
 
+  /** States that are kept. */
+  get numStates(): number {
+    const stretches = [...this.#byUse];
+    const kept = stretches.flatMap(({ planes }) => planes.flatMap(({ states = [] }) => states));
+    return new Set(kept).size;
+  }
+
   /**
    * Rows that need not be run: positions from `first` on, in one loop, at most as many as `ids` says.
    *
