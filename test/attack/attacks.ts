@@ -4,7 +4,7 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Draw } from './draw.js';
+import { Draw } from '../draw.js';
 import { HOSTILE_TEMPLATES } from './hostile-templates.js';
 import type { Mutation } from './mutate.js';
 import { damageBytes, damageJson, damageLine, damageText } from './mutate.js';

@@ -7,7 +7,7 @@ import type * as looplm from '../../src/index.js';
 import type { ChatMessage, LoopLM } from '../../src/index.js';
 import type * as node from '../../src/platform/node/index.js';
 import { repositoryPath } from '../repository.js';
-import { Draw } from './draw.js';
+import { Draw } from '../draw.js';
 import { rawTraces } from './judge.js';
 import { HUGE_TEXT, ODD_JSON, ODD_TEXTS } from './odd-values.js';
 import { PROBLEM } from './place.js';

@@ -1,5 +1,5 @@
 /** Ways to damage a file: its JSON by structure, its text, its bytes. */
-import type { Draw } from './draw.js';
+import type { Draw } from '../draw.js';
 import { ODD_JSON } from './odd-values.js';
 
 /** A file's new content. */

@@ -1,6 +1,6 @@
-/** Seeded choices of the attacks: equal seed and index give equal attacks. */
+/** Seeded choices: equal seeds and indices give equal choices. */
 import { uniformInt } from 'pure-rand/distribution/uniformInt';
-import { generatorFor } from '../../src/util/random.js';
+import { generatorFor } from '../src/util/random.js';
 
 export class Draw {
   readonly #random: ReturnType<typeof generatorFor>;
