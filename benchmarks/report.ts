@@ -8,6 +8,7 @@ import { fileExists, writeFileAtomic } from 'looplm/node';
 import { z } from 'zod';
 import { attentionFields, attentionText } from './attention/report.js';
 import { depthChart, depthFields, depthText } from './depth/report.js';
+import { equalQualityFields, equalQualityText } from './equal-quality/report.js';
 import { generateFields, generateText } from './generate/report.js';
 import { spread } from './lib/markdown.js';
 import type { RoofRounds } from './lib/roofs.js';
@@ -30,6 +31,7 @@ const generateSchema = z.object({ ...provenance, ...generateFields });
 const attentionSchema = z.object({ ...provenance, ...attentionFields });
 const depthSchema = z.object({ ...provenance, ...depthFields });
 const llamaCppSchema = z.object({ ...provenance, ...llamaCppFields });
+const equalQualitySchema = z.object({ ...provenance, ...equalQualityFields });
 const memorySchema = z.object({ ...provenance, ...memoryFields });
 
 type Header = z.infer<z.ZodObject<typeof provenance>> & { readonly roofs?: RoofRounds };
@@ -134,6 +136,16 @@ both sides are given as distributions over all tokens. Where the time goes and w
   tables: reportText,
 };
 
+const equalQuality: Section<z.infer<typeof equalQualitySchema>> = {
+  schema: equalQualitySchema,
+  intro: `What somebody would run instead: the Ouro paper finds Ouro 1.4B with four loops equal to Qwen3 4B, and
+2.6B to Qwen3 8B. looplm decodes at forced depths of a given mean, llama.cpp runs the dense model; random
+weights in the exact shapes. Prefill is at full depth. Memory is what a process needs to go on decoding:
+all that is resident but pages of the mapped weight file that it does not read. Details are in
+\`benchmarks/equal-quality/README.md\`.`,
+  tables: equalQualityText,
+};
+
 const memory: Section<z.infer<typeof memorySchema>> = {
   schema: memorySchema,
   intro: `Resident size of processes that do nothing else, against the plan that is printed before a model is
@@ -150,6 +162,7 @@ const sections = [
   await section('depth', depth),
   await section('attention', attention),
   await section('llama-cpp', llamaCpp),
+  await section('equal-quality', equalQuality),
   await section('memory', memory),
 ];
 

@@ -48,8 +48,12 @@ function segment(meanDepth: number, seed: number, round: number): readonly Sched
 }
 
 /** The tokens of a round; the same for equal seeds. @param round - from 0 */
-export function scheduleRound(round: number, seed: number): readonly ScheduledToken[] {
-  const order = round % 2 === 0 ? MEAN_DEPTHS : MEAN_DEPTHS.toReversed();
+export function scheduleRound(
+  round: number,
+  seed: number,
+  meanDepths: readonly number[] = MEAN_DEPTHS,
+): readonly ScheduledToken[] {
+  const order = round % 2 === 0 ? meanDepths : meanDepths.toReversed();
   return order.flatMap((meanDepth) => segment(meanDepth, seed, round));
 }
 

@@ -14,10 +14,14 @@ export interface Flags extends RoundFlags {
   readonly model: string;
 }
 
+function wholeNumber(flag: string, text: string): number {
+  const number = Number(text);
+  if (Number.isInteger(number) && number >= 1) return number;
+  throw new Error(`--${flag} is ${text}; it must be a whole number from 1.`);
+}
+
 function wholeRounds(text: string | undefined, defaultRounds: number): number {
-  const rounds = Number(text ?? defaultRounds);
-  if (Number.isInteger(rounds) && rounds >= 1) return rounds;
-  throw new Error(`--rounds is ${text}; it must be a whole number from 1.`);
+  return text === undefined ? defaultRounds : wholeNumber('rounds', text);
 }
 
 const ROUND_OPTIONS = { rounds: { type: 'string' }, json: { type: 'string' } } as const;
@@ -26,6 +30,16 @@ const ROUND_OPTIONS = { rounds: { type: 'string' }, json: { type: 'string' } } a
 export function readRounds(defaultRounds: number): RoundFlags {
   const { values } = parseArgs({ options: ROUND_OPTIONS });
   return { rounds: wholeRounds(values.rounds, defaultRounds), json: values.json };
+}
+
+/** Reads `--rounds N --layers N --json FILE`; models of fewer layers are to try a benchmark out. */
+export function readLayers(defaultRounds: number): RoundFlags & { readonly layers?: number } {
+  const { values } = parseArgs({ options: { ...ROUND_OPTIONS, layers: { type: 'string' } } });
+  return {
+    rounds: wholeRounds(values.rounds, defaultRounds),
+    json: values.json,
+    ...(values.layers !== undefined && { layers: wholeNumber('layers', values.layers) }),
+  };
 }
 
 /** Reads `--model DIR --rounds N --json FILE`; without a model a random one of 1.4B is made. */

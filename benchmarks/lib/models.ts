@@ -36,16 +36,42 @@ const OURO_1_4B = benchmarkConfig({
 const SEED = 1;
 const CACHE = process.env['LOOPLM_BENCH_CACHE'] ?? resolve('.cache', 'benchmarks');
 
-/** Folder of a random model of the 1.4B shape in 4 bits; made where it is missing, in minutes. */
-export async function convertedOuro(): Promise<string> {
-  const source = join(CACHE, `ouro-1.4b-seed-${SEED}`);
+const OUROS = {
+  'ouro-1.4b': OURO_1_4B,
+  'ouro-2.6b': { ...OURO_1_4B, numHiddenLayers: 48 },
+};
+
+export type OuroName = keyof typeof OUROS;
+
+export interface ConvertedOuroOptions {
+  readonly dtype?: 'q4' | 'q8';
+  /** Fewer than the shape has, to try something out. */
+  readonly numHiddenLayers?: number | undefined;
+}
+
+/** Folder of a random model of a released shape in few bits; made where it is missing, in minutes. */
+export async function convertedOuro(
+  name: OuroName = 'ouro-1.4b',
+  { dtype = 'q4', numHiddenLayers }: ConvertedOuroOptions = {},
+): Promise<string> {
+  const source = join(CACHE, `${withLayers(name, numHiddenLayers)}-seed-${SEED}`);
   if (!(await fileExists(source))) {
     process.stderr.write(`writing ${source}\n`);
-    await writeRandomCheckpoint(source, OURO_1_4B, { seed: SEED });
+    const config = OUROS[name];
+    await writeRandomCheckpoint(
+      source,
+      { ...config, numHiddenLayers: numHiddenLayers ?? config.numHiddenLayers },
+      { seed: SEED },
+    );
   }
   // Of random weights no method is better than rounding.
-  const settings = { dtype: 'q4', method: 'round-to-nearest' } as const;
+  const settings = { dtype, method: 'round-to-nearest' } as const;
   return convertedFolder({ path: source }, settings, { cacheDir: CACHE });
+}
+
+/** What a model is called that has fewer layers than its shape, or as many. */
+export function withLayers(name: string, numHiddenLayers?: number): string {
+  return numHiddenLayers === undefined ? name : `${name}-${numHiddenLayers}-layers`;
 }
 
 /** A model folder in a few words, such as "24 layers x 2048, body 4 bits in blocks of 64". */

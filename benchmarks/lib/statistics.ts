@@ -17,6 +17,12 @@ export function quantile(values: readonly number[], fraction: number): number {
 
 export const median = (values: readonly number[]): number => quantile(values, 0.5);
 
+/** @throws RangeError without values */
+export function mean(values: readonly number[]): number {
+  if (values.length === 0) throw new RangeError('nothing was measured');
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
 export const distributionSchema = z.object({ min: z.number(), p25: z.number(), p50: z.number() });
 
 /** Of times, where the lower ones are what the program takes and the rest is what disturbed it. */

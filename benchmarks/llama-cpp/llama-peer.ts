@@ -8,36 +8,25 @@
  */
 import { generatorFor } from 'looplm/data';
 import { uniformInt } from 'pure-rand/distribution/uniformInt';
-import { type LlamaSequence, loadLlama } from './node-llama-cpp.js';
+import { erase, evaluate, type LlamaSequence, loadLlama } from './node-llama-cpp.js';
 import type { Peer, PeerAnswer, PeerSettings } from './peer.js';
 import { servePeer } from './peer.js';
 import type { LlamaVariant } from './models.js';
-import { LLAMA_ATTENTION, LLAMA_VARIANTS, SHAPE } from './models.js';
+import { CONTEXTS, LLAMA_ATTENTION, LLAMA_VARIANTS } from './models.js';
 
 /** Tokens of one pass of the prefill; the faster of 256 and 512. */
 const BATCH_SIZE = 512;
 /** Room for the tokens that are decoded and erased again. */
 const HEADROOM = 256;
 
-async function erase(sequence: LlamaSequence, start: number): Promise<void> {
-  const end = sequence.nextTokenIndex;
-  if (end > start) await sequence.eraseContextTokenRanges([{ start, end }]);
-}
-
 type LlamaAttention = keyof typeof LLAMA_ATTENTION;
 
-/** Runs `tokens`, the last one with the head. */
-async function evaluate(sequence: LlamaSequence, tokens: readonly number[]): Promise<void> {
-  const last = [tokens.at(-1)!, { generateNext: { token: true } }] as const;
-  await sequence.controlledEvaluate([...tokens.slice(0, -1), last]);
-}
-
-async function load({ path, numThreads, contexts, seed }: PeerSettings): Promise<Peer> {
+async function load({ path, numThreads, vocabSize, seed }: PeerSettings): Promise<Peer> {
   const { llama, backend, versions } = await loadLlama(numThreads);
   const model = await llama.loadModel({ modelPath: path, gpuLayers: 0 });
   const rng = generatorFor(seed);
   const randomTokens = (count: number) =>
-    Array.from({ length: count }, () => uniformInt(rng, 0, SHAPE.vocabSize - 1));
+    Array.from({ length: count }, () => uniformInt(rng, 0, vocabSize - 1));
   const open = async (contextSize: number, attention: LlamaAttention) => {
     const { flashAttention, cache } = LLAMA_ATTENTION[attention];
     const context = await model.createContext({
@@ -52,7 +41,7 @@ async function load({ path, numThreads, contexts, seed }: PeerSettings): Promise
   };
   const openAll = async (attention: LlamaAttention) => {
     const filled = new Map<number, LlamaSequence>();
-    for (const context of contexts) {
+    for (const context of CONTEXTS) {
       const sequence = await open(context + HEADROOM, attention);
       await sequence.evaluateWithoutGeneratingNewTokens(randomTokens(context));
       filled.set(context, sequence);

@@ -9,7 +9,7 @@ import { generatorFor } from 'looplm/data';
 import { createNodeDevice, nodeFolder } from 'looplm/node';
 import { setTimeout } from 'node:timers/promises';
 import { uniformInt } from 'pure-rand/distribution/uniformInt';
-import { LOOPLM_VARIANTS, SHAPE } from './models.js';
+import { CONTEXTS, LOOPLM_VARIANTS } from './models.js';
 import type { Peer, PeerAnswer, PeerSettings } from './peer.js';
 import { servePeer } from './peer.js';
 
@@ -19,12 +19,12 @@ const NUM_AHEAD = 3;
 /** More than any number of rounds asks for. */
 const MAX_NEW_TOKENS = 2048;
 
-async function load({ path, numThreads, contexts, seed }: PeerSettings): Promise<Peer> {
+async function load({ path, numThreads, vocabSize, seed }: PeerSettings): Promise<Peer> {
   const device = await createNodeDevice({ numThreads });
   const model = await LoopLM.load(nodeFolder(path), { device, ownsDevice: true, kvDtype: 'i8' });
   const rng = generatorFor(seed);
   const generate = (promptLength: number, depth: number, maxNewTokens: number) => {
-    const ids = Array.from({ length: promptLength }, () => uniformInt(rng, 0, SHAPE.vocabSize - 1));
+    const ids = Array.from({ length: promptLength }, () => uniformInt(rng, 0, vocabSize - 1));
     return model.generate(ids, {
       exitPolicy: `fixed:${depth}`,
       prefill: 'deferred', // a loop of the prompt runs only if a token goes as deep
@@ -36,7 +36,7 @@ async function load({ path, numThreads, contexts, seed }: PeerSettings): Promise
   };
   const running = new Map<string, ReturnType<typeof generate>>();
   for (const [variant, depth] of Object.entries(LOOPLM_VARIANTS)) {
-    for (const context of contexts) {
+    for (const context of CONTEXTS) {
       const generation = generate(context, depth, MAX_NEW_TOKENS);
       await generation.next(); // the prefill
       running.set(`${variant} ${context}`, generation);

@@ -6,8 +6,6 @@
  * Both sides are loaded at the same time, each in a process of its own; one waits while the other is
  * measured, and the order turns round every round.
  */
-import { execFileSync } from 'node:child_process';
-import { fileExists } from 'looplm/node';
 import { busyFraction } from '../lib/busy.js';
 import { readRounds } from '../lib/flags.js';
 import type { RawRounds, Variant } from '../lib/harness.js';
@@ -17,13 +15,16 @@ import { openRoofs } from '../lib/roofs.js';
 import { median } from '../lib/statistics.js';
 import type { FormatPair } from './models.js';
 import {
+  CONTEXTS,
   FORMAT_PAIRS,
   LLAMA_VARIANTS,
   LOOPLM_VARIANTS,
-  llamaModel,
+  SHAPE,
+  ggufModel,
   loopLMBytes,
   loopLMModel,
 } from './models.js';
+import { installLlama } from './node-llama-cpp.js';
 import type { Peer, PeerRequest } from './peer.js';
 import { startPeer } from './peer.js';
 import { goalsOf, reportText } from './report.js';
@@ -32,7 +33,6 @@ import { summarize } from './summary.js';
 const THREADS = 2;
 const ROUNDS = 20;
 const SEED = 1;
-const CONTEXTS = [16, 256, 1024, 4096];
 const DECODED_TOKENS = 12;
 const PREFILL_TOKENS = 512;
 
@@ -89,12 +89,14 @@ interface MeasuredPair {
   readonly versions: Readonly<Record<string, string>>;
 }
 
+const peerFile = (name: string) => new URL(`./${name}-peer.js`, import.meta.url);
+
 async function measurePair(pair: FormatPair, roofs: Roofs, rounds: number): Promise<MeasuredPair> {
-  const common = { numThreads: THREADS, contexts: CONTEXTS, seed: SEED };
-  const llamaPath = await llamaModel(pair.llama, SEED);
+  const common = { numThreads: THREADS, vocabSize: SHAPE.vocabSize, seed: SEED };
+  const llamaPath = await ggufModel('ouro-1.4b', SHAPE, pair.llama, SEED);
   const looplmPath = await loopLMModel(pair.looplm, SEED);
-  await using llama = await startPeer('llama-peer', { ...common, path: llamaPath });
-  await using looplm = await startPeer('looplm-peer', { ...common, path: looplmPath });
+  await using llama = await startPeer(peerFile('llama'), { ...common, path: llamaPath });
+  await using looplm = await startPeer(peerFile('looplm'), { ...common, path: looplmPath });
   const warmUp = variantsOf(llama, looplm, roofs, {});
   for (const each of warmUp) await each.measure(); // not counted
   const times: Times = {};
@@ -107,9 +109,7 @@ async function measurePair(pair: FormatPair, roofs: Roofs, rounds: number): Prom
   };
 }
 
-if (!(await fileExists('benchmarks/llama-cpp/node_modules/node-llama-cpp'))) {
-  execFileSync('npm', ['ci', '--prefix', 'benchmarks/llama-cpp'], { stdio: ['ignore', 2, 2] });
-}
+await installLlama();
 const flags = readRounds(ROUNDS);
 await using roofs = await openRoofs(THREADS);
 const measured = new Map<FormatPair, MeasuredPair>();

@@ -3,17 +3,21 @@ import { execFileSync } from 'node:child_process';
 import { stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { fileExists } from 'looplm/node';
-import { type BodyFormat, type LlamaShape, writeRandomLlama } from './random-llama.js';
+import { type BodyFormat, type DenseShape, writeRandomGguf } from './random-gguf.js';
 
-export const SHAPE: LlamaShape = {
+export const SHAPE: DenseShape = {
+  architecture: 'llama',
   numHiddenLayers: 24,
   hiddenSize: 2048,
   intermediateSize: 5632,
   numAttentionHeads: 16,
+  numKeyValueHeads: 16,
+  headDim: 128,
   vocabSize: 49152,
   maxPositionEmbeddings: 8192,
   ropeTheta: 1_000_000,
   rmsNormEps: 1e-6,
+  tieWordEmbeddings: false,
 };
 
 /** Pairs of formats of the same number of bits. */
@@ -23,6 +27,9 @@ export const FORMAT_PAIRS = [
 ] as const satisfies readonly { looplm: string; llama: BodyFormat }[];
 
 export type FormatPair = (typeof FORMAT_PAIRS)[number];
+
+/** Cached positions that decoding is measured at. */
+export const CONTEXTS = [16, 256, 1024, 4096];
 
 /** Ways to run llama.cpp: attention, and whether the head is computed. */
 export const LLAMA_VARIANTS = {
@@ -61,12 +68,17 @@ export const BODY_FLOPS =
 
 const CACHE = process.env['LOOPLM_BENCH_CACHE'] ?? resolve('.cache', 'llama-cpp');
 
-/** The GGUF file of a format; written first if it is not there, which takes a minute or two. */
-export async function llamaModel(format: BodyFormat, seed: number): Promise<string> {
-  const path = join(CACHE, `ouro-1.4b-${format}-seed-${seed}.gguf`);
+/** The GGUF file of a shape in a format; written first if it is not there, a gigabyte in seconds. */
+export async function ggufModel(
+  name: string,
+  shape: DenseShape,
+  format: BodyFormat,
+  seed: number,
+): Promise<string> {
+  const path = join(CACHE, `${name}-${format}-seed-${seed}.gguf`);
   if (!(await fileExists(path))) {
     process.stderr.write(`writing ${path}\n`);
-    await writeRandomLlama(path, SHAPE, format, seed);
+    await writeRandomGguf(path, shape, format, seed);
   }
   return path;
 }

@@ -5,11 +5,20 @@
  * written down here: the root neither installs nor type-checks it.
  * Source: node-llama-cpp 3.22, dist/index.d.ts.
  */
+import { execFileSync } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { fileExists } from 'looplm/node';
 
-const PACKAGE = resolve('benchmarks', 'llama-cpp', 'node_modules', 'node-llama-cpp');
+const FOLDER = resolve('benchmarks', 'llama-cpp');
+const PACKAGE = resolve(FOLDER, 'node_modules', 'node-llama-cpp');
+
+/** Installs the package where it is not. */
+export async function installLlama(): Promise<void> {
+  if (await fileExists(PACKAGE)) return;
+  execFileSync('npm', ['ci', '--prefix', FOLDER], { stdio: ['ignore', 2, 2] });
+}
 
 /** A token with a wish for what follows: `{ generateNext: { token: true } }` computes the logits. */
 type EvaluatedToken =
@@ -30,6 +39,18 @@ export interface LlamaSequence {
   eraseContextTokenRanges(ranges: readonly { start: number; end: number }[]): Promise<void>;
 }
 
+/** Forgets the positions from `start` on. */
+export async function erase(sequence: LlamaSequence, start: number): Promise<void> {
+  const end = sequence.nextTokenIndex;
+  if (end > start) await sequence.eraseContextTokenRanges([{ start, end }]);
+}
+
+/** Runs `tokens`, the last one with the head. */
+export async function evaluate(sequence: LlamaSequence, tokens: readonly number[]): Promise<void> {
+  const last = [tokens.at(-1)!, { generateNext: { token: true } }] as const;
+  await sequence.controlledEvaluate([...tokens.slice(0, -1), last]);
+}
+
 interface LlamaContext {
   getSequence(): LlamaSequence;
 }
@@ -39,8 +60,8 @@ interface LlamaModel {
     readonly contextSize: number;
     readonly batchSize: number;
     readonly flashAttention: boolean;
-    readonly experimentalKvCacheKeyType: 'F16' | 'Q8_0';
-    readonly experimentalKvCacheValueType: 'F16' | 'Q8_0';
+    readonly experimentalKvCacheKeyType?: 'F16' | 'Q8_0';
+    readonly experimentalKvCacheValueType?: 'F16' | 'Q8_0';
     readonly threads: { readonly ideal: number; readonly min: number };
   }): Promise<LlamaContext>;
 }

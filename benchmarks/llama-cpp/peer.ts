@@ -6,6 +6,7 @@
  */
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
+import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /** What a peer loads before it answers. */
@@ -13,8 +14,8 @@ export interface PeerSettings {
   /** GGUF file or model folder. */
   readonly path: string;
   readonly numThreads: number;
-  /** Numbers of cached positions that decoding is asked at. */
-  readonly contexts: readonly number[];
+  /** Ids are drawn from 0 to below it. */
+  readonly vocabSize: number;
   readonly seed: number;
 }
 
@@ -38,18 +39,21 @@ export type PeerRequest =
 /** Milliseconds: one entry a token for `decode`, one in all for `prefill`. */
 export type PeerAnswer = readonly number[];
 
-export interface Peer {
+/** Benchmarks of other questions have requests and answers of their own. */
+export interface Peer<Request = PeerRequest, Answer = PeerAnswer> {
   readonly facts: PeerFacts;
-  answer(request: PeerRequest): Promise<PeerAnswer>;
+  answer(request: Request): Promise<Answer>;
 }
 
 type Reply<T> = { readonly value: T } | { readonly error: string };
 
 /** In the child: loads the peer that the parent describes and answers until the parent is gone. */
-export function servePeer(load: (settings: PeerSettings) => Promise<Peer>): void {
-  let peer: Peer | undefined;
-  const reply = async (message: unknown): Promise<PeerFacts | PeerAnswer> => {
-    if (peer) return peer.answer(message as PeerRequest);
+export function servePeer<Request = PeerRequest, Answer = PeerAnswer>(
+  load: (settings: PeerSettings) => Promise<Peer<Request, Answer>>,
+): void {
+  let peer: Peer<Request, Answer> | undefined;
+  const reply = async (message: unknown): Promise<PeerFacts | Answer> => {
+    if (peer) return peer.answer(message as Request);
     peer = await load(message as PeerSettings);
     return peer.facts;
   };
@@ -63,13 +67,17 @@ export function servePeer(load: (settings: PeerSettings) => Promise<Peer>): void
 }
 
 /** In the parent: a peer in a process of its own, loaded. `dispose` ends the process. */
-export interface RemotePeer extends Peer, AsyncDisposable {}
+export interface RemotePeer<Request = PeerRequest, Answer = PeerAnswer>
+  extends Peer<Request, Answer>, AsyncDisposable {}
 
-/** Starts `NAME.js` of this folder as a child process and waits until it has loaded. */
-export async function startPeer(name: string, settings: PeerSettings): Promise<RemotePeer> {
-  const child = fork(fileURLToPath(new URL(`./${name}.js`, import.meta.url)), {
-    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-  });
+/** Starts a program that serves a peer as a child process and waits until it has loaded. */
+export async function startPeer<Request extends object = PeerRequest, Answer = PeerAnswer>(
+  program: URL,
+  settings: PeerSettings,
+): Promise<RemotePeer<Request, Answer>> {
+  const path = fileURLToPath(program);
+  const child = fork(path, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+  const name = basename(path);
   const ended = once(child, 'exit').then(([code]) => {
     throw new Error(`${name} ended with code ${code}`);
   });
@@ -83,7 +91,7 @@ export async function startPeer(name: string, settings: PeerSettings): Promise<R
   const facts = await ask<PeerFacts>(settings);
   return {
     facts,
-    answer: (request) => ask<PeerAnswer>(request),
+    answer: (request) => ask<Answer>(request),
     async [Symbol.asyncDispose]() {
       child.disconnect();
       await ended.catch(() => {});

@@ -7,7 +7,7 @@ import {
   SHAPE,
   kvBytesPerPosition,
 } from './models.js';
-import { skippedShare } from './random-llama.js';
+import { skippedShare } from './random-gguf.js';
 import { goalsOf, reportText } from './report.js';
 import { summarize } from './summary.js';
 

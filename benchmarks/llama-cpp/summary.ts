@@ -17,7 +17,7 @@ import {
   SHAPE,
   kvBytesPerPosition,
 } from './models.js';
-import { skippedShare, weightBytesPerToken } from './random-llama.js';
+import { skippedShare, weightBytesPerToken } from './random-gguf.js';
 import type { PairResult } from './report.js';
 
 interface Measured {

@@ -11,7 +11,7 @@ import type { Goal } from '../lib/goals.js';
 import { goal, goalSchema, goalTable } from '../lib/goals.js';
 import { percent, table } from '../lib/markdown.js';
 import { median } from '../lib/statistics.js';
-import type { Resident } from './resident.js';
+import type { Resident } from '../lib/resident.js';
 import type { Sample } from './samples.js';
 import { grownSchema, sampleSchema } from './samples.js';
 

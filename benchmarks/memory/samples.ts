@@ -1,6 +1,6 @@
 /** What the measured processes send to their parent. */
 import { z } from 'zod';
-import { residentSchema } from './resident.js';
+import { residentSchema } from '../lib/resident.js';
 
 export const sampleSchema = z.object({
   /** Tokens generated, or models loaded and disposed. */

@@ -7,7 +7,7 @@ import { generatorFor } from 'looplm/data';
 import type { MemoryPlan } from 'looplm/model';
 import { describePlan, planMemory } from 'looplm/model';
 import { uniformInt } from 'pure-rand/distribution/uniformInt';
-import { readResident } from './resident.js';
+import { readResident } from '../lib/resident.js';
 import type { GrownSequence, Sample } from './samples.js';
 
 export const THREADS = 2;
