@@ -10,10 +10,11 @@ import { Answer } from './answer.js';
 import type { PagePool } from './cache/page-pool.js';
 import type { PrefixCache } from './cache/prefix-cache.js';
 import { PAGE_SIZE } from './cache/sequence-pages.js';
-import type { Needs } from './decision.js';
-import { Decision } from './decision.js';
+import type { Decision, Needs } from './decision.js';
 import type { KvPolicyRules } from './kv-policy.js';
 import { KV_POLICY_RULES } from './kv-policy.js';
+import { PendingTokens } from './pending-tokens.js';
+import { PromptExits } from './prompt-exits.js';
 import type { FinishEvent, GenerationRequest, TokenEvent } from './request.js';
 import { prefillOf } from './request.js';
 import type { FinishReason } from './rollout.js';
@@ -65,24 +66,11 @@ export class Sequence implements Schedulable {
   readonly #progress: Progress;
   readonly #memory: SequenceMemory;
   readonly #resources: SequenceResources;
-  readonly #ids: number[];
   readonly #answer: Answer;
-  /** Of prompt tokens that may exit: how deep they went, by position. */
-  readonly #promptExits: number[] | undefined;
-  /** Those that are being decided, by position. */
-  readonly #promptDecisions = new Map<number, Decision>();
+  readonly #tokens: PendingTokens;
   readonly #drafts: DraftControl;
-  /**
-   * Of the newest token, and of those drafted after it: each decides the token that follows it. The
-   * first has a place among the tokens that are certain; the others fall with a wrong guess.
-   */
-  #pending: Decision[] = [];
-  /** How deep the guess was that made each drafted token; undefined where it was no guess. */
-  #guessDepths: (number | undefined)[] = [];
-  /** Depth at which tokens are guessed; 0 for not at all. */
-  #draftDepth = 0;
-  #numDrafted = 0;
-  #numAccepted = 0;
+  /** Of an adaptive prefill. */
+  readonly #promptExits: PromptExits | undefined;
   #weightsVersion = 0;
   #numExecuted = 0;
   #numCached = 0;
@@ -105,14 +93,12 @@ export class Sequence implements Schedulable {
     const [length, prefill] = [promptIds.length, prefillOf(request)];
     const stretch = PAGE_SIZE;
     this.#progress = new Progress({ length, numLoops, defersLoops, prefill, stretch });
-    this.#promptExits = prefill === 'adaptive' ? [] : undefined;
     this.#memory = new SequenceMemory(resources.pages, resources.states, numLoops);
     this.#resources = resources;
-    this.#ids = [...promptIds];
     this.#answer = new Answer(request, requestIndex);
     this.#drafts = draftsOf(request, resources);
-    this.#pending.push(this.#startDecision());
-    this.#planDrafts();
+    this.#tokens = new PendingTokens(request, numLoops, this.#answer, this.#drafts);
+    if (prefill === 'adaptive') this.#promptExits = new PromptExits(request, numLoops);
   }
 
   get isReady(): boolean {
@@ -124,11 +110,11 @@ export class Sequence implements Schedulable {
   }
 
   nextWorks(): readonly Work[] {
+    const { isPrefilling, length } = this.#progress;
     // Of the tokens that are still being decided, those at the same depth go on together.
     const works = new Map<number, Work>();
-    for (const [index, { hasExited }] of this.#pending.entries()) {
-      if (hasExited && !this.#progress.isPrefilling) continue;
-      const work = this.#progress.next(this.#firstPending + index);
+    for (const position of isPrefilling ? [length - 1] : this.#tokens.open) {
+      const work = this.#progress.next(position);
       if (work) works.set(work.loopIndex, work);
     }
     return [...works.values()];
@@ -143,8 +129,9 @@ export class Sequence implements Schedulable {
   }
 
   preempt(): void {
-    this.#dropDrafts();
-    this.#promptDecisions.clear();
+    this.#tokens.dropGuesses();
+    this.#truncate(this.#tokens.length);
+    this.#promptExits?.restart();
     this.release();
     this.#progress.reset();
   }
@@ -154,9 +141,8 @@ export class Sequence implements Schedulable {
     if (version === this.#weightsVersion) return;
     this.#weightsVersion = version;
     this.preempt();
-    this.#promptExits?.splice(0);
-    this.#pending = [];
-    this.#pending.push(this.#startDecision());
+    this.#promptExits?.clear();
+    this.#tokens.restart();
   }
 
   /** Gives up pages and states. */
@@ -200,7 +186,7 @@ export class Sequence implements Schedulable {
     const plane = this.#plane(loopIndex);
     return positionsOf(work).map((position) => ({
       ...this.#memory.row(position, plane, loopIndex === 0),
-      ...(loopIndex === 0 && { tokenId: this.#ids[position]! }),
+      ...(loopIndex === 0 && { tokenId: this.#tokens.idAt(position) }),
       position,
       isPrompt: position < this.request.promptIds.length,
     }));
@@ -210,19 +196,19 @@ export class Sequence implements Schedulable {
   watched(work: Work): readonly Watched[] {
     const { loopIndex } = work;
     return positionsOf(work).flatMap((position, offset) => {
-      const decision = this.#decisionAt(position);
+      const decision = this.#tokens.decisionAt(position) ?? this.#promptExits?.decisionAt(position);
       const isShown =
         decision?.numObserved === loopIndex && (!decision.hasExited || this.#progress.isPrefilling);
       if (!isShown) return [];
       const { logits, hidden } = decision.needs;
-      const isGuessed = decision === this.#pending.at(-1) && loopIndex + 1 === this.#draftDepth;
-      return [{ decision, offset, needs: { logits: logits || isGuessed, hidden } }];
+      const isRead = logits || this.#tokens.isGuessedAfter(decision);
+      return [{ decision, offset, needs: { logits: isRead, hidden } }];
     });
   }
 
   /** Where the state of a token lies that is being decided. */
   stateOf(decision: Decision): number {
-    return this.#memory.stateOf(this.#firstPending + this.#pending.indexOf(decision));
+    return this.#memory.stateOf(this.#tokens.positionOf(decision));
   }
 
   /** Notes that a piece of work was run and observed. */
@@ -244,21 +230,22 @@ export class Sequence implements Schedulable {
   }
 
   /**
-   * Draws the tokens that are decided and tells the reader; drafts where nothing is.
+   * Draws the tokens that are decided and tells the reader; guesses where nothing is.
    *
    * @returns why the sequence ends, if it does
    */
   settle(): FinishReason | undefined {
     if (this.#progress.isPrefilling) return undefined;
-    for (let [decision] = this.#pending; decision!.hasExited; [decision] = this.#pending) {
-      const event = this.#answer.take(decision!, this.#weightsVersion);
+    while (this.#tokens.first.hasExited) {
+      const event = this.#answer.take(this.#tokens.first, this.#weightsVersion);
       this.#drafts.noteExit(event.exitDepth);
       this.sink.push(event);
       const reason = this.#reasonToFinish(event.tokenId);
       if (reason) return reason;
-      this.#accept(event.tokenId);
+      this.#truncate(this.#tokens.accept(event.tokenId));
     }
-    this.#draft();
+    this.#tokens.guess(this.#resources.maxPositions);
+    while (this.#progress.length < this.#tokens.length) this.#progress.append();
     return undefined;
   }
 
@@ -269,17 +256,16 @@ export class Sequence implements Schedulable {
       requestIndex: this.requestIndex,
       finishReason,
       executedLoops: this.#numExecuted,
-      fullDepthLoops: (this.#firstPending + 1) * this.numLoops,
+      fullDepthLoops: this.#tokens.numCertain * this.numLoops,
       cachedTokens: this.#numCached,
-      draftedTokens: this.#numDrafted,
-      acceptedTokens: this.#numAccepted,
+      ...this.#tokens.counts,
       ...(this.request.record && {
         rollout: this.#answer.rollout({
           finishReason,
           numLoops: this.numLoops,
           hasExitGate: this.#resources.hasExitGate,
           weightsVersion: this.#weightsVersion,
-          ...(this.#promptExits && { promptExitDepths: this.#promptExits.filter(Boolean) }),
+          ...(this.#promptExits && { promptExitDepths: this.#promptExits.depths }),
         }),
       }),
     };
@@ -299,89 +285,9 @@ export class Sequence implements Schedulable {
     return this.request.cacheSalt ?? '';
   }
 
-  /** Position of the newest token that is certain. */
-  get #firstPending(): number {
-    return this.#ids.length - this.#pending.length;
-  }
-
-  #startDecision(): Decision {
-    const tokenIndex = this.#answer.length + this.#pending.length;
-    return new Decision(this.request, this.numLoops, tokenIndex);
-  }
-
-  /** The token that follows the first pending one is certain now. */
-  #accept(tokenId: number): void {
-    this.#pending.shift();
-    const guessDepth = this.#guessDepths.shift();
-    if (this.#pending.length > 0) {
-      const isRight = this.#ids[this.#firstPending] === tokenId;
-      if (guessDepth !== undefined) {
-        this.#drafts.note(guessDepth, isRight);
-        this.#numAccepted += Number(isRight);
-      }
-      if (isRight) return this.#planDrafts();
-      this.#truncate(this.#firstPending);
-      this.#pending = [];
-      this.#guessDepths = [];
-    }
-    this.#append(tokenId);
-    this.#planDrafts();
-  }
-
-  #append(tokenId: number, decision: Decision = this.#startDecision()): void {
-    this.#ids.push(tokenId);
-    this.#progress.append();
-    this.#pending.push(decision);
-  }
-
-  #planDrafts(): void {
-    this.#draftDepth = this.#drafts.depth(this.numLoops) ?? 0;
-  }
-
-  /** Guesses the token that follows the last pending one, where it is time to. */
-  #draft(): void {
-    if (this.#draftDepth === 0) return;
-    const last = this.#pending.at(-1)!;
-    const isGuess = !last.hasExited;
-    const depth = isGuess ? this.#draftDepth : last.exitDepth;
-    const readout = last.readouts[depth - 1];
-    if (last.numObserved !== depth || !readout) return;
-    const isFull =
-      this.#answer.isFull(this.#pending.length) || this.#ids.length >= this.#resources.maxPositions;
-    const assumed = this.#ids.slice(this.#firstPending + 1);
-    const tokenId = isFull ? undefined : this.#answer.foresee(readout, assumed);
-    const ends = tokenId === undefined || this.request.stopIds?.includes(tokenId);
-    const decision = ends ? undefined : this.#startDraft();
-    if (!decision) {
-      this.#draftDepth = 0;
-      return;
-    }
-    this.#numDrafted += Number(isGuess);
-    this.#guessDepths.push(isGuess ? depth : undefined);
-    this.#append(tokenId!, decision);
-  }
-
-  /** Undefined where the policy has nothing for such a token: a request fails for a certain one only. */
-  #startDraft(): Decision | undefined {
-    try {
-      return this.#startDecision();
-    } catch {
-      return undefined;
-    }
-  }
-
-  /** Goes back to the tokens that are certain. */
-  #dropDrafts(): void {
-    this.#draftDepth = 0;
-    if (this.#pending.length === 1) return;
-    this.#truncate(this.#firstPending + 1);
-    this.#pending.length = 1;
-    this.#guessDepths = [];
-  }
-
   /** Only the first positions are left. */
   #truncate(length: number): void {
-    this.#ids.length = length;
+    if (length === this.#progress.length) return;
     this.#progress.truncate(length);
     this.#memory.dropStatesFrom(length);
   }
@@ -421,36 +327,16 @@ export class Sequence implements Schedulable {
   /** How deep a token goes; undefined until that is decided. */
   #exitDepthAt(position: number): number | undefined {
     const tokenIndex = position - this.request.promptIds.length + 1;
-    if (tokenIndex >= 0) {
-      const [newest] = this.#pending;
-      if (tokenIndex < this.#answer.length) return this.#answer.exitDepth(tokenIndex);
-      return newest!.hasExited ? newest!.exitDepth : undefined;
-    }
-    const decision = this.#promptDecisions.get(position);
-    if (decision?.hasExited) {
-      this.#promptExits![position] = decision.exitDepth;
-      this.#promptDecisions.delete(position);
-    }
-    return this.#promptExits![position];
-  }
-
-  /** Of a token whose exit is open, or is asked about in a prefill. */
-  #decisionAt(position: number): Decision | undefined {
-    if (position >= this.#firstPending) return this.#pending[position - this.#firstPending];
-    const tokenIndex = position - this.request.promptIds.length + 1;
-    const isKnown = tokenIndex >= 0 || this.#promptExits?.[position] !== undefined;
-    if (!this.#promptExits || isKnown) return undefined;
-    const started = this.#promptDecisions.get(position);
-    if (started) return started;
-    const decision = new Decision(this.request, this.numLoops, tokenIndex);
-    this.#promptDecisions.set(position, decision);
-    return decision;
+    if (tokenIndex < 0) return this.#promptExits?.depthAt(position);
+    if (tokenIndex < this.#answer.length) return this.#answer.exitDepth(tokenIndex);
+    const { hasExited, exitDepth } = this.#tokens.first;
+    return hasExited ? exitDepth : undefined;
   }
 
   #reasonToFinish(tokenId: number): FinishReason | undefined {
     if (this.request.stopIds?.includes(tokenId)) return 'stop-id';
     if (this.#answer.isFull()) return 'max-new-tokens';
-    const isLast = this.#firstPending + 1 >= this.#resources.maxPositions;
+    const isLast = this.#tokens.numCertain >= this.#resources.maxPositions;
     return isLast ? 'context-limit' : undefined;
   }
 }
