@@ -57,7 +57,7 @@ const MAX_NEW_TOKENS = 24;
 
 const PREFILLS: Readonly<Record<KvPolicy, readonly PrefillMode[]>> = {
   'per-loop': ['deferred', 'full'],
-  'last-exited': ['full'],
+  'last-exited': ['full', 'adaptive'],
   shared: ['full'],
 };
 
