@@ -7,6 +7,7 @@ import { resolve } from 'node:path';
 import { fileExists, writeFileAtomic } from 'looplm/node';
 import { z } from 'zod';
 import { attentionFields, attentionText } from './attention/report.js';
+import { batchFields, batchText } from './batch/report.js';
 import { depthChart, depthFields, depthText } from './depth/report.js';
 import { equalQualityFields, equalQualityText } from './equal-quality/report.js';
 import { generateFields, generateText } from './generate/report.js';
@@ -30,6 +31,7 @@ const trainStepSchema = z.object({ ...provenance, ...trainStepFields });
 const generateSchema = z.object({ ...provenance, ...generateFields });
 const attentionSchema = z.object({ ...provenance, ...attentionFields });
 const depthSchema = z.object({ ...provenance, ...depthFields });
+const batchSchema = z.object({ ...provenance, ...batchFields });
 const llamaCppSchema = z.object({ ...provenance, ...llamaCppFields });
 const equalQualitySchema = z.object({ ...provenance, ...equalQualityFields });
 const memorySchema = z.object({ ...provenance, ...memoryFields });
@@ -120,6 +122,19 @@ share of the memory's rate counts the weights, keys and values that the mean dep
   },
 };
 
+const batch: Section<z.infer<typeof batchSchema>> = {
+  schema: batchSchema,
+  intro: `Decoding of several streams in one engine at forced depths of mean 2.5, against full depth for all, and
+against the naive way: a batch of one token of each stream runs until the deepest of them is done. All
+streams run as many loops, each in an order of its own, behind a prompt that is not counted. The ideal is
+R / mean loops run; under \`per-loop\` these are the deferred ones, too
+([D_i](math.md#deferred-loops)), and as every stream ends with one of its deepest tokens, they are all:
+what remains there is that deferred loops share steps. Guesses save steps and cost rows
+([self-speculation](math.md#self-speculation)): "steps saved" is what would be gained if nothing but steps
+took time.`,
+  tables: batchText,
+};
+
 const attention: Section<z.infer<typeof attentionSchema>> = {
   schema: attentionSchema,
   intro: `What a layer of the 1.4B model takes to attend from the newest rows of a sequence to all of it: the
@@ -160,6 +175,7 @@ const sections = [
   await section('train-step', trainStep),
   await section('generate', generate),
   await section('depth', depth),
+  await section('batch', batch),
   await section('attention', attention),
   await section('llama-cpp', llamaCpp),
   await section('equal-quality', equalQuality),

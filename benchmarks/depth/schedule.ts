@@ -34,16 +34,26 @@ export interface ScheduledToken {
   readonly meanDepth?: number;
 }
 
-/** The depths of a segment in an order of their own, one of the deepest last. */
-function segment(meanDepth: number, seed: number, round: number): readonly ScheduledToken[] {
-  const rng = generatorFor(seed, round, 2 * meanDepth);
-  const depths = COUNTS.get(meanDepth)!.flatMap((count, loopIndex) =>
+/**
+ * Depths in an order of their own, one of the deepest last.
+ *
+ * @param counts - tokens of depth 1, 2 and so on
+ * @param words - equal ones give equal orders
+ */
+export function drawDepths(counts: readonly number[], ...words: readonly number[]): number[] {
+  const rng = generatorFor(...words);
+  const depths = counts.flatMap((count, loopIndex) =>
     Array.from({ length: count }, () => loopIndex + 1),
   );
   for (let rest = depths.length - 2; rest > 0; rest--) {
     const other = uniformInt(rng, 0, rest);
     [depths[rest], depths[other]] = [depths[other]!, depths[rest]!];
   }
+  return depths;
+}
+
+function segment(meanDepth: number, seed: number, round: number): readonly ScheduledToken[] {
+  const depths = drawDepths(COUNTS.get(meanDepth)!, seed, round, 2 * meanDepth);
   return [{ depth: NUM_LOOPS }, ...depths.map((depth) => ({ depth, meanDepth }))];
 }
 

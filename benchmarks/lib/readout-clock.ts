@@ -1,5 +1,5 @@
 /**
- * A device that notes how long readouts take: the head's product, of which a token has one at every
+ * A device that counts steps and notes how long readouts take: the head's product, of which a token has one at every
  * depth, whether it comes with the token's last loop or after it.
  */
 import type { Graph } from 'looplm/graph';
@@ -10,6 +10,8 @@ export class ReadoutClock implements Device {
   readonly #device: Device;
   /** Milliseconds of all readouts so far. */
   readoutMs = 0;
+  /** Steps so far: submits in which tokens attend. */
+  numSteps = 0;
   /** When the newest submit ended. */
   endedAt = 0;
 
@@ -20,6 +22,7 @@ export class ReadoutClock implements Device {
 
   /** A readout that comes with a loop is submitted after it, to be timed alone. */
   async submit(commands: readonly Command[]): Promise<readonly CommandResult[]> {
+    if (commands.some(({ kind }) => kind === 'attend')) this.numSteps++;
     const isReadout = commands.some(fetchesLogits);
     const start = isReadout ? commands.findLastIndex(({ kind }) => kind === 'gather') : Infinity;
     const loops = commands.slice(0, start);
