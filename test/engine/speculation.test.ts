@@ -213,7 +213,7 @@ it('draws from the distribution of not speculating', async () => {
   );
   const counts = expected.map((row) => row.map(() => 0));
   let rejected = 0;
-  const batch = 500;
+  const batch = 100;
   for (let start = 0; start < numDraws; start += batch) {
     const runs = await runAll(
       engine,

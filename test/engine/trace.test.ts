@@ -51,6 +51,18 @@ it('at chosen positions of several prompts, they hold the bits of the whole trac
   expect(row).toBeGreaterThan(64);
 });
 
+it('many at once, which make room for their states at the same time, are as one after the other', async () => {
+  const { config, weights } = await makeModel(SMALL_MODEL);
+  await using fresh = await Engine.create({ device, config, weights });
+  const prompts = Array.from({ length: 9 }, (_, index) =>
+    Array.from({ length: 5 * (index + 1) }, (_value, n) => (n * n + index) % VOCAB_SIZE),
+  );
+  const together = await Promise.all(prompts.map((ids) => fresh.trace(ids)));
+  for (const [index, ids] of prompts.entries()) {
+    expect(together[index]).toEqual(await engine.trace(ids));
+  }
+});
+
 it('a signal stops a trace before its next batch of tokens, and its cache is given back', async () => {
   const controller = new AbortController();
   const shown: number[] = [];

@@ -113,6 +113,7 @@ export class ModelRunner {
   readonly #device: Device;
   readonly #parts: Parts;
   #stateRows: DeviceBuffer | undefined;
+  #growing: Promise<void> | undefined;
   #numExecuted = 0;
   #grownTo = 0;
 
@@ -172,7 +173,8 @@ export class ModelRunner {
 
   /** Runs the rows of a step, all in one submit. */
   async step({ rows, copies = [], readouts = [], hidden = [] }: Step): Promise<StepResult> {
-    const states = await this.#growStates();
+    await this.#growStates();
+    const states = this.#stateRows!;
     const commands = [
       ...this.#growPages(),
       ...this.#copyCommands(copies),
@@ -197,15 +199,15 @@ export class ModelRunner {
 
   /** What states say of the next token. */
   async readout(states: readonly number[]): Promise<readonly Readout[]> {
-    const commands = this.#readoutCommands(states, await this.#growStates());
-    const results = await this.#device.submit(commands);
+    await this.#growStates();
+    const results = await this.#device.submit(this.#readoutCommands(states, this.#stateRows!));
     return this.#readoutsOf(results.at(-1)!, states.length);
   }
 
   /** Hidden states, `[D]` each. */
   async hidden(states: readonly number[]): Promise<readonly Float32Array[]> {
-    const commands = this.#hiddenCommands(states, await this.#growStates());
-    const results = await this.#device.submit(commands);
+    await this.#growStates();
+    const results = await this.#device.submit(this.#hiddenCommands(states, this.#stateRows!));
     return this.#rowsOf(results.at(-1)!, states.length);
   }
 
@@ -216,23 +218,30 @@ export class ModelRunner {
     if (this.#stateRows) await this.#device.free(this.#stateRows);
   }
 
-  /** Makes room on the device for all states in use. */
-  async #growStates(): Promise<DeviceBuffer> {
-    const { hiddenSize } = this.config;
-    const old = this.#stateRows;
-    const numRows = old?.dims[0] ?? 0;
-    if (old && this.states.size <= numRows) return old;
-    const wanted = Math.max(FIRST_STATES, 2 * numRows, this.states.size);
-    const grown = await this.#device.allocate('f32', [wanted, hiddenSize]);
-    this.#stateRows = grown;
-    if (old) {
-      const kept = Array.from({ length: numRows }, (_, row) => row);
-      await this.#device.submit([
-        { kind: 'copyRows', from: old, to: grown, axis: 0, fromRows: kept, toRows: kept },
-      ]);
-      await this.#device.free(old);
+  /**
+   * Makes room on the device for all states in use. What is submitted next, before anything is awaited,
+   * finds them in `#stateRows`.
+   */
+  async #growStates(): Promise<void> {
+    while (this.states.size > (this.#stateRows?.dims[0] ?? 0)) {
+      this.#growing ??= this.#moveStates().finally(() => (this.#growing = undefined));
+      await this.#growing;
     }
-    return grown;
+  }
+
+  async #moveStates(): Promise<void> {
+    const numRows = this.#stateRows?.dims[0] ?? 0;
+    const wanted = Math.max(FIRST_STATES, 2 * numRows, this.states.size);
+    const grown = await this.#device.allocate('f32', [wanted, this.config.hiddenSize]);
+    // From here to the submit nothing is awaited: who submits before it finds the old rows, else the new.
+    const old = this.#stateRows;
+    this.#stateRows = grown;
+    if (!old) return;
+    const kept = Array.from({ length: numRows }, (_, row) => row);
+    await this.#device.submit([
+      { kind: 'copyRows', from: old, to: grown, axis: 0, fromRows: kept, toRows: kept },
+    ]);
+    await this.#device.free(old);
   }
 
   /** Makes the pages exist that the pool has given out. */
