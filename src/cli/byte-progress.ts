@@ -6,7 +6,7 @@ import { createRequire } from 'node:module';
 import type * as CliProgress from 'cli-progress';
 import type { CliIo } from './io.js';
 import { isRich } from './style.js';
-import { short } from './table.js';
+import { short, shortBytes } from './table.js';
 
 /** Of what few commands need, when they need it. */
 const require = createRequire(import.meta.url);
@@ -56,7 +56,7 @@ function openBar(stream: CliIo['stderr'], doing: string, unit: string): Progress
   });
   return {
     show(done, total) {
-      const payload = { done: `${short(done)}${unit}`, size: `${short(total)}${unit}` };
+      const payload = { done: counted(done, unit), size: counted(total, unit) };
       if (bar.isActive) bar.update(done, payload);
       else bar.start(total, done, payload);
     },
@@ -73,8 +73,12 @@ function openLines(stream: CliIo['stderr'], doing: string, unit: string): Progre
       const tenths = Math.floor((10 * done) / total);
       if (tenths <= shownTenths) return;
       shownTenths = tenths;
-      stream.write(`${doing}: ${10 * tenths} % of ${short(total)}${unit}\n`);
+      stream.write(`${doing}: ${10 * tenths} % of ${counted(total, unit)}\n`);
     },
     stop: () => {},
   };
+}
+
+function counted(count: number, unit: string): string {
+  return unit === 'B' ? shortBytes(count) : `${short(count)}${unit}`;
 }

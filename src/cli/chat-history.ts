@@ -11,15 +11,24 @@ import {
   writeFileAtomic,
 } from '../platform/node/index.js';
 import type { ChatMessage } from '../tokenizer/index.js';
+import { checkFields } from '../util/parse-fields.js';
 
 const VERSION = 1;
 
-const chatSchema = z.strictObject({
-  looplmChat: z.literal(VERSION),
-  /** As it was named when the conversation was saved. */
-  model: z.string(),
-  messages: z.array(z.strictObject({ role: z.string().min(1), content: z.string() })),
-});
+const ROLE_RULE = 'it must be who speaks, such as "user"';
+const messageSchema = z.strictObject(
+  { role: z.string(ROLE_RULE).min(1, ROLE_RULE), content: z.string('it must be what was said') },
+  'it must be an object of role and content',
+);
+const chatSchema = z.strictObject(
+  {
+    looplmChat: z.literal(VERSION, `it must be ${VERSION}`),
+    /** As it was named when the conversation was saved. */
+    model: z.string('it must be the name of a model'),
+    messages: z.array(messageSchema, 'it must be a list of messages'),
+  },
+  'it must be an object',
+);
 
 /** A conversation as it is saved. */
 export interface SavedChat {
@@ -70,7 +79,7 @@ async function read(path: string): Promise<string | undefined> {
 }
 
 function parse(path: string, content: string): SavedChat {
-  const fail = (problem: string, cause: unknown): never => {
+  const fail = (problem: string, cause?: unknown): never => {
     throw new ConfigError(
       'history',
       `${path} is no conversation that looplm has saved: ${problem}. Correct it, or name another file.`,
@@ -83,8 +92,7 @@ function parse(path: string, content: string): SavedChat {
   } catch (cause) {
     return fail('it is not valid JSON', cause);
   }
-  const parsed = chatSchema.safeParse(json);
-  if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
-  return fail(`${issue!.path.map(String).join('.') || 'value'}: ${issue!.message}`, parsed.error);
+  const checked = checkFields(chatSchema, json, 'a conversation');
+  if ('data' in checked) return checked.data;
+  return fail(checked.faults.map(({ sentence }) => sentence.replace(/\.$/, '')).join('. '));
 }

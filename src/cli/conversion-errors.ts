@@ -2,7 +2,7 @@
  * What a conversion cost in precision, by part of the model, as a table.
  */
 import type { TensorReport } from '../platform/node/index.js';
-import { short, table } from './table.js';
+import { shortBytes, table } from './table.js';
 
 /** Parts of a model whose errors are told together. */
 const PARTS: Readonly<Record<string, (tensor: TensorReport) => boolean>> = {
@@ -45,7 +45,7 @@ export function errorTable(parts: readonly PartErrors[]): string[] {
   const rows = parts.map(({ part, format, sizeBytes, mean, worst, worstTensor }) => [
     part,
     format,
-    `${short(sizeBytes)}B`,
+    `${shortBytes(sizeBytes)}`,
     percent(mean),
     percent(worst),
     worstTensor ?? '-',

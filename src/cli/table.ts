@@ -37,3 +37,9 @@ export function short(value: number): string {
   );
   return power === 0 ? String(value) : `${(value / 1000 ** power).toPrecision(3)}${UNITS[power]}`;
 }
+
+/** A size, such as `2.94 MB` or `12 B`. */
+export function shortBytes(value: number): string {
+  const text = short(value);
+  return `${text}${text.includes(' ') ? '' : ' '}B`;
+}

@@ -74,13 +74,27 @@ test('/new begins another conversation and leaves the file alone; /save keeps it
 
 test.each<[string, string, RegExp]>([
   ['no JSON', '{"looplmChat": 1, "mess', /is not valid JSON/],
-  ['another JSON', '{"vocab_size": 3}', /looplmChat: /],
+  [
+    'another JSON',
+    '{"vocab_size": 3}',
+    /saved: looplmChat is missing; it must be 1\. .*"vocab_size"/,
+  ],
+  ['a JSON without fields', '5', /saved: Got 5 as a conversation; it must be an object\. Correct/],
   [
     'a message without content',
     '{"looplmChat":1,"model":"","messages":[{"role":"user"}]}',
-    /messages\.0\.content/,
+    /saved: messages\.0\.content is missing; it must be what was said\. Correct it/,
   ],
-  ['a later version', '{"looplmChat":2,"model":"","messages":[]}', /looplmChat/],
+  [
+    'messages that are none',
+    '{"looplmChat":1,"model":"","messages":["hi"]}',
+    /saved: messages\.0 is "hi"; it must be an object of role and content\. Correct it/,
+  ],
+  [
+    'a later version',
+    '{"looplmChat":2,"model":"","messages":[]}',
+    /saved: looplmChat is 2; it must be 1\. Correct it/,
+  ],
   ['an empty file', '', /is not valid JSON/],
 ])(
   'a file with %s is refused before the model is loaded, and kept',

@@ -124,6 +124,15 @@ describe('Ctrl-C', () => {
     expect(readdirSync(join(folder, 'conversions'))).toEqual(['cut']);
   });
 
+  it('while problems are drawn, before any is measured', async () => {
+    const durationMs = await durationOf(['eval', '--problems', '1']);
+    for (const afterMs of [0.9 * durationMs, durationMs]) {
+      const ended = await signalled(['eval', '--problems', '2000'], [{ name: 'SIGINT', afterMs }]);
+      expectQuietEnd(ended);
+      expect(ended.stderr).not.toContain('evaluating');
+    }
+  });
+
   it('twice, and the polite request to end', async () => {
     const out = join(outputs('twice'), 'trace.safetensors');
     const durationMs = await durationOf([...trace, '--out', join(folder, 'whole.safetensors')]);

@@ -42,6 +42,13 @@ test('list shows models with type, size, origin and state; --json their folders'
   expect(totalBytes).toBeGreaterThan(200_000);
 });
 
+test('list says so where there is nothing', async () => {
+  const { stdout } = await cli(['list'], {
+    env: { LOOPLM_CACHE: join(folder, 'none'), HF_HOME: join(folder, 'none') },
+  });
+  expect(stdout).toMatch(/\n0 models, 0 B\n$/);
+});
+
 test('rm asks at a terminal, and takes nothing but yes for an answer', async () => {
   const { models } = await listed();
   for (const answer of ['\n', 'n\n', 'yesterday\n', '']) {

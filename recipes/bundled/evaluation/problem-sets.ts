@@ -43,6 +43,11 @@ export interface ProblemSet {
  * `count` of each, fewer if there are fewer. Drawn as in training.
  */
 export function trainedSets(encode: Encode, count: number): ProblemSet[] {
+  return [...drawTrainedSets(encode, count)];
+}
+
+/** As `trainedSets`, each drawn when it is asked for: large ones take seconds. */
+export function drawTrainedSets(encode: Encode, count: number): Generator<ProblemSet> {
   return setsOf(encode, trainedDifficulties, (task, difficulty) =>
     heldOutProblems(TASKS[task], difficulty, count, EVALUATION_SEED),
   );
@@ -51,16 +56,16 @@ export function trainedSets(encode: Encode, count: number): ProblemSet[] {
 /** As `trainedSets`, of problems that begin with a problem which is held out as well. */
 export function unseenStartSets(encode: Encode, count: number): ProblemSet[] {
   const difficulties = (task: TaskName) => trainedDifficulties(task).slice(1);
-  return setsOf(encode, difficulties, (task, difficulty) =>
-    heldOutProblems(TASKS[task], difficulty, count, EVALUATION_SEED, 'held-out'),
-  );
+  const draw: Draw = (task, difficulty) =>
+    heldOutProblems(TASKS[task], difficulty, count, EVALUATION_SEED, 'held-out');
+  return [...setsOf(encode, difficulties, draw)];
 }
 
 /** As `trainedSets`, of problems that are longer than any that was trained. */
 export function longerSets(encode: Encode, count: number): ProblemSet[] {
-  return setsOf(encode, longerDifficulties, (task, difficulty) =>
-    heldOutProblems(TASKS[task], difficulty, count, EVALUATION_SEED),
-  );
+  const draw: Draw = (task, difficulty) =>
+    heldOutProblems(TASKS[task], difficulty, count, EVALUATION_SEED);
+  return [...setsOf(encode, longerDifficulties, draw)];
 }
 
 /**
@@ -68,6 +73,11 @@ export function longerSets(encode: Encode, count: number): ProblemSet[] {
  * likely, with any beginning, whether or not training has seen them.
  */
 export function uniformSets(encode: Encode, count: number): ProblemSet[] {
+  return [...drawUniformSets(encode, count)];
+}
+
+/** As `uniformSets`, each drawn when it is asked for. */
+export function drawUniformSets(encode: Encode, count: number): Generator<ProblemSet> {
   const difficulties = (task: TaskName) => [
     ...trainedDifficulties(task),
     ...longerDifficulties(task),
@@ -90,18 +100,19 @@ function longerDifficulties(task: TaskName): number[] {
   return range(TASKS[task].maxTrainedDifficulty + 1, LONGEST_TRIED[task]);
 }
 
-function setsOf(
+type Draw = (task: TaskName, difficulty: number) => readonly Problem[];
+
+function* setsOf(
   encode: Encode,
   difficultiesOf: (task: TaskName) => readonly number[],
-  draw: (task: TaskName, difficulty: number) => readonly Problem[],
-): ProblemSet[] {
-  return TASK_NAMES.flatMap((task) =>
-    difficultiesOf(task).map((difficulty) => ({
-      task,
-      difficulty,
-      documents: draw(task, difficulty).map((problem) => toDocument(problem, encode)),
-    })),
-  );
+  draw: Draw,
+): Generator<ProblemSet> {
+  for (const task of TASK_NAMES) {
+    for (const difficulty of difficultiesOf(task)) {
+      const problems = draw(task, difficulty);
+      yield { task, difficulty, documents: problems.map((problem) => toDocument(problem, encode)) };
+    }
+  }
 }
 
 function toDocument(problem: Problem, encode: Encode): ProblemDocument {

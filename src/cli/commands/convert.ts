@@ -16,7 +16,7 @@ import { parseCount } from '../parse-flags.js';
 import { resolveShown } from '../resolve.js';
 import { styleOf } from '../style.js';
 import { printable } from '../messages.js';
-import { short } from '../table.js';
+import { shortBytes } from '../table.js';
 
 interface Flags extends Omit<ConversionSettings, 'blockSize'> {
   readonly out: string;
@@ -127,7 +127,7 @@ function reportLines(report: ConversionReport, out: string, io: CliIo): string[]
     settings.method === 'scale-search' ? `, scale-search ${calibrated}` : `, ${settings.method}`;
   const isQuantised = settings.body.kind === 'blocks' || settings.head.kind === 'blocks';
   return [
-    `${bold('converted')}  ${short(source.sizeBytes)}B to ${short(report.sizeBytes)}B${isQuantised ? method : ''}, in ${seconds.toFixed(1)} s`,
+    `${bold('converted')}  ${shortBytes(source.sizeBytes)} to ${shortBytes(report.sizeBytes)}${isQuantised ? method : ''}, in ${seconds.toFixed(1)} s`,
     ...errorTable(errorsByPart(tensors)),
     `Errors are relative to the weights. The model is in ${printable(out)}: try looplm generate --model ${printable(out)}`,
   ];

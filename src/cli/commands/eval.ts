@@ -4,9 +4,13 @@
  * One pass of each document at full depth tells them all (src/eval/). Without --data it measures
  * problems of the bundled model, by kind and difficulty.
  */
+import { setImmediate } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { Option } from 'commander';
-import { trainedSets, uniformSets } from '../../../recipes/bundled/evaluation/problem-sets.js';
+import {
+  drawTrainedSets,
+  drawUniformSets,
+} from '../../../recipes/bundled/evaluation/problem-sets.js';
 import type { TrainingDocument } from '../../data/index.js';
 import { cdfThreshold } from '../../engine/index.js';
 import { ConfigError } from '../../errors.js';
@@ -22,7 +26,7 @@ import { addEngineFlags, withModel } from '../model-flags.js';
 import { parseCount, parseNumber, wholeFrom } from '../parse-flags.js';
 import { table } from '../table.js';
 
-const PROBLEM_SETS = { 'held-out': trainedSets, uniform: uniformSets } as const;
+const PROBLEM_SETS = { 'held-out': drawTrainedSets, uniform: drawUniformSets } as const;
 
 type Flags = ModelFlags & {
   readonly data?: string;
@@ -100,7 +104,9 @@ async function evaluate(flags: Flags, io: CliIo): Promise<void> {
     }
     const threshold = flags.threshold ?? model.config.exitThreshold;
     const groups =
-      text === undefined ? problemGroups(model, flags) : [dataGroup(model, flags.data!, text)];
+      text === undefined
+        ? await problemGroups(model, flags, signal)
+        : [dataGroup(model, flags.data!, text)];
     const figures = await measure(model, groups, { ...flags, threshold, signal }, io);
     const result = flags.json
       ? JSON.stringify({ threshold, groups: figures })
@@ -117,22 +123,32 @@ function dataGroup({ config, tokenizer }: LoopLM, path: string, text: string): G
   }
   throw new ConfigError(
     'data',
-    `${path} holds ${documents.length} documents and no label: all of their targets are -100, so there is nothing to measure. Give at least one target that is a token.`,
+    `${path} has no label: every target in it is -100, so there is nothing to measure. Give at least one target that is a token.`,
   );
 }
 
-function problemGroups({ tokenizer }: LoopLM, { problems, problemSet }: Flags): Group[] {
+async function problemGroups(
+  { tokenizer }: LoopLM,
+  { problems, problemSet }: Flags,
+  signal: AbortSignal,
+): Promise<Group[]> {
   if (!tokenizer) {
     throw new ConfigError(
       'data',
       'The model folder has no tokenizer.json, which the problems need; give --data with lines of ids and targets.',
     );
   }
-  const sets = PROBLEM_SETS[problemSet]((words) => tokenizer.encode(words), problems);
-  return sets.map(({ task, difficulty, documents }) => ({
-    name: `${task} ${difficulty}`,
-    documents,
-  }));
+  const groups: Group[] = [];
+  const draw = PROBLEM_SETS[problemSet];
+  for (const { task, difficulty, documents } of draw(
+    (words) => tokenizer.encode(words),
+    problems,
+  )) {
+    groups.push({ name: `${task} ${difficulty}`, documents });
+    await setImmediate(); // Ctrl-C is heard
+    signal.throwIfAborted();
+  }
+  return groups;
 }
 
 async function measure(

@@ -28,7 +28,7 @@ import { modelPath } from '../model-flags.js';
 import { parseCount } from '../parse-flags.js';
 import { resolveShown } from '../resolve.js';
 import { styleOf } from '../style.js';
-import { short, table } from '../table.js';
+import { short, shortBytes, table } from '../table.js';
 import { textLines, textSummary } from '../text-summary.js';
 import type { TensorSummary, WeightSummary } from '../weight-summary.js';
 import { summarizeWeights } from '../weight-summary.js';
@@ -92,7 +92,7 @@ async function inspect({ json, context, ...flags }: Flags, io: CliIo): Promise<v
   const runsAs = format ? `body ${describeFormat(format.body)}` : 'float32';
   const converts = format && !('format' in stored) ? ', to which loading converts it' : '';
   const lines = [
-    `${bold('model')}  ${path}, ${short(sizeBytes)}B of weights${'dtype' in stored ? ` stored as ${stored.dtype}` : ''}`,
+    `${bold('model')}  ${path}, ${shortBytes(sizeBytes)} of weights${'dtype' in stored ? ` stored as ${stored.dtype}` : ''}`,
     ...configLines(config).map((line) => `  ${line}`),
     `  ignored keys: ${ignoredKeys.length === 0 ? 'none' : ignoredKeys.join(', ')}`,
     ...notes.map((note) => `  note: ${note}`),

@@ -7,7 +7,7 @@ import { cacheFolders, listStoredModels } from '../../platform/node/index.js';
 import type { CliIo } from '../io.js';
 import { printable } from '../messages.js';
 import { styleOf } from '../style.js';
-import { short, table } from '../table.js';
+import { shortBytes, table } from '../table.js';
 
 interface Flags {
   readonly cacheDir?: string;
@@ -51,7 +51,7 @@ async function list({ cacheDir, json }: Flags, io: CliIo): Promise<void> {
     `${bold(title)}  ${dim(printable(folder))}`,
     ...(rows.length > 1 ? table(rows, { textColumns: [0, 1, 4, 5] }) : ['  none']),
   ]);
-  const total = `${models.length} ${models.length === 1 ? 'model' : 'models'}, ${short(totalBytes)}B`;
+  const total = `${models.length} ${models.length === 1 ? 'model' : 'models'}, ${shortBytes(totalBytes)}`;
   io.stdout.write(`${[...lines, total].join('\n')}\n`);
 }
 
@@ -77,7 +77,12 @@ function conversionRows(models: readonly StoredModel[]): string[][] {
 const HEADING = ['name', 'type', 'size', 'modified'] as const;
 
 function cellsOf({ name, dtype, sizeBytes, modified }: StoredModel): string[] {
-  return [name, dtype ?? '-', `${short(sizeBytes)}B`, modified?.toISOString().slice(0, 10) ?? '-'];
+  return [
+    name,
+    dtype ?? '-',
+    `${shortBytes(sizeBytes)}`,
+    modified?.toISOString().slice(0, 10) ?? '-',
+  ];
 }
 
 function stateOf({ isWhole }: StoredModel, otherwise: string): string {

@@ -11,7 +11,7 @@ import type { CliIo } from '../io.js';
 import { InterruptedError, interruptible } from '../io.js';
 import { isRich } from '../style.js';
 import { printable } from '../messages.js';
-import { short } from '../table.js';
+import { shortBytes } from '../table.js';
 
 interface Flags {
   readonly revision?: string;
@@ -75,7 +75,7 @@ async function pullWithProgress(
 
 function sentenceOf({ path, files }: PulledModel): string {
   const total = files.reduce((sum, { size }) => sum + size, 0);
-  return `${files.length} files, ${short(total)}B, in ${printable(path)}`;
+  return `${files.length} files, ${shortBytes(total)}, in ${printable(path)}`;
 }
 
 interface Progress {
@@ -103,8 +103,8 @@ function barProgress({ stderr, now }: CliIo): Progress {
       const seconds = (now() - start.ms) / 1000;
       const rate = seconds > 0 ? Math.max(0, receivedBytes - start.bytes) / seconds : 0;
       const payload = {
-        amount: `${short(receivedBytes)}B of ${short(totalBytes)}B`,
-        rate: `${short(Math.round(rate))}B/s`,
+        amount: `${shortBytes(receivedBytes)} of ${shortBytes(totalBytes)}`,
+        rate: `${shortBytes(Math.round(rate))}/s`,
         note: retry ? retryText(retry) : file,
       };
       if (bar.isActive) bar.update(receivedBytes, payload);
@@ -122,7 +122,7 @@ function lineProgress({ stderr }: CliIo): Progress {
     const tenth = Math.floor((10 * receivedBytes) / totalBytes);
     if (retry) stderr.write(`${file}: ${retryText(retry)}\n`);
     else if (file !== lastFile || tenth > lastTenth) {
-      stderr.write(`${file}: ${short(receivedBytes)}B of ${short(totalBytes)}B\n`);
+      stderr.write(`${file}: ${shortBytes(receivedBytes)} of ${shortBytes(totalBytes)}\n`);
     }
     lastFile = file;
     lastTenth = Math.max(lastTenth, tenth);

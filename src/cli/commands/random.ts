@@ -12,7 +12,7 @@ import type { CliIo } from '../io.js';
 import { InterruptedError, interruptible } from '../io.js';
 import { parseCount, parseWhole } from '../parse-flags.js';
 import { printable } from '../messages.js';
-import { short } from '../table.js';
+import { shortBytes } from '../table.js';
 
 interface Flags {
   readonly shape: string;
@@ -76,7 +76,7 @@ async function random(folder: string, flags: Flags, io: CliIo): Promise<void> {
   const seconds = (io.now() - start) / 1000;
   const text = flags.json
     ? JSON.stringify({ folder, shape: flags.shape, dtype, seed, sizeBytes, hasTokenizer, seconds })
-    : `Wrote ${printable(folder)}: ${short(sizeBytes)}B of random ${dtype} weights in ${seconds.toFixed(1)} s${hasTokenizer ? '' : `, without a tokenizer (its vocabulary of ${config.vocabSize} cannot hold all bytes)`}. Try looplm generate --model ${printable(folder)} --prompt Hello`;
+    : `Wrote ${printable(folder)}: ${shortBytes(sizeBytes)} of random ${dtype} weights in ${seconds.toFixed(1)} s${hasTokenizer ? '' : `, without a tokenizer (its vocabulary of ${config.vocabSize} cannot hold all bytes)`}. Try looplm generate --model ${printable(folder)} --prompt Hello`;
   io.stdout.write(`${text}\n`);
 }
 

@@ -15,7 +15,7 @@ import {
 import type { CliIo } from '../io.js';
 import { InterruptedError, interruptible } from '../io.js';
 import { tellNote } from '../messages.js';
-import { short } from '../table.js';
+import { shortBytes } from '../table.js';
 
 interface Flags {
   readonly cacheDir?: string;
@@ -61,7 +61,7 @@ async function rm(names: readonly string[], flags: Flags, io: CliIo): Promise<vo
   const removed = picked.map(titleOf);
   const text = flags.json
     ? JSON.stringify({ removed, freedBytes })
-    : `Removed ${removed.join(', ')}: ${short(freedBytes)}B.`;
+    : `Removed ${removed.join(', ')}: ${shortBytes(freedBytes)}.`;
   io.stdout.write(`${text}\n`);
   noteConversions(picked, models, io);
 }
@@ -93,7 +93,7 @@ async function isConfirmed(
   }
   for (const each of picked) {
     const { path, sizeBytes } = each.model;
-    const size = each.revision === undefined ? `${short(sizeBytes)}B, ` : '';
+    const size = each.revision === undefined ? `${shortBytes(sizeBytes)}, ` : '';
     io.stderr.write(`${titleOf(each)}  ${size}${path}\n`);
   }
   return interruptible(io, async (signal) => {
