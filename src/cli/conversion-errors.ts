@@ -45,7 +45,7 @@ export function errorTable(parts: readonly PartErrors[]): string[] {
   const rows = parts.map(({ part, format, sizeBytes, mean, worst, worstTensor }) => [
     part,
     format,
-    `${shortBytes(sizeBytes)}`,
+    shortBytes(sizeBytes),
     percent(mean),
     percent(worst),
     worstTensor ?? '-',

@@ -10,6 +10,7 @@ import { IGNORED_TARGET, documentsFromJsonLines } from '../data/index.js';
 import { ConfigError, FileError } from '../errors.js';
 import type { LoopLMConfig } from '../model/index.js';
 import type { Tokenizer } from '../tokenizer/index.js';
+import { checkFields } from '../util/parse-fields.js';
 
 /** The forms of a line, for help texts. */
 export const LINE_FORMS =
@@ -26,7 +27,8 @@ export interface DocumentsOptions {
   readonly maxLength?: number;
 }
 
-const problemSchema = z.strictObject({ prompt: z.string(), answer: z.string() });
+const TEXT_RULE = 'it must be a text';
+const problemSchema = z.strictObject({ prompt: z.string(TEXT_RULE), answer: z.string(TEXT_RULE) });
 
 /**
  * The documents of a JSONL text, one a line.
@@ -69,7 +71,7 @@ export function documentsOfLines(
     return tokenizer.encode(words, { unencodable: 'replace' });
   };
   const lines = part.map((line, index) => {
-    const problem = problemOf(line);
+    const problem = problemOf(line, (fault) => lineError(path, firstIndex + index, fault));
     if (!problem) return line;
     for (const field of ['prompt', 'answer'] as const) {
       if (problem[field] !== '') continue;
@@ -115,13 +117,23 @@ function lineError(path: string, index: number, problem: string): FileError {
 }
 
 /** The problem of a line; undefined for every other form, which the library judges. */
-function problemOf(line: string): z.output<typeof problemSchema> | undefined {
-  if (!line.includes('"prompt"')) return undefined;
+function problemOf(
+  line: string,
+  error: (fault: string) => FileError,
+): z.output<typeof problemSchema> | undefined {
+  if (!/"(prompt|answer)"/.test(line)) return undefined;
+  let value: unknown;
   try {
-    return problemSchema.safeParse(JSON.parse(line)).data;
+    value = JSON.parse(line);
   } catch {
     return undefined;
   }
+  if (typeof value !== 'object' || value === null) return undefined;
+  if (!('prompt' in value || 'answer' in value)) return undefined;
+  const checked = checkFields(problemSchema, value, 'the line');
+  if ('data' in checked) return checked.data;
+  const [fault] = checked.faults;
+  throw error(`${fault!.sentence.replace(/\.$/, '')}. A line is one of ${LINE_FORMS}.`);
 }
 
 /** Each token of the answer is the target of the token before it. */

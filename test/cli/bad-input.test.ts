@@ -226,6 +226,16 @@ describe.each<[string, [what: string, argv: string[], message: RegExp][]]>([
         ['eval', '--data', jsonl([{ prompt: '', answer: ' 3' }])],
         /line 1: "prompt" is empty/,
       ],
+      [
+        'a prompt without an answer',
+        ['eval', '--data', jsonl([{ prompt: 'cup 3;' }])],
+        /line 1: answer is missing; it must be a text\. A line is one of \{"prompt".*\{"text".*\{"ids"/,
+      ],
+      [
+        'an answer that is a number',
+        ['eval', '--data', jsonl([{ prompt: 'cup 3;', answer: 3 }])],
+        /line 1: answer is 3; it must be a text\. A line is one of/,
+      ],
     ],
   ],
 ])('%s', (_, cases) => {

@@ -77,12 +77,7 @@ function conversionRows(models: readonly StoredModel[]): string[][] {
 const HEADING = ['name', 'type', 'size', 'modified'] as const;
 
 function cellsOf({ name, dtype, sizeBytes, modified }: StoredModel): string[] {
-  return [
-    name,
-    dtype ?? '-',
-    `${shortBytes(sizeBytes)}`,
-    modified?.toISOString().slice(0, 10) ?? '-',
-  ];
+  return [name, dtype ?? '-', shortBytes(sizeBytes), modified?.toISOString().slice(0, 10) ?? '-'];
 }
 
 function stateOf({ isWhole }: StoredModel, otherwise: string): string {
