@@ -95,7 +95,9 @@ interface Layer {
 export class KvMemory {
   readonly spec: KvMemorySpec;
   #layers: Layer[];
-  readonly #helper: Helper | undefined;
+  readonly #startHelper: (() => Helper) | undefined;
+  /** Started by the first job that it is worth waking for. */
+  #helper: Helper | undefined;
   readonly #pagesStart: number;
   readonly #pageBytes: number;
   #numPages = 0;
@@ -120,7 +122,7 @@ export class KvMemory {
     const { numThreads, spawnHelper } = options;
     if (numThreads > 1 && spawnHelper) {
       const memories = this.#layers.map(({ memory }) => memory);
-      this.#helper = new Helper(spawnHelper, module, memories);
+      this.#startHelper = () => new Helper(spawnHelper, module, memories);
     }
   }
 
@@ -307,8 +309,8 @@ export class KvMemory {
 
   #run(layerIndex: number, kernel: Kernel, numGroups: number, work: number): void {
     const { numKvHeads, dtype } = this.spec;
-    const helper =
-      work >= HELPED_WORK[dtype] && numGroups * numKvHeads > 1 ? this.#helper : undefined;
+    const isHelped = work >= HELPED_WORK[dtype] && numGroups * numKvHeads > 1;
+    const helper = isHelped ? (this.#helper ??= this.#startHelper?.()) : undefined;
     const items = Math.ceil((2 * ITEMS_PER_THREAD) / numGroups);
     kernel.publish(numGroups, helper ? Math.ceil(numKvHeads / items) : numKvHeads);
     helper?.announce(layerIndex);
