@@ -166,6 +166,11 @@ export interface CompileOptions {
    */
   readonly keepsWorkspace?: boolean;
   /**
+   * Whether operators are divided among the threads of the device. Default true. Where an operator takes
+   * less than it takes to wake a thread, one thread is faster.
+   */
+  readonly isParallel?: boolean;
+  /**
    * Whether threads spin between the operators of a run instead of going to sleep. Default false. For
    * large programs: a tenth faster where the cores are free, much slower where they are not.
    */

@@ -54,11 +54,12 @@ export function elementsOf(tensor: OrtTensor): TensorData {
 /** Options of a session; `numThreads` undefined leaves the choice to ONNX Runtime. */
 export function sessionOptions(
   numThreads: number | undefined,
-  { weightsFolder, keepsWorkspace = true, spins = false }: CompileOptions,
+  { weightsFolder, keepsWorkspace = true, isParallel = true, spins = false }: CompileOptions,
 ): Ort.InferenceSession.SessionOptions {
+  const threads = isParallel ? numThreads : 1;
   return {
     executionProviders: ['cpu'],
-    ...(numThreads === undefined ? {} : { intraOpNumThreads: numThreads }),
+    ...(threads === undefined ? {} : { intraOpNumThreads: threads }),
     interOpNumThreads: 1,
     executionMode: 'sequential',
     graphOptimizationLevel: 'all',

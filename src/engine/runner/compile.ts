@@ -18,7 +18,9 @@ export interface CompileWatch {
   readonly signal?: AbortSignal | undefined;
 }
 
-export type GraphToCompile = Pick<CompileOptions, 'keepsWorkspace'> & { readonly graph: Graph };
+type ProgramOptions = Pick<CompileOptions, 'keepsWorkspace' | 'isParallel'>;
+
+export type GraphToCompile = ProgramOptions & { readonly graph: Graph };
 
 /** The programs of all graphs, in their order. If it fails or is aborted, none of them is left. */
 export async function compileAll(
@@ -47,7 +49,7 @@ export function compileWith(
   device: Device,
   graph: Graph,
   weights: EngineWeights,
-  options: Pick<CompileOptions, 'keepsWorkspace'> = {},
+  options: ProgramOptions = {},
 ): Promise<Program> {
   return device.compile(graph, { ...options, ...weightOptions(graph, weights) });
 }

@@ -87,6 +87,12 @@ export interface StepResult {
 /** Rows of states that exist at first. */
 const FIRST_STATES = 64;
 
+/**
+ * Weights of the largest matrix of a layer from which it pays to divide products among threads: a thread
+ * takes tens of microseconds to wake, and a row reads a few thousand weights in one.
+ */
+const MIN_PARALLEL_WEIGHTS = 2 ** 17;
+
 /** Gate logit of a model without an exit gate: lambda is 0. */
 const SHUT_GATE = -Infinity;
 
@@ -135,8 +141,11 @@ export class ModelRunner {
     const { maxKvBytes = Infinity, maxPrefixBytes = DEFAULT_PREFIX_BYTES, ...watch } = options;
     const ends = [embeddingGraph(config, weights), readoutGraph(config, weights)];
     const read = hiddenGraph(config, weights);
-    const layers = layerGraphs(config, weights).map((graph) => ({ graph, keepsWorkspace: false }));
-    const kept = [...ends, ...(read ? [read] : [])].map((graph) => ({ graph }));
+    const isParallel = config.hiddenSize * config.intermediateSize >= MIN_PARALLEL_WEIGHTS;
+    const layers = layerGraphs(config, weights).map((graph) => {
+      return { graph, keepsWorkspace: false, isParallel };
+    });
+    const kept = [...ends, ...(read ? [read] : [])].map((graph) => ({ graph, isParallel }));
     const programs = await compileAll(device, [...layers, ...kept], weights, watch);
     const store = await orFree(device, programs, () =>
       device.createKvStore({
