@@ -165,8 +165,9 @@ async function measureLarge() {
   const prompts = Array.from({ length: Math.max(...STREAMS) }, () =>
     Array.from({ length: PROMPT_TOKENS }, () => uniformInt(rng, 0, config.vocabSize - 1)),
   );
-  say(`computing ${prompts.length} prompts of ${PROMPT_TOKENS} tokens`);
-  await prefill(engine, prompts);
+  await prefill(engine, prompts, (index) =>
+    say(`prompt ${index + 1}/${prompts.length} of ${PROMPT_TOKENS} tokens`),
+  );
   const streams = await measureStreams(engine, clock, prompts);
   const guesses = await measureGuesses(engine, prompts[0]!);
   await engine.dispose();

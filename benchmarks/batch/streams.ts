@@ -40,8 +40,13 @@ export function depthsOf(way: Way, streams: number, round: number, seed: number)
 const policyOf = (way: Way): KvPolicy => (way === 'per-loop' ? way : 'last-exited');
 
 /** Computes the prompts, which stay for the runs. */
-export async function prefill(engine: Engine, prompts: Prompts): Promise<void> {
-  for (const promptIds of prompts) {
+export async function prefill(
+  engine: Engine,
+  prompts: Prompts,
+  onPrompt: (index: number) => void,
+): Promise<void> {
+  for (const [index, promptIds] of prompts.entries()) {
+    onPrompt(index);
     await readAll(engine, [[NUM_LOOPS]], [promptIds], 'last-exited', () => {});
   }
 }

@@ -132,6 +132,7 @@ describe.each([
             requests.map((one, index) => eventsOf(engine, one, stopAfter[index])),
           );
           expect(engine.numPagesUsed).toBe(0);
+          expect(engine.numStatesUsed).toBe(0);
           for (const [index, one] of requests.entries()) {
             const events = together[index]!;
             const finishes = events.filter(({ kind }) => kind === 'finish');
@@ -190,6 +191,7 @@ it('a sequence whose events nobody reads rests, and the others go on', async () 
   };
   const slow = engine.generate([one]);
   await slow.next();
+  expect(engine.numStatesUsed).toBeGreaterThan(0);
   const before = engine.numExecuted;
   const quick = await eventsOf(engine, one);
   expect(quick.at(-1)!.kind).toBe('finish');

@@ -102,6 +102,7 @@ describe.each([
           const first = part === requests ? 0 : requests.indexOf(part[0]!);
           expect(actual.map(said)).toEqual(expected.slice(first, first + part.length).map(said));
           expect(sharing.numPagesUsed).toBe(0);
+          expect(sharing.numStatesUsed).toBe(0);
           cached += sum(actual.map(({ finish }) => finish.cachedTokens));
         }
       }),

@@ -18,8 +18,9 @@ import { stress } from './stress.js';
 const MAX_CALLS = 40;
 const PAUSE_MS = 20;
 const NUM_COMPARED = { finished: 600, others: 150 };
-/** How much the process may grow in the second half of the run. */
+/** How much the process may grow in the second half of the run; of a short one that says nothing. */
 const MAX_GROWTH_BYTES = 64 * 2 ** 20;
+const LEAST_SAMPLES = 240;
 const PRINT_MS = 10_000;
 const SAMPLE_MS = 500;
 const MEBIBYTE = 2 ** 20;
@@ -111,8 +112,8 @@ async function run(): Promise<void> {
   clearInterval(sampler);
   const { outcomes, numCompared, numPages, numPreemptions, numExecuted } = report;
   const growth = growthOf(resident.slice(0, numPlayed));
-  const more =
-    growth > MAX_GROWTH_BYTES ? [`the process grew by ${Math.round(growth / MEBIBYTE)} MiB`] : [];
+  const grows = numPlayed >= LEAST_SAMPLES && growth > MAX_GROWTH_BYTES;
+  const more = grows ? [`the process grew by ${Math.round(growth / MEBIBYTE)} MiB`] : [];
   print('');
   const numFaults = printFaults(report, more);
   print(tally(outcomes));
