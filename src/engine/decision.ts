@@ -12,6 +12,13 @@ export interface Needs {
   readonly hidden: boolean;
 }
 
+/** What a loop has brought. */
+export interface Loop {
+  readonly gateLogit: number;
+  readonly readout: Readout | undefined;
+  readonly hidden: Float32Array | undefined;
+}
+
 export class Decision {
   /** Of every loop that was shown. */
   readonly gateLogits: number[] = [];
@@ -69,7 +76,7 @@ export class Decision {
    *
    * @returns whether the token exits here and its readout is still wanted
    */
-  observe(gateLogit: number, readout?: Readout, hidden?: Float32Array): boolean {
+  observe({ gateLogit, readout, hidden }: Loop): boolean {
     this.gateLogits.push(gateLogit);
     this.readouts[this.numObserved - 1] = readout;
     if (this.#hasExited) return false;

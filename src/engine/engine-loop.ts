@@ -51,6 +51,7 @@ export class EngineLoop {
     this.#scheduler.add(sequence);
     sequence.request.signal?.addEventListener('abort', this.wake);
     this.#turning ??= this.#turn();
+    this.wake();
   }
 
   /** Forgets a request that nobody listens to any more. */
@@ -121,7 +122,8 @@ export class EngineLoop {
     const exiting = observed.filter(({ item, decision, row }) => {
       if (!this.#sequences.has(item)) return false;
       const [readout, hidden] = [result.readouts.get(row), result.hidden.get(row)];
-      return this.#guard(item, () => decision.observe(result.gateLogits[row]!, readout, hidden));
+      const loop = { gateLogit: result.gateLogits[row]!, readout, hidden };
+      return this.#guard(item, () => item.observe(decision, loop));
     });
     await this.#readOut(exiting);
     // Of a step that began with other weights nothing is used: its sequences begin again.

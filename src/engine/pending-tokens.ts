@@ -7,6 +7,7 @@
 import type { Answer } from './answer.js';
 import { Decision } from './decision.js';
 import type { GenerationRequest } from './request.js';
+import type { Readout } from './runner/model-ends.js';
 import type { DraftControl } from './speculation/speculation.js';
 
 export class PendingTokens {
@@ -21,6 +22,7 @@ export class PendingTokens {
   #guessDepths: (number | undefined)[] = [];
   /** Depth at which tokens are guessed; 0 for not at all. */
   #guessDepth = 0;
+  #isDoubted = false;
   #numGuessed = 0;
   #numRight = 0;
 
@@ -72,6 +74,21 @@ export class PendingTokens {
     return this.#decisions.flatMap(({ hasExited }, index) => (hasExited ? [] : [first + index]));
   }
 
+  /** Whether a token falls if one before it says otherwise. */
+  isGuessed(decision: Decision): boolean {
+    return this.#decisions.indexOf(decision) > 0;
+  }
+
+  /** Whether the guesses are to be dropped. */
+  get isDoubted(): boolean {
+    return this.#isDoubted;
+  }
+
+  /** A policy failed on a guess. If it was right, it fails again once the token is certain. */
+  doubt(): void {
+    this.#isDoubted = true;
+  }
+
   /** Whether the next loop of a token may be the one after which the token after it is guessed. */
   isGuessedAfter(decision: Decision): boolean {
     return decision === this.#decisions.at(-1) && decision.numObserved + 1 === this.#guessDepth;
@@ -114,23 +131,20 @@ export class PendingTokens {
     const readout = last.readouts[depth - 1];
     if (last.numObserved !== depth || !readout) return;
     const isFull = this.#answer.isFull(this.#decisions.length) || this.length >= mostTokens;
-    const tokenId = isFull
-      ? undefined
-      : this.#answer.foresee(readout, this.#ids.slice(this.numCertain));
-    const ends = tokenId === undefined || this.#request.stopIds?.includes(tokenId);
-    const decision = ends ? undefined : this.#beginGuessed();
-    if (!decision) {
+    const guess = isFull ? undefined : this.#foresee(readout);
+    if (!guess) {
       this.#guessDepth = 0;
       return;
     }
     this.#numGuessed += Number(isGuess);
     this.#guessDepths.push(isGuess ? depth : undefined);
-    this.#append(tokenId!, decision);
+    this.#append(guess.tokenId, guess.decision);
   }
 
   /** Goes back to the tokens that are certain. */
   dropGuesses(): void {
     this.#guessDepth = 0;
+    this.#isDoubted = false;
     this.#ids.length = this.numCertain;
     this.#decisions.length = 1;
     this.#guessDepths = [];
@@ -152,10 +166,17 @@ export class PendingTokens {
     return new Decision(this.#request, this.#numLoops, this.#answer.length + numAssumed);
   }
 
-  /** Undefined where the policy has nothing for such a token: a request fails for a certain one only. */
-  #beginGuessed(): Decision | undefined {
+  /**
+   * The token that a readout gives, and its decision. Undefined where the text would end with it, and where
+   * readout or policy fail: a request fails for tokens that are certain only.
+   */
+  #foresee(
+    readout: Readout,
+  ): { readonly tokenId: number; readonly decision: Decision } | undefined {
     try {
-      return this.#begin(this.#decisions.length);
+      const tokenId = this.#answer.foresee(readout, this.#ids.slice(this.numCertain));
+      if (this.#request.stopIds?.includes(tokenId)) return undefined;
+      return { tokenId, decision: this.#begin(this.#decisions.length) };
     } catch {
       return undefined;
     }

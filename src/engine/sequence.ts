@@ -10,7 +10,7 @@ import { Answer } from './answer.js';
 import type { PagePool } from './cache/page-pool.js';
 import type { PrefixCache } from './cache/prefix-cache.js';
 import { PAGE_SIZE } from './cache/sequence-pages.js';
-import type { Decision, Needs } from './decision.js';
+import type { Decision, Loop, Needs } from './decision.js';
 import type { KvPolicyRules } from './kv-policy.js';
 import { KV_POLICY_RULES } from './kv-policy.js';
 import { PendingTokens } from './pending-tokens.js';
@@ -129,8 +129,7 @@ export class Sequence implements Schedulable {
   }
 
   preempt(): void {
-    this.#tokens.dropGuesses();
-    this.#truncate(this.#tokens.length);
+    this.#dropGuesses();
     this.#promptExits?.restart();
     this.release();
     this.#progress.reset();
@@ -206,6 +205,22 @@ export class Sequence implements Schedulable {
     });
   }
 
+  /**
+   * Shows a token's policy its next loop.
+   *
+   * @returns whether the token exits here and its readout is still wanted
+   * @throws what the policy throws, of a token that is certain
+   */
+  observe(decision: Decision, loop: Loop): boolean {
+    try {
+      return decision.observe(loop);
+    } catch (error) {
+      if (!this.#tokens.isGuessed(decision)) throw error;
+      this.#tokens.doubt();
+      return false;
+    }
+  }
+
   /** Where the state of a token lies that is being decided. */
   stateOf(decision: Decision): number {
     return this.#memory.stateOf(this.#tokens.positionOf(decision));
@@ -236,6 +251,7 @@ export class Sequence implements Schedulable {
    */
   settle(): FinishReason | undefined {
     if (this.#progress.isPrefilling) return undefined;
+    if (this.#tokens.isDoubted) this.#dropGuesses();
     while (this.#tokens.first.hasExited) {
       const event = this.#answer.take(this.#tokens.first, this.#weightsVersion);
       this.#drafts.noteExit(event.exitDepth);
@@ -283,6 +299,11 @@ export class Sequence implements Schedulable {
 
   get #salt(): string {
     return this.request.cacheSalt ?? '';
+  }
+
+  #dropGuesses(): void {
+    this.#tokens.dropGuesses();
+    this.#truncate(this.#tokens.length);
   }
 
   /** Only the first positions are left. */

@@ -180,6 +180,24 @@ it('a request that does not fit at all fails alone, and the others go on', async
   await engine.dispose();
 });
 
+it('a request that comes while all others rest begins at once', async () => {
+  const { config, weights } = model;
+  const engine = await Engine.create({ device, config, weights });
+  const base = { promptIds: [1], maxNewTokens: 20, sampling: parseSamplingOptions({}) };
+  const one = { ...base, exitPolicy: fixedDepth(1) };
+  const slow = engine.generate([one]);
+  await slow.next();
+  // Until nothing more is computed for a reader that is behind.
+  for (let before = -1; engine.numExecuted > before;) {
+    before = engine.numExecuted;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  const quick = await eventsOf(engine, one);
+  expect(quick.at(-1)!.kind).toBe('finish');
+  await slow.return(undefined);
+  await engine.dispose();
+}, 10_000);
+
 it('a sequence whose events nobody reads rests, and the others go on', async () => {
   const { config, weights } = model;
   const engine = await Engine.create({ device, config, weights });

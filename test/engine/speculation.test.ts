@@ -131,8 +131,21 @@ it('gives the same up to the end of the context', async () => {
   expect(said(actual!)).toEqual(said(expected!));
 });
 
-it('ends where the depths of a replay do, whatever was guessed there', async () => {
-  const depths = Array.from({ length: 6 }, () => numLoops);
+/** Full depth, but for tokens beyond an answer of six, for which it fails. */
+const failsBeyond: ExitPolicy = {
+  ...fullDepth(),
+  start:
+    ({ tokenIndex }) =>
+    () => {
+      if (tokenIndex >= 6) throw new Error('No such token.');
+      return false;
+    },
+};
+
+it.each([
+  { policy: 'a replay without depths for them', exitPolicy: replay(Array(6).fill(numLoops)) },
+  { policy: 'a policy that fails on them', exitPolicy: failsBeyond },
+])('ends as without guesses where those go too far for $policy', async ({ exitPolicy }) => {
   const drawn = Array.from({ length: 60 }, (_, seed) =>
     requestOf([seed % VOCAB_SIZE, 3], fullDepth(), {
       sampling: parseSamplingOptions({ temperature: 1, seed }),
@@ -143,7 +156,7 @@ it('ends where the depths of a replay do, whatever was guessed there', async () 
     const ids = tokens.map(({ tokenId }) => tokenId);
     const last = ids.at(-1)!;
     if (ids.indexOf(last) < ids.length - 1) return [];
-    return [{ ...drawn[n]!, exitPolicy: replay(depths), stopIds: [last], maxNewTokens: 20 }];
+    return [{ ...drawn[n]!, exitPolicy, stopIds: [last], maxNewTokens: 20 }];
   });
   expect(requests.length).toBeGreaterThan(20);
   const expected = await runAll(engine, requests);
@@ -152,6 +165,8 @@ it('ends where the depths of a replay do, whatever was guessed there', async () 
     const actual = await runAll(engine, requests, { speculation: how });
     expect(actual.map(said)).toEqual(expected.map(said));
   }
+  const endless = { ...requests[0]!, stopIds: [], speculation: 1 };
+  await expect(runAll(engine, [endless])).rejects.toThrow(/No such token|6 depths/);
 });
 
 it('runs the loops of tokens that follow one another at the same time', async () => {
