@@ -1,6 +1,7 @@
 /** Laws of text generation, on a random model with the byte-level tokenizer of the bundled one. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { bundledTokenizerConfig, bundledTokenizerJson } from '../recipes/bundled/tokenizer.js';
+import { parseRollout, rolloutToJson } from './engine/index.js';
 import { ConfigError, DisposedError, RequestError } from './errors.js';
 import type {
   ChatOptions,
@@ -116,6 +117,19 @@ test('a stop string cuts the text where it begins and ends the computation', asy
       meanDepth: finish.meanDepth,
     });
   }
+});
+
+test('a record ends with its text in every list, whatever was computed meanwhile', async () => {
+  const whole = await model.complete('cup 3;', wild(2));
+  const options = wild(2, { stopStrings: [whole.text.slice(9, 11)], record: true });
+  let finish: TextFinishEvent | undefined;
+  for await (const event of model.generate('cup 3;', options)) {
+    if (event.kind === 'finish') finish = event;
+    // While its reader rests, the sequence goes on for a few tokens.
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  expect(finish!.finishReason).toBe('stop-string');
+  expect(parseRollout(rolloutToJson(finish!.rollout!))).toEqual(finish!.rollout);
 });
 
 test('prompts of a batch end as they end alone, stop strings included', async () => {

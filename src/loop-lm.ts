@@ -6,6 +6,7 @@
  * Knows no file system and no thread: it is given a `Folder` and a `Device`.
  */
 import type {
+  EngineEvent,
   ExitPolicy,
   GenerationRequest,
   Trace,
@@ -14,6 +15,7 @@ import type {
 } from './engine/index.js';
 import {
   Engine,
+  cutRollout,
   defaultExitPolicy,
   parseExitPolicy,
   parseSamplingOptions,
@@ -281,7 +283,7 @@ export class LoopLM {
       for await (const event of this.#engine.generate(requests)) {
         const text = texts[event.requestIndex]!;
         const shown = text.take(event);
-        if (shown) yield shown;
+        if (shown) yield withRollout(shown, event);
         if (text.hasEnded) stops[event.requestIndex]!.abort();
       }
     } catch (error) {
@@ -349,6 +351,13 @@ interface ResolvedOptions {
 }
 
 const DEFAULT_MAX_NEW_TOKENS = 128;
+
+/** The end of a text with the record of the sequence, without what was computed behind the end. */
+function withRollout(shown: TextEvent, event: EngineEvent): TextEvent {
+  if (shown.kind !== 'finish' || event.kind !== 'finish' || !event.rollout) return shown;
+  const { tokenIds, finishReason } = shown;
+  return { ...shown, rollout: cutRollout(event.rollout, tokenIds.length, finishReason) };
+}
 
 async function lastOf(events: AsyncGenerator<TextEvent>): Promise<TextFinishEvent> {
   for await (const event of events) if (event.kind === 'finish') return event;

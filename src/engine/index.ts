@@ -33,7 +33,13 @@ export type { EngineEvent, FinishEvent, GenerationRequest, TokenEvent } from './
 export type { KvPolicy } from '../model/index.js';
 export { KV_POLICIES } from '../model/index.js';
 export type { FinishReason, PrefillMode, RolloutRecord } from './rollout.js';
-export { FINISH_REASONS, PREFILL_MODES, parseRollout, rolloutToJson } from './rollout.js';
+export {
+  FINISH_REASONS,
+  PREFILL_MODES,
+  cutRollout,
+  parseRollout,
+  rolloutToJson,
+} from './rollout.js';
 export type { SamplingOptions } from './sampler.js';
 export { parseSamplingOptions, sampleToken, tokenDistribution } from './sampler.js';
 export type { Speculation } from './speculation/speculation.js';

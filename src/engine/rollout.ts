@@ -152,6 +152,20 @@ export function meanDepthOf(exitDepths: readonly number[]): number {
   return exitDepths.reduce((sum, depth) => sum + depth, 0) / Math.max(1, exitDepths.length);
 }
 
+/** A record whose text ends earlier: only its first tokens, in every list that has one entry for each. */
+export function cutRollout(
+  record: RolloutRecord,
+  length: number,
+  finishReason: FinishReason,
+): RolloutRecord {
+  const kept = (['tokenIds', ...PER_TOKEN] as const).flatMap((field) => {
+    const list = record[field];
+    return list ? [[field, list.slice(0, length)] as const] : [];
+  });
+  const meanDepth = meanDepthOf(record.exitDepths.slice(0, length));
+  return { ...record, ...Object.fromEntries(kept), meanDepth, finishReason };
+}
+
 interface Fault {
   readonly path: (string | number)[];
   readonly message: string;

@@ -6,13 +6,7 @@
  * nothing is ever shown which a later token would take away. Computes nothing and knows no engine,
  * only its events.
  */
-import type {
-  EngineEvent,
-  FinishEvent,
-  FinishReason,
-  RolloutRecord,
-  TokenEvent,
-} from '../engine/index.js';
+import type { EngineEvent, FinishEvent, TokenEvent } from '../engine/index.js';
 import type { DecodeStream, SplitText, TextChannel, Tokenizer } from '../tokenizer/index.js';
 import { ReasoningSplitter, THINK_TAGS } from '../tokenizer/index.js';
 import { StopStringMatcher } from './stop-strings.js';
@@ -39,10 +33,8 @@ export interface TextTokenEvent {
 }
 
 /** The end of a sequence; there is exactly one for every prompt. */
-export interface TextFinishEvent {
-  readonly kind: 'finish';
+export interface TextFinishEvent extends Omit<FinishEvent, 'requestIndex'> {
   readonly promptIndex: number;
-  readonly finishReason: FinishReason;
   /** The whole new text as the model wrote it, tags included; empty without a tokenizer. */
   readonly text: string;
   /**
@@ -63,17 +55,6 @@ export interface TextFinishEvent {
   readonly exitDepths: readonly number[];
   /** Mean of `exitDepths`; 0 if there are none. */
   readonly meanDepth: number;
-  /** (token, loop) pairs computed for this sequence, prompt and deferred loops included. */
-  readonly executedLoops: number;
-  /** The same if every token had run to full depth. */
-  readonly fullDepthLoops: number;
-  /** Prompt tokens that earlier prompts had run, and that were not run again. */
-  readonly cachedTokens: number;
-  /** Tokens that were guessed at a shallow depth, and how many of the guesses were right. */
-  readonly draftedTokens: number;
-  readonly acceptedTokens: number;
-  /** Present if the options ask to record. */
-  readonly rollout?: RolloutRecord;
 }
 
 export type TextEvent = TextTokenEvent | TextFinishEvent;
@@ -175,7 +156,6 @@ export class SequenceText {
     const lastReasoning = this.#end();
     this.#hasFinished = true;
     const finishReason = this.#stoppedByString ? 'stop-string' : event.finishReason;
-    const rollout = event.rollout && this.#cut(event.rollout, finishReason);
     return {
       kind: 'finish',
       promptIndex: event.requestIndex,
@@ -193,7 +173,6 @@ export class SequenceText {
       cachedTokens: event.cachedTokens,
       draftedTokens: event.draftedTokens,
       acceptedTokens: event.acceptedTokens,
-      ...(rollout && { rollout }),
     };
   }
 
@@ -207,24 +186,6 @@ export class SequenceText {
   #unfinishedPiece(): string {
     const piece = this.#match(this.#decoder?.flush() ?? '');
     return piece + this.#matcher.flush();
-  }
-
-  /** The record without the tokens that were computed behind the end of the text. */
-  #cut(rollout: RolloutRecord, finishReason: FinishReason): RolloutRecord {
-    const length = this.#tokenIds.length;
-    return {
-      ...rollout,
-      tokenIds: rollout.tokenIds.slice(0, length),
-      exitDepths: rollout.exitDepths.slice(0, length),
-      logprobs: rollout.logprobs.slice(0, length),
-      loopLogprobs: rollout.loopLogprobs.slice(0, length),
-      ...(rollout.gateLogits && { gateLogits: rollout.gateLogits.slice(0, length) }),
-      ...(rollout.weightsVersions && {
-        weightsVersions: rollout.weightsVersions.slice(0, length),
-      }),
-      meanDepth: meanOf(this.#exitDepths),
-      finishReason,
-    };
   }
 }
 
