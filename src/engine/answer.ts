@@ -58,7 +58,7 @@ export class Answer {
   foresee(readout: Readout, assumed: readonly number[]): number {
     const tokenIndex = this.length + assumed.length;
     const forced = this.#request.forcedIds?.[tokenIndex];
-    const seen = new Set([...this.#seenIds, ...assumed]);
+    const seen = this.#seenWith(assumed);
     return forced ?? sampleToken(readout.logits, this.#request.sampling, seen, tokenIndex);
   }
 
@@ -83,6 +83,12 @@ export class Answer {
     this.#weightsVersions.push(weightsVersion);
     const requestIndex = this.#requestIndex;
     return { kind: 'token', requestIndex, tokenIndex, tokenId, sampledId, exitDepth, logprob };
+  }
+
+  /** Only a repetition penalty reads them. */
+  *#seenWith(assumed: readonly number[]): Iterable<number> {
+    yield* this.#seenIds;
+    yield* assumed;
   }
 
   /** The record of the whole. */

@@ -54,11 +54,6 @@ export class Decision {
     return this.gateLogits.length;
   }
 
-  /** The readout of the exit; undefined until it has come. */
-  get exitReadout(): Readout | undefined {
-    return this.#hasExited ? this.readouts[this.exitDepth - 1] : undefined;
-  }
-
   /** What the next loop must bring. */
   get needs(): Needs {
     const { exitPolicy, record = false } = this.#request;

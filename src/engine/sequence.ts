@@ -149,22 +149,11 @@ export class Sequence implements Schedulable {
     this.#memory.release();
   }
 
-  /** Takes over rows of its prompt that others have run, all but its last: that one is decided here. */
-  adopt(): void {
-    const { prefixes } = this.#resources;
-    for (let [work] = this.nextWorks(); work; [work] = this.nextWorks()) {
-      const { loopIndex, first } = work;
-      if (first >= this.#sharedEnd) return;
-      const ids = this.request.promptIds.slice(0, Math.min(this.#sharedEnd, first + work.count));
-      const found = prefixes.find(this.#salt, ids, loopIndex, first);
-      // Deeper loops begin with the states.
-      const isLast = loopIndex + 1 === this.numLoops;
-      const end = isLast ? -1 : found.findIndex(({ plane }) => !plane.states);
-      const taken = this.#memory.share(end < 0 ? found : found.slice(0, end), loopIndex);
-      const count = taken.reduce((sum, rows) => sum + rows.count, 0);
-      if (count === 0) return;
-      this.#progress.advance({ loopIndex, first, count });
-      if (loopIndex === 0) this.#numCached += count;
+  adopt(): readonly Work[] {
+    for (;;) {
+      const works = this.nextWorks();
+      const [work] = works;
+      if (!work || !this.#adopt(work)) return works;
     }
   }
 
@@ -299,6 +288,26 @@ export class Sequence implements Schedulable {
 
   get #salt(): string {
     return this.request.cacheSalt ?? '';
+  }
+
+  /**
+   * Takes over rows of its prompt that others have run, all but its last: that one is decided here.
+   *
+   * @returns whether there were some
+   */
+  #adopt({ loopIndex, first, count: most }: Work): boolean {
+    if (first >= this.#sharedEnd) return false;
+    const ids = this.request.promptIds.slice(0, Math.min(this.#sharedEnd, first + most));
+    const found = this.#resources.prefixes.find(this.#salt, ids, loopIndex, first);
+    // Deeper loops begin with the states.
+    const isLast = loopIndex + 1 === this.numLoops;
+    const end = isLast ? -1 : found.findIndex(({ plane }) => !plane.states);
+    const taken = this.#memory.share(end < 0 ? found : found.slice(0, end), loopIndex);
+    const count = taken.reduce((sum, rows) => sum + rows.count, 0);
+    if (count === 0) return false;
+    this.#progress.advance({ loopIndex, first, count });
+    if (loopIndex === 0) this.#numCached += count;
+    return true;
   }
 
   #dropGuesses(): void {

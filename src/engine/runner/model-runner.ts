@@ -158,6 +158,7 @@ export class ModelRunner {
       }),
     );
     const [embedding, readout, hidden] = programs.slice(layers.length);
+    const pageBytes = PAGE_SIZE * kvPlaneBytes(config, kvDtype);
     return new ModelRunner(device, config, {
       layers: programs.slice(0, layers.length),
       embedding: embedding!,
@@ -165,8 +166,8 @@ export class ModelRunner {
       hidden,
       store,
       weights,
-      maxPages: Math.floor(maxKvBytes / (PAGE_SIZE * kvPlaneBytes(config, kvDtype))),
-      maxKeptPages: Math.floor(maxPrefixBytes / (PAGE_SIZE * kvPlaneBytes(config, kvDtype))),
+      maxPages: Math.floor(maxKvBytes / pageBytes),
+      maxKeptPages: Math.floor(maxPrefixBytes / pageBytes),
     });
   }
 

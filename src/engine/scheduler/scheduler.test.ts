@@ -47,7 +47,9 @@ class Job implements Schedulable {
     this.#progress = new Progress({ ...options, prefill: index % 2 === 0 ? 'full' : 'deferred' });
   }
 
-  adopt(): void {}
+  adopt(): readonly Work[] {
+    return this.nextWorks();
+  }
 
   sameWork(): undefined {}
 

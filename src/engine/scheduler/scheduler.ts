@@ -17,8 +17,8 @@ export interface Schedulable {
   readonly priority: number;
   /** Whether it may run now; not while its reader is behind. */
   readonly isReady: boolean;
-  /** Takes over what others have computed of its next work. */
-  adopt(): void;
+  /** Takes over what others have computed of its next work, and says what could run next then. */
+  adopt(): readonly Work[];
   /** All that could run next: pieces of work that do not wait for one another, the deepest loop first. */
   nextWorks(): readonly Work[];
   /** Works of equal names are one computation, which one sequence does and others take over. */
@@ -117,8 +117,7 @@ export class Scheduler<T extends Schedulable> {
       .toSorted(byRank)
       .filter(({ item }) => item.isReady)
       .flatMap((entry) => {
-        entry.item.adopt();
-        return entry.item.nextWorks().flatMap((work) => {
+        return entry.item.adopt().flatMap((work) => {
           const name = entry.item.sameWork(work);
           if (name !== undefined && names.has(name)) return [];
           if (name !== undefined) names.add(name);
