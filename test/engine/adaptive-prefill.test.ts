@@ -1,41 +1,27 @@
 /** An adaptive prefill: prompt tokens exit by the policy, and later ones read what they left. */
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import type { ExitPolicy, GenerationRequest } from '../../src/engine/index.js';
+import type { GenerationRequest } from '../../src/engine/index.js';
 import {
   Engine,
-  cdfThreshold,
-  confidence,
-  fixedDepth,
   fullDepth,
-  logitKl,
   parseRollout,
   parseSamplingOptions,
   replay,
   rolloutToJson,
-  sampledExit,
-  stateDelta,
 } from '../../src/engine/index.js';
 import type { Device } from '../../src/runtime/index.js';
 import { createInlineDevice } from '../../src/runtime/index.js';
+import { exitPolicyArbitrary } from './policies.js';
 import type { RandomModel } from './random-model.js';
-import { SMALL_MODEL, VOCAB_SIZE, makeModel } from './random-model.js';
+import { PAGE_BYTES, SMALL_MODEL, VOCAB_SIZE, makeModel } from './random-model.js';
 import { referenceRun } from './reference-model.js';
 import { driftFrom, requestOf, runAll } from './runs.js';
 
 const DRAW = { ...SMALL_MODEL, config: { ...SMALL_MODEL.config, maxPositionEmbeddings: 512 } };
-const { numLoops, numHiddenLayers, numKeyValueHeads } = DRAW.config;
-const PAGE_BYTES = 2 * numHiddenLayers * numKeyValueHeads * 128 * 8 * 4;
+const { numLoops } = DRAW.config;
 
-const policy: fc.Arbitrary<ExitPolicy> = fc.oneof(
-  fc.constant(fullDepth()),
-  fc.integer({ min: 1, max: numLoops }).map(fixedDepth),
-  fc.double({ min: 0.1, max: 0.9, noNaN: true }).map(cdfThreshold),
-  fc.double({ min: 0.2, max: 0.8, noNaN: true }).map(confidence),
-  fc.double({ min: 0.05, max: 1, noNaN: true }).map(stateDelta),
-  fc.double({ min: 0.01, max: 1, noNaN: true }).map(logitKl),
-  fc.constant(sampledExit()),
-);
+const policy = exitPolicyArbitrary(numLoops);
 
 const request: fc.Arbitrary<GenerationRequest> = fc
   .record({

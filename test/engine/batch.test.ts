@@ -1,7 +1,7 @@
 /** A sequence does not notice its neighbours: batches, overlapping runs and recording change nothing. */
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import type { ExitPolicy, GenerationRequest } from '../../src/engine/index.js';
+import type { GenerationRequest } from '../../src/engine/index.js';
 import {
   Engine,
   KV_POLICIES,
@@ -9,9 +9,6 @@ import {
   anyOf,
   cdfThreshold,
   confidence,
-  fixedDepth,
-  fullDepth,
-  logitKl,
   parseSamplingOptions,
   replay,
   sampledExit,
@@ -20,6 +17,7 @@ import {
 } from '../../src/engine/index.js';
 import type { Device } from '../../src/runtime/index.js';
 import { createInlineDevice } from '../../src/runtime/index.js';
+import { exitPolicyArbitrary } from './policies.js';
 import { SMALL_MODEL, makeModel, promptArbitrary } from './random-model.js';
 import type { SequenceRun } from './runs.js';
 import type { RunOptions } from './runs.js';
@@ -28,18 +26,12 @@ import { requestOf, runAll } from './runs.js';
 const RUNS = { numRuns: 10, seed: 9 };
 const MAX_NEW_TOKENS = 6;
 
-const policy: fc.Arbitrary<ExitPolicy> = fc.oneof(
-  fc.constant(fullDepth()),
-  fc.integer({ min: 1, max: 4 }).map(fixedDepth),
-  fc.double({ min: 0.1, max: 0.9, noNaN: true }).map(cdfThreshold),
-  fc.double({ min: 0.2, max: 0.8, noNaN: true }).map(confidence),
-  fc.double({ min: 0.05, max: 1, noNaN: true }).map(stateDelta),
-  fc.double({ min: 0.01, max: 1, noNaN: true }).map(logitKl),
-  fc.constant(sampledExit()),
-  fc.constant(withDepthBounds(sampledExit(), { minDepth: 2, maxDepth: 3 })),
-  fc.constant(anyOf(cdfThreshold(0.8), confidence(0.5))),
-  fc.constant(allOf(stateDelta(0.5), cdfThreshold(0.4))),
-  fc.constant(replay([3, 1, 4, 1, 2, 4])),
+const policy = exitPolicyArbitrary(
+  4,
+  withDepthBounds(sampledExit(), { minDepth: 2, maxDepth: 3 }),
+  anyOf(cdfThreshold(0.8), confidence(0.5)),
+  allOf(stateDelta(0.5), cdfThreshold(0.4)),
+  replay([3, 1, 4, 1, 2, 4]),
 );
 
 const request: fc.Arbitrary<GenerationRequest> = fc

@@ -4,12 +4,7 @@
  */
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type {
-  EngineEvent,
-  ExitPolicy,
-  GenerationRequest,
-  Speculation,
-} from '../../src/engine/index.js';
+import type { EngineEvent, GenerationRequest, Speculation } from '../../src/engine/index.js';
 import {
   Engine,
   KV_POLICIES,
@@ -18,30 +13,17 @@ import {
   confidence,
   fixedDepth,
   fullDepth,
-  logitKl,
   parseSamplingOptions,
-  sampledExit,
-  stateDelta,
 } from '../../src/engine/index.js';
 import type { Device } from '../../src/runtime/index.js';
 import { createInlineDevice } from '../../src/runtime/index.js';
+import { exitPolicyArbitrary } from './policies.js';
 import type { RandomModel } from './random-model.js';
-import { SMALL_MODEL, VOCAB_SIZE, makeModel } from './random-model.js';
+import { PAGE_BYTES, SMALL_MODEL, VOCAB_SIZE, makeModel } from './random-model.js';
 
-const { numLoops, numHiddenLayers, numKeyValueHeads, maxPositionEmbeddings } = SMALL_MODEL.config;
-/** Of f32 keys and values; heads are stored in multiples of 8 dimensions. */
-const PAGE_BYTES = 2 * numHiddenLayers * numKeyValueHeads * 128 * 8 * 4;
+const { numLoops, maxPositionEmbeddings } = SMALL_MODEL.config;
 
-const policy: fc.Arbitrary<ExitPolicy> = fc.oneof(
-  fc.constant(fullDepth()),
-  fc.constant(sampledExit()),
-  fc.integer({ min: 1, max: numLoops }).map(fixedDepth),
-  fc.double({ min: 0.1, max: 0.9, noNaN: true }).map(cdfThreshold),
-  fc.double({ min: 0.2, max: 0.8, noNaN: true }).map(confidence),
-  fc.double({ min: 0.05, max: 1, noNaN: true }).map(stateDelta),
-  fc.double({ min: 0.01, max: 1, noNaN: true }).map(logitKl),
-  fc.constant(anyOf(cdfThreshold(0.8), confidence(0.5))),
-);
+const policy = exitPolicyArbitrary(numLoops, anyOf(cdfThreshold(0.8), confidence(0.5)));
 
 const PREFIX = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3];
 

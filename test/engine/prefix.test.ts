@@ -14,15 +14,12 @@ import {
 import type { Device } from '../../src/runtime/index.js';
 import { createInlineDevice } from '../../src/runtime/index.js';
 import type { RandomModel } from './random-model.js';
-import { SMALL_MODEL, VOCAB_SIZE, makeModel } from './random-model.js';
+import { PAGE_BYTES, SMALL_MODEL, VOCAB_SIZE, makeModel } from './random-model.js';
 import type { SequenceRun } from './runs.js';
 import { requestOf, runAll } from './runs.js';
 
 const DRAW = { ...SMALL_MODEL, config: { ...SMALL_MODEL.config, maxPositionEmbeddings: 512 } };
-const { numLoops, numHiddenLayers, numKeyValueHeads } = DRAW.config;
-const PAGE = 128;
-/** Of f32 keys and values; heads are stored in multiples of 8 dimensions. */
-const PAGE_BYTES = 2 * numHiddenLayers * numKeyValueHeads * PAGE * 8 * 4;
+const { numLoops } = DRAW.config;
 
 let device: Device;
 let model: RandomModel;

@@ -164,3 +164,8 @@ export const SMALL_MODEL: ModelDraw = {
 /** Token ids of a prompt. */
 export const promptArbitrary = (maxLength: number): fc.Arbitrary<number[]> =>
   fc.array(fc.nat(VOCAB_SIZE - 1), { minLength: 1, maxLength });
+
+const { numHiddenLayers, numKeyValueHeads } = SMALL_MODEL.config;
+
+/** A page of keys and values of SMALL_MODEL in f32: heads are stored in multiples of 8 dimensions. */
+export const PAGE_BYTES = 2 * numHiddenLayers * numKeyValueHeads * 128 * 8 * 4;

@@ -8,18 +8,16 @@ import {
   cdfThreshold,
   confidence,
   exitDistribution,
-  fixedDepth,
   fullDepth,
-  logitKl,
   parseSamplingOptions,
   replay,
   sampledExit,
-  stateDelta,
   tokenDistribution,
   withDepthBounds,
 } from '../../src/engine/index.js';
 import type { Device } from '../../src/runtime/index.js';
 import { createInlineDevice } from '../../src/runtime/index.js';
+import { exitPolicyArbitrary } from './policies.js';
 import type { RandomModel } from './random-model.js';
 import { SMALL_MODEL, VOCAB_SIZE, makeModel, promptArbitrary } from './random-model.js';
 import type { SequenceRun } from './runs.js';
@@ -27,16 +25,10 @@ import { requestOf, runAll } from './runs.js';
 
 const { numLoops, maxPositionEmbeddings } = SMALL_MODEL.config;
 
-const policy: fc.Arbitrary<ExitPolicy> = fc.oneof(
-  fc.constant(fullDepth()),
-  fc.integer({ min: 1, max: numLoops }).map(fixedDepth),
-  fc.double({ min: 0.1, max: 0.9, noNaN: true }).map(cdfThreshold),
-  fc.double({ min: 0.2, max: 0.8, noNaN: true }).map(confidence),
-  fc.double({ min: 0.05, max: 1, noNaN: true }).map(stateDelta),
-  fc.double({ min: 0.01, max: 1, noNaN: true }).map(logitKl),
-  fc.constant(sampledExit()),
-  fc.constant(withDepthBounds(sampledExit(), { minDepth: 2 })),
-  fc.constant(anyOf(cdfThreshold(0.8), confidence(0.5))),
+const policy = exitPolicyArbitrary(
+  numLoops,
+  withDepthBounds(sampledExit(), { minDepth: 2 }),
+  anyOf(cdfThreshold(0.8), confidence(0.5)),
 );
 
 const speculation: fc.Arbitrary<Speculation> = fc.oneof(
