@@ -7,7 +7,10 @@ import { prefillOf } from './request.js';
 import type { RolloutRecord } from './rollout.js';
 import { meanDepthOf } from './rollout.js';
 import type { Readout } from './runner/model-ends.js';
+import type { SeenTokens } from './sampler.js';
 import { sampleToken, samplingLogprob } from './sampler.js';
+import type { LoopDetail } from './token-logprobs.js';
+import { logprobOf, mostLikely } from './token-logprobs.js';
 
 /** What a record says of its end and of the run. */
 export interface AnswerEnd extends Pick<
@@ -21,7 +24,6 @@ export interface AnswerEnd extends Pick<
 export class Answer {
   readonly #request: GenerationRequest;
   readonly #requestIndex: number;
-  readonly #seenIds: Set<number>;
   readonly #tokenIds: number[] = [];
   readonly #exitDepths: number[] = [];
   readonly #logprobs: number[] = [];
@@ -33,7 +35,6 @@ export class Answer {
   constructor(request: GenerationRequest, requestIndex: number) {
     this.#request = request;
     this.#requestIndex = requestIndex;
-    this.#seenIds = new Set(request.promptIds);
   }
 
   /** Tokens so far. */
@@ -58,37 +59,62 @@ export class Answer {
   foresee(readout: Readout, assumed: readonly number[]): number {
     const tokenIndex = this.length + assumed.length;
     const forced = this.#request.forcedIds?.[tokenIndex];
-    const seen = this.#seenWith(assumed);
+    const seen = this.#seen(assumed);
     return forced ?? sampleToken(readout.logits, this.#request.sampling, seen, tokenIndex);
   }
 
   /** Draws the next token from the readout of its exit, made with weights of a version. */
   take({ exitDepth, readouts, gateLogits }: Decision, weightsVersion: number): TokenEvent {
-    const { sampling, forcedIds, record } = this.#request;
+    const { sampling, forcedIds, record, topLogprobs } = this.#request;
     const tokenIndex = this.length;
     const readout = readouts[exitDepth - 1]!;
-    const sampledId = sampleToken(readout.logits, sampling, this.#seenIds, tokenIndex);
+    const seen = this.#seen();
+    const sampledId = sampleToken(readout.logits, sampling, seen, tokenIndex);
     const tokenId = forcedIds?.[tokenIndex] ?? sampledId;
     const logprob = logprobOf(readout, tokenId);
     if (record) {
-      const behavior = samplingLogprob(readout.logits, sampling, this.#seenIds, tokenId);
+      const behavior = samplingLogprob(readout.logits, sampling, seen, tokenId);
       this.#behaviorLogprobs.push(behavior);
       this.#loopLogprobs.push(readouts.map((row) => logprobOf(row!, tokenId)));
       this.#gateLogits.push(gateLogits);
     }
-    this.#seenIds.add(tokenId);
+    const loops = this.#loopsOf(readouts, gateLogits, tokenId);
     this.#tokenIds.push(tokenId);
     this.#exitDepths.push(exitDepth);
     this.#logprobs.push(logprob);
     this.#weightsVersions.push(weightsVersion);
     const requestIndex = this.#requestIndex;
-    return { kind: 'token', requestIndex, tokenIndex, tokenId, sampledId, exitDepth, logprob };
+    const chosen = { requestIndex, tokenIndex, tokenId, sampledId, exitDepth, logprob };
+    return {
+      kind: 'token',
+      ...chosen,
+      ...(topLogprobs !== undefined && { topLogprobs: mostLikely(readout, topLogprobs) }),
+      ...(loops && { loops }),
+    };
   }
 
-  /** Only a repetition penalty reads them. */
-  *#seenWith(assumed: readonly number[]): Iterable<number> {
-    yield* this.#seenIds;
-    yield* assumed;
+  /** What every executed loop said, if that is wanted. */
+  #loopsOf(
+    readouts: Decision['readouts'],
+    gateLogits: readonly number[],
+    tokenId: number,
+  ): readonly LoopDetail[] | undefined {
+    const { loopLogprobs: count } = this.#request;
+    if (count === undefined) return undefined;
+    return gateLogits.map((gateLogit, loopIndex) => {
+      const readout = readouts[loopIndex]!;
+      return {
+        ...(gateLogit !== -Infinity && { gateLogit }),
+        logprob: logprobOf(readout, tokenId),
+        topLogprobs: mostLikely(readout, count),
+      };
+    });
+  }
+
+  /** @param assumed - tokens that follow those of the answer */
+  #seen(assumed: readonly number[] = []): SeenTokens {
+    const generated = assumed.length > 0 ? [...this.#tokenIds, ...assumed] : this.#tokenIds;
+    return { prompt: this.#request.promptIds, generated };
   }
 
   /** The record of the whole. */
@@ -119,9 +145,4 @@ export class Answer {
       finishReason,
     };
   }
-}
-
-/** Log-probability of a token, at most 0: no temperature, no filters. */
-function logprobOf({ logits, logSumExp }: Readout, tokenId: number): number {
-  return Math.min(0, logits[tokenId]! - logSumExp);
 }

@@ -27,16 +27,21 @@ export class Decision {
   readonly #request: GenerationRequest;
   readonly #numLoops: number;
   readonly #tracker: ExitTracker;
-  /** Whether a token is drawn from its exit; of a prompt token the next one is known. */
+  /** Whether its exit is read out: to draw a token from, or to score the one that is known. */
   readonly #isRead: boolean;
+  /** Whether all its loops are read out. */
+  readonly #readsAll: boolean;
   #hasExited = false;
 
-  /** @param tokenIndex - index of the token that is decided, as in `ExitContext` */
+  /** @param tokenIndex - index of the token that is decided, as in `ExitContext`; below 0 it is known */
   constructor(request: GenerationRequest, numLoops: number, tokenIndex: number) {
     this.#request = request;
     this.#numLoops = numLoops;
-    this.#isRead = tokenIndex >= 0;
-    const { seed } = request.sampling;
+    const { record, loopLogprobs, promptLogprobs, sampling } = request;
+    const isDrawn = tokenIndex >= 0;
+    this.#isRead = isDrawn || promptLogprobs !== undefined;
+    this.#readsAll = isDrawn && (record === true || loopLogprobs !== undefined);
+    const { seed } = sampling;
     this.#tracker = new ExitTracker(request.exitPolicy, { numLoops, seed, tokenIndex });
   }
 
@@ -56,12 +61,12 @@ export class Decision {
 
   /** What the next loop must bring. */
   get needs(): Needs {
-    const { exitPolicy, record = false } = this.#request;
+    const { exitPolicy } = this.#request;
     const isOpen = !this.#hasExited;
     // The last loop is always an exit: its readout is wanted for certain.
     const isLast = isOpen && this.numObserved === this.#numLoops - 1;
     return {
-      logits: (this.#isRead && (record || isLast)) || (exitPolicy.needs.logits && isOpen),
+      logits: this.#readsAll || (this.#isRead && isLast) || (exitPolicy.needs.logits && isOpen),
       hidden: exitPolicy.needs.hidden && isOpen,
     };
   }

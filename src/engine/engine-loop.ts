@@ -10,10 +10,14 @@ import { CapacityError } from '../errors.js';
 import { poolIsFull } from './cache/page-pool.js';
 import type { Readout } from './runner/model-ends.js';
 import type { ModelRunner, StepRow } from './runner/model-runner.js';
-import type { Planned, SchedulerLimits } from './scheduler/scheduler.js';
+import { resultOf } from './runner/model-runner.js';
+import type { Plan, Planned, SchedulerLimits } from './scheduler/scheduler.js';
 import { Scheduler, SMALL_ROWS } from './scheduler/scheduler.js';
+import type { FinishReason } from './rollout.js';
 import type { Sequence, Watched } from './sequence.js';
 import type { StepCost } from './speculation/step-cost.js';
+
+const NOTHING: Plan<Sequence> = { works: [] };
 
 /** A token whose loop a step runs and whose policy is then asked. */
 interface Observed extends Omit<Watched, 'offset'> {
@@ -22,12 +26,24 @@ interface Observed extends Omit<Watched, 'offset'> {
   readonly row: number;
 }
 
+/** What a step ran. */
+export interface StepReport {
+  /** Rows of each loop, by loop index. */
+  readonly rowsByLoop: readonly number[];
+  readonly milliseconds: number;
+}
+
 export class EngineLoop {
   readonly #runner: ModelRunner;
   readonly #scheduler: Scheduler<Sequence>;
   readonly #cost: StepCost;
   readonly #sequences = new Set<Sequence>();
+  readonly #stepListeners = new Set<(report: StepReport) => void>();
   #weightsVersion = 0;
+  #numPromptTokens = 0;
+  #numCachedTokens = 0;
+  #isPaused = false;
+  #stepping: Promise<void> = Promise.resolve();
   #turning: Promise<void> | undefined;
   #wake: (() => void) | undefined;
   #end: unknown;
@@ -42,6 +58,46 @@ export class EngineLoop {
   /** Sequences that gave up their pages for others, so far. */
   get numPreemptions(): number {
     return this.#scheduler.numPreemptions;
+  }
+
+  /** Requests that have begun, those included whose readers are behind. */
+  get numRunning(): number {
+    return this.#scheduler.numRunning;
+  }
+
+  get numWaiting(): number {
+    return this.#scheduler.numWaiting;
+  }
+
+  /** Prompt tokens of the requests that have ended. */
+  get numPromptTokens(): number {
+    return this.#numPromptTokens;
+  }
+
+  /** Those of them that were taken over from others. */
+  get numCachedTokens(): number {
+    return this.#numCachedTokens;
+  }
+
+  get isPaused(): boolean {
+    return this.#isPaused;
+  }
+
+  /** Runs nothing more, so that requests stay where they are; returns once nothing runs. */
+  async pause(): Promise<void> {
+    this.#isPaused = true;
+    await this.#stepping;
+  }
+
+  resume(): void {
+    this.#isPaused = false;
+    this.wake();
+  }
+
+  /** @returns what ends it */
+  onStep(listener: (report: StepReport) => void): () => void {
+    this.#stepListeners.add(listener);
+    return () => void this.#stepListeners.delete(listener);
   }
 
   /** Takes a request in; its events go to its sink. */
@@ -84,9 +140,9 @@ export class EngineLoop {
       while (this.#sequences.size > 0) {
         this.#useWeights();
         this.#endAborted();
-        const { works, stuck } = this.#scheduler.plan();
+        const { works, stuck } = this.#isPaused ? NOTHING : this.#scheduler.plan();
         if (stuck) this.#fail(stuck, new CapacityError(poolIsFull(this.#runner.pages.maxPages)));
-        else if (works.length > 0) await this.#step(works);
+        else if (works.length > 0) await this.#run(works);
         else if (this.#sequences.size > 0) {
           await new Promise<void>((resolve) => (this.#wake = resolve));
         }
@@ -97,6 +153,21 @@ export class EngineLoop {
     } finally {
       this.#turning = undefined;
     }
+  }
+
+  async #run(works: readonly Planned<Sequence>[]): Promise<void> {
+    const startedAt = performance.now();
+    const step = this.#step(works);
+    this.#stepping = step.catch(() => {});
+    await step;
+    if (this.#stepListeners.size === 0) return;
+    const rowsByLoop: number[] = [];
+    for (const { work } of works) {
+      while (rowsByLoop.length <= work.loopIndex) rowsByLoop.push(0);
+      rowsByLoop[work.loopIndex]! += work.count;
+    }
+    const report = { rowsByLoop, milliseconds: performance.now() - startedAt };
+    for (const listener of this.#stepListeners) listener(report);
   }
 
   async #step(works: readonly Planned<Sequence>[]): Promise<void> {
@@ -125,7 +196,7 @@ export class EngineLoop {
       const loop = { gateLogit: result.gateLogits[row]!, readout, hidden };
       return this.#guard(item, () => item.observe(decision, loop));
     });
-    await this.#readOut(exiting);
+    await this.#readOut(exiting, rows);
     // Of a step that began with other weights nothing is used: its sequences begin again.
     if (this.#runner.weightsVersion !== weightsVersion) return;
     const milliseconds = performance.now() - startedAt;
@@ -140,10 +211,10 @@ export class EngineLoop {
   }
 
   /** Reads out the tokens that have just exited. */
-  async #readOut(exiting: readonly Observed[]): Promise<void> {
+  async #readOut(exiting: readonly Observed[], rows: readonly StepRow[]): Promise<void> {
     const live = exiting.filter(({ item }) => this.#sequences.has(item));
     if (live.length === 0) return;
-    const states = live.map(({ item, decision }) => item.stateOf(decision));
+    const states = live.map(({ row }) => resultOf(rows[row]!));
     const readouts: readonly Readout[] = await this.#runner.readout(states);
     for (const [index, { decision }] of live.entries()) decision.readOut(readouts[index]!);
   }
@@ -154,9 +225,7 @@ export class EngineLoop {
     this.#guard(sequence, () => {
       const reason = sequence.settle();
       if (!reason) return;
-      const event = sequence.finish(reason);
-      this.cancel(sequence);
-      sequence.sink.push(event);
+      this.#finish(sequence, reason);
     });
   }
 
@@ -170,11 +239,16 @@ export class EngineLoop {
 
   #endAborted(): void {
     for (const sequence of this.#sequences) {
-      if (!sequence.isAborted) continue;
-      const event = sequence.finish('aborted');
-      this.cancel(sequence);
-      sequence.sink.push(event);
+      if (sequence.isAborted) this.#finish(sequence, 'aborted');
     }
+  }
+
+  #finish(sequence: Sequence, reason: FinishReason): void {
+    const event = sequence.finish(reason);
+    this.cancel(sequence);
+    this.#numPromptTokens += event.numPromptTokens;
+    this.#numCachedTokens += event.cachedTokens;
+    sequence.sink.push(event);
   }
 
   /** What an exit policy or a damaged model throws ends its own request only. */

@@ -10,6 +10,7 @@ import type { LoopLMConfig, ModelWeights, WeightSource } from '../model/index.js
 import { hasExitGate, resolveNumLoops } from '../model/index.js';
 import type { Device, ResidentWeights } from '../runtime/index.js';
 import { abortable } from '../util/abortable.js';
+import type { StepReport } from './engine-loop.js';
 import { EngineLoop } from './engine-loop.js';
 import { EventQueue } from './event-queue.js';
 import type { EngineEvent, GenerationRequest } from './request.js';
@@ -38,6 +39,27 @@ export interface EngineOptions extends KvOptions, CompileWatch {
   readonly weights: ModelWeights | WeightSource | ResidentWeights;
   /** How much runs at a time. */
   readonly limits?: Partial<SchedulerLimits> | undefined;
+}
+
+/** What an engine is doing, and has done. */
+export interface EngineStats {
+  /** Requests that have begun, those included whose readers are behind. */
+  readonly numRunning: number;
+  readonly numWaiting: number;
+  /** Pages of keys and values in use. */
+  readonly numPagesUsed: number;
+  /** Pages there may be; infinite without a limit. */
+  readonly maxPages: number;
+  /** How often a sequence gave its memory to others and was computed again. */
+  readonly numPreemptions: number;
+  /** (token, loop) pairs computed. */
+  readonly numExecuted: number;
+  /** Prompt tokens of the requests that have ended, and those of them that were taken over. */
+  readonly numPromptTokens: number;
+  readonly numCachedTokens: number;
+  /** Updates behind the weights; 0 for weights that do not change. */
+  readonly weightsVersion: number;
+  readonly isPaused: boolean;
 }
 
 /** Events that a reader may leave unread before its sequence rests. */
@@ -92,6 +114,48 @@ export class Engine {
     return this.#loop.numPreemptions;
   }
 
+  get stats(): EngineStats {
+    const { numRunning, numWaiting, numPromptTokens, numCachedTokens, isPaused } = this.#loop;
+    return {
+      numRunning,
+      numWaiting,
+      numPagesUsed: this.numPagesUsed,
+      maxPages: this.#runner.pages.maxPages,
+      numPreemptions: this.numPreemptions,
+      numExecuted: this.numExecuted,
+      numPromptTokens,
+      numCachedTokens,
+      weightsVersion: this.#runner.weightsVersion,
+      isPaused,
+    };
+  }
+
+  /** Calls a listener after every step, until what is returned is called. */
+  onStep(listener: (report: StepReport) => void): () => void {
+    return this.#loop.onStep(listener);
+  }
+
+  /** Runs nothing more, so that requests stay where they are; returns once nothing runs. */
+  async pause(): Promise<void> {
+    await this.#loop.pause();
+  }
+
+  /** Goes on after `pause`. */
+  resume(): void {
+    this.#loop.resume();
+  }
+
+  /** Forgets what earlier prompts have left for those that begin alike. */
+  clearPrefixes(): void {
+    this.#runner.prefixes.clear();
+  }
+
+  /** What `generate` would refuse is thrown now. @throws LoopLMError */
+  check(requests: readonly GenerationRequest[]): void {
+    this.#checkAlive();
+    checkRequests(this.config, requests);
+  }
+
   /**
    * Continues sequences. Events of different sequences interleave; each sequence ends with exactly
    * one finish event. A request that fails ends alone: the others go on, and what it failed with is
@@ -101,8 +165,7 @@ export class Engine {
    * @throws LoopLMError, before anything is computed, if a request cannot be served
    */
   async *generate(requests: readonly GenerationRequest[]): AsyncGenerator<EngineEvent> {
-    this.#checkAlive();
-    checkRequests(this.config, requests);
+    this.check(requests);
     const queue = new EventQueue(requests.length, this.#loop.wake);
     const sequences = requests.map((request, index) => this.#sequence(request, index, queue));
     for (const sequence of sequences) this.#loop.add(sequence);

@@ -1,5 +1,6 @@
 /** Generation with a depth of its own for every token: exit policies, KV policies, sampling. */
-export type { EngineOptions } from './engine.js';
+export type { EngineOptions, EngineStats } from './engine.js';
+export type { StepReport } from './engine-loop.js';
 export { Engine } from './engine.js';
 export type { KvOptions } from './runner/model-runner.js';
 export type { CompileWatch } from './runner/compile.js';
@@ -7,6 +8,7 @@ export { compileWith } from './runner/compile.js';
 export { embeddingGraph } from './runner/model-ends.js';
 export type { EngineWeights } from './runner/engine-weights.js';
 export { engineWeights } from './runner/engine-weights.js';
+export { UpdatableWeights } from './runner/updatable-weights.js';
 export type { SchedulerLimits } from './scheduler/scheduler.js';
 export type { ExitDistribution } from './exit-distribution.js';
 export { exitDistribution } from './exit-distribution.js';
@@ -40,8 +42,9 @@ export {
   parseRollout,
   rolloutToJson,
 } from './rollout.js';
-export type { SamplingOptions } from './sampler.js';
+export type { SamplingOptions, SeenTokens } from './sampler.js';
 export { parseSamplingOptions, sampleToken, tokenDistribution } from './sampler.js';
 export type { Speculation } from './speculation/speculation.js';
 export { parseSpeculation, SPECULATION_FORMS } from './speculation/speculation.js';
 export type { Trace, TracedPrompt, TraceOptions } from './trace.js';
+export type { LoopDetail, ScoredToken, TokenLogprob } from './token-logprobs.js';

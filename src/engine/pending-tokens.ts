@@ -64,10 +64,6 @@ export class PendingTokens {
     return this.#decisions[position - this.numCertain + 1];
   }
 
-  positionOf(decision: Decision): number {
-    return this.numCertain - 1 + this.#decisions.indexOf(decision);
-  }
-
   /** Positions of the tokens that have not exited. */
   get open(): readonly number[] {
     const first = this.numCertain - 1;

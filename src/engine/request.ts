@@ -10,6 +10,7 @@ import { checkExitPolicy, checkGateless } from './exit-policy.js';
 import type { FinishReason, PrefillMode, RolloutRecord } from './rollout.js';
 import type { SamplingOptions } from './sampler.js';
 import type { Speculation } from './speculation/speculation.js';
+import type { LoopDetail, ScoredToken, TokenLogprob } from './token-logprobs.js';
 
 /** One sequence to continue. */
 export interface GenerationRequest {
@@ -32,6 +33,18 @@ export interface GenerationRequest {
   readonly numLoops?: number;
   /** Returns a rollout record with the finish; costs a readout of every executed loop. */
   readonly record?: boolean;
+  /** How many of the most likely tokens come with every token. Default none. */
+  readonly topLogprobs?: number;
+  /**
+   * What every executed loop said comes with every token, and so many most likely ones of each; costs a
+   * readout of every loop.
+   */
+  readonly loopLogprobs?: number;
+  /**
+   * Scores the prompt, each token at the exit depth of the one before it, with so many most likely ones.
+   * Runs all of the prompt, and takes nothing over from others.
+   */
+  readonly promptLogprobs?: number;
   /** Default `off`. Works under `per-loop`, and changes no token, only the time and the loops run. */
   readonly speculation?: Speculation;
   /**
@@ -61,6 +74,12 @@ export interface TokenEvent {
   readonly exitDepth: number;
   /** log softmax(logits)[tokenId] at the exit depth: no temperature, no filters. */
   readonly logprob: number;
+  /** The most likely tokens at the exit depth, falling, if they were asked for. */
+  readonly topLogprobs?: readonly TokenLogprob[];
+  /** What every executed loop said, if that was asked for. */
+  readonly loops?: readonly LoopDetail[];
+  /** Of the first token: all tokens of the prompt, if they were to be scored. */
+  readonly promptTokens?: readonly ScoredToken[];
 }
 
 /** The end of a sequence; every sequence has exactly one. */
@@ -75,11 +94,14 @@ export interface FinishEvent {
   readonly executedLoops: number;
   /** The same if every token had run to full depth. */
   readonly fullDepthLoops: number;
+  readonly numPromptTokens: number;
   /** Prompt tokens that earlier requests had run through the first loop, or deeper. */
   readonly cachedTokens: number;
   /** Tokens that were guessed at a shallow depth, and how many of the guesses were right. */
   readonly draftedTokens: number;
   readonly acceptedTokens: number;
+  /** Of the weights now: updates behind them, 0 for weights that do not change. */
+  readonly weightsVersion: number;
   /** Present when the request records. */
   readonly rollout?: RolloutRecord;
 }
@@ -88,12 +110,13 @@ export type EngineEvent = TokenEvent | FinishEvent;
 
 /**
  * How deep the prompt of a request goes. Without a wish: where it changes no result, no deeper than some
- * token asks for; else all the way.
+ * token asks for; else, and if all of it is to be scored, all the way.
  */
 export function prefillOf({
   kvPolicy = 'per-loop',
-  prefill = kvPolicy === 'per-loop' ? 'deferred' : 'full',
-}: Pick<GenerationRequest, 'kvPolicy' | 'prefill'>): PrefillMode {
+  promptLogprobs,
+  prefill = kvPolicy === 'per-loop' && promptLogprobs === undefined ? 'deferred' : 'full',
+}: Pick<GenerationRequest, 'kvPolicy' | 'promptLogprobs' | 'prefill'>): PrefillMode {
   return prefill;
 }
 
@@ -104,7 +127,7 @@ export function checkRequests(config: LoopLMConfig, requests: readonly Generatio
 }
 
 function checkRequest(config: LoopLMConfig, request: GenerationRequest): void {
-  const { promptIds, maxNewTokens, exitPolicy, stopIds = [], forcedIds = [] } = request;
+  const { promptIds, maxNewTokens, exitPolicy, sampling, stopIds = [], forcedIds = [] } = request;
   const { kvPolicy = 'per-loop', prefill, priority = 0 } = request;
   const numLoops = resolveNumLoops(config, request.numLoops);
   if (prefill === 'deferred' && kvPolicy !== 'per-loop') {
@@ -112,6 +135,15 @@ function checkRequest(config: LoopLMConfig, request: GenerationRequest): void {
       'prefill',
       `prefill deferred does not work with KV policy ${kvPolicy}; use per-loop, or prefill full.`,
     );
+  }
+  if (prefill === 'deferred' && request.promptLogprobs !== undefined) {
+    throw new ConfigError(
+      'prefill',
+      'prefill deferred does not work with promptLogprobs, which read every token of the prompt; leave one of them out.',
+    );
+  }
+  for (const field of ['topLogprobs', 'loopLogprobs', 'promptLogprobs'] as const) {
+    checkLogprobCount(field, request[field]);
   }
   checkSpeculation(request.speculation ?? 'off', kvPolicy, numLoops);
   if (prefill === 'adaptive' && kvPolicy !== 'last-exited') {
@@ -129,6 +161,7 @@ function checkRequest(config: LoopLMConfig, request: GenerationRequest): void {
   checkIds(config, promptIds, 'The prompt');
   checkIds(config, stopIds, 'The stop ids');
   checkIds(config, forcedIds, 'The forced ids');
+  checkIds(config, Object.keys(sampling.logitBias ?? {}).map(Number), 'The ids of logitBias');
   if (!Number.isInteger(maxNewTokens) || maxNewTokens < 1) {
     throw new ConfigError(
       'maxNewTokens',
@@ -142,6 +175,14 @@ function checkRequest(config: LoopLMConfig, request: GenerationRequest): void {
   }
   checkExitPolicy(exitPolicy, numLoops);
   if (!hasExitGate(config)) checkGateless(exitPolicy, config.architecture);
+}
+
+function checkLogprobCount(field: string, count = 0): void {
+  if (Number.isInteger(count) && count >= 0) return;
+  throw new ConfigError(
+    field,
+    `${field} is ${showValue(count)}; it must be a whole number from 0 up, of most likely tokens.`,
+  );
 }
 
 function checkSpeculation(speculation: Speculation, kvPolicy: KvPolicy, numLoops: number): void {

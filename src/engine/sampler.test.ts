@@ -10,6 +10,8 @@ const options = (changes: Partial<SamplingOptions>): SamplingOptions => ({
   ...changes,
 });
 
+const UNSEEN = { prompt: [], generated: [] };
+
 /** Softmax of the row at a temperature, written out plainly. */
 function softmax(logits: Float32Array, temperature = 1): number[] {
   const scaled = Array.from(logits, (logit) => logit / temperature);
@@ -25,7 +27,7 @@ const sum = (values: Iterable<number>) =>
   Array.from(values).reduce((total, value) => total + value, 0);
 /** Ids that survive the filters. */
 const keptIds = (row: Float32Array, settings: SamplingOptions) =>
-  Array.from(tokenDistribution(row, settings, []).ids);
+  Array.from(tokenDistribution(row, settings, UNSEEN).ids);
 
 /** Rows with ties, on a grid so that unequal logits never give equal weights by rounding. */
 const logitsRow = fc
@@ -53,7 +55,7 @@ const anyOptions: fc.Arbitrary<SamplingOptions> = fc
 describe('greedy decoding', () => {
   test('takes the most likely token, the lowest id on ties', () => {
     const row = new Float32Array([-1, 3, 0, 3, 3]);
-    expect(sampleToken(row, parseSamplingOptions({}), [], 0)).toBe(1);
+    expect(sampleToken(row, parseSamplingOptions({}), UNSEEN, 0)).toBe(1);
   });
 
   test('is what a temperature close to zero gives, also where logits overflow', () => {
@@ -63,8 +65,8 @@ describe('greedy decoding', () => {
         fc.constantFrom(1e-3, 1e-300),
         fc.nat(),
         ({ row }, temperature, seed) => {
-          const greedy = sampleToken(row, options({ temperature: 0 }), [], 0);
-          expect(sampleToken(row, options({ temperature, seed }), [], 0)).toBe(greedy);
+          const greedy = sampleToken(row, options({ temperature: 0 }), UNSEEN, 0);
+          expect(sampleToken(row, options({ temperature, seed }), UNSEEN, 0)).toBe(greedy);
         },
       ),
       { seed: 41 },
@@ -76,7 +78,7 @@ describe('the distribution drawn from', () => {
   test('without filters is the softmax at the temperature', () => {
     fc.assert(
       fc.property(logitsRow, fc.double({ min: 0.1, max: 5, noNaN: true }), (row, temperature) => {
-        const { ids, probs } = tokenDistribution(row, options({ temperature }), []);
+        const { ids, probs } = tokenDistribution(row, options({ temperature }), UNSEEN);
         expect([...ids]).toEqual([...row.keys()]);
         const expected = softmax(row, temperature);
         probs.forEach((prob, id) => expect(prob).toBeCloseTo(expected[id]!, 12));
@@ -123,7 +125,7 @@ describe('the distribution drawn from', () => {
 
   test('the repetition penalty divides positive and multiplies negative logits, once per token', () => {
     const row = new Float32Array([2, -1, 1, 0]);
-    const seen = [0, 1, 0, 1, 1, 3];
+    const seen = { prompt: [0, 1, 0, 1], generated: [1, 3] };
     const penalised = tokenDistribution(row, options({ repetitionPenalty: 2 }), seen);
     const expected = softmax(new Float32Array([1, -2, 1, 0]));
     penalised.probs.forEach((prob, id) => expect(prob).toBeCloseTo(expected[id]!, 12));
@@ -132,12 +134,38 @@ describe('the distribution drawn from', () => {
     expect([...row]).toEqual([2, -1, 1, 0]);
   });
 
+  test('presence counts generated tokens once, frequency each time, and neither the prompt', () => {
+    const row = new Float32Array([2, -1, 1, 0]);
+    const seen = { prompt: [3, 3], generated: [0, 2, 0, 0] };
+    const settings = options({ presencePenalty: 0.5, frequencyPenalty: 0.25 });
+    const { probs } = tokenDistribution(row, settings, seen);
+    const expected = softmax(new Float32Array([2 - 0.5 - 0.75, -1, 1 - 0.5 - 0.25, 0]));
+    probs.forEach((prob, id) => expect(prob).toBeCloseTo(expected[id]!, 12));
+    const negative = options({ temperature: 0, frequencyPenalty: -2 });
+    expect(sampleToken(row, negative, { prompt: [], generated: [1, 1] }, 0)).toBe(1);
+    expect([...row]).toEqual([2, -1, 1, 0]);
+  });
+
+  test('a bias is added to the logits of its tokens, before any penalty', () => {
+    const row = new Float32Array([2, -1, 1, 0]);
+    const seen = { prompt: [1], generated: [] };
+    const settings = options({ logitBias: { 1: 3, 3: -100 }, repetitionPenalty: 2 });
+    const { probs } = tokenDistribution(row, settings, seen);
+    const expected = softmax(new Float32Array([2, 1, 1, -100]));
+    probs.forEach((prob, id) => expect(prob).toBeCloseTo(expected[id]!, 12));
+    expect(sampleToken(row, options({ temperature: 0, logitBias: { 3: 100 } }), seen, 0)).toBe(3);
+  });
+
   test('always sums to one, keeps the best token, and its survivors keep their proportions', () => {
     fc.assert(
       fc.property(logitsRow, anyOptions, (row, settings) => {
         const unfiltered = options({ temperature: settings.temperature });
-        const plain = asMap(tokenDistribution(row, unfiltered, []));
-        const { ids, probs } = tokenDistribution(row, { ...settings, repetitionPenalty: 1 }, []);
+        const plain = asMap(tokenDistribution(row, unfiltered, UNSEEN));
+        const { ids, probs } = tokenDistribution(
+          row,
+          { ...settings, repetitionPenalty: 1 },
+          UNSEEN,
+        );
         expect(sum(probs)).toBeCloseTo(1, 12);
         expect([...ids]).toContain(argmax(row));
         const mass = sum(Array.from(ids, (id) => plain.get(id)!));
@@ -154,8 +182,8 @@ describe('the distribution drawn from', () => {
         order.forEach((newId, id) => {
           renamedRow[newId] = row[id]!;
         });
-        const original = tokenDistribution(row, settings, []);
-        const renamed = asMap(tokenDistribution(renamedRow, settings, []));
+        const original = tokenDistribution(row, settings, UNSEEN);
+        const renamed = asMap(tokenDistribution(renamedRow, settings, UNSEEN));
         expect(renamed.size).toBe(original.ids.length);
         original.ids.forEach((id, n) => {
           expect(renamed.get(order[id]!)).toBeCloseTo(original.probs[n]!, 12);
@@ -172,7 +200,7 @@ describe('draws', () => {
     const counts = [0, 0, 0, 0];
     const numDraws = 20_000;
     for (let n = 0; n < numDraws; n += 1) {
-      counts[sampleToken(row, options({ seed: 3 }), [], n)]! += 1;
+      counts[sampleToken(row, options({ seed: 3 }), UNSEEN, n)]! += 1;
     }
     const statistic = softmax(row).reduce(
       (total, prob, id) => total + (counts[id]! - numDraws * prob) ** 2 / (numDraws * prob),
@@ -185,7 +213,7 @@ describe('draws', () => {
   test('depend on the seed and the index of the token alone', () => {
     const row = new Float32Array(64);
     const draw = (seed: number, tokenIndex: number) =>
-      sampleToken(row, options({ seed }), [], tokenIndex);
+      sampleToken(row, options({ seed }), UNSEEN, tokenIndex);
     const order = Array.from({ length: 40 }, (_, tokenIndex) => tokenIndex);
     const forwards = order.map((tokenIndex) => draw(8, tokenIndex));
     expect(order.toReversed().map((tokenIndex) => draw(8, tokenIndex))).toEqual(
@@ -198,8 +226,8 @@ describe('draws', () => {
     fc.assert(
       fc.property(logitsRow, anyOptions, fc.nat(), (row, settings, tokenIndex) => {
         const masked = new Float32Array([-Infinity, ...row, -Infinity]);
-        const id = sampleToken(masked, settings, [], tokenIndex);
-        expect(asMap(tokenDistribution(masked, settings, [])).get(id)).toBeGreaterThan(0);
+        const id = sampleToken(masked, settings, UNSEEN, tokenIndex);
+        expect(asMap(tokenDistribution(masked, settings, UNSEEN)).get(id)).toBeGreaterThan(0);
       }),
       { seed: 46 },
     );
@@ -232,8 +260,8 @@ describe('what is refused', () => {
   ])('the logits %j', (values, message) => {
     const row = new Float32Array(values);
     for (const temperature of [0, 1]) {
-      expect(() => sampleToken(row, options({ temperature }), [], 0)).toThrow(CheckpointError);
-      expect(() => sampleToken(row, options({ temperature }), [], 0)).toThrow(message);
+      expect(() => sampleToken(row, options({ temperature }), UNSEEN, 0)).toThrow(CheckpointError);
+      expect(() => sampleToken(row, options({ temperature }), UNSEEN, 0)).toThrow(message);
     }
     expect(() => logSumExp(row)).toThrow(message);
   });
@@ -264,7 +292,8 @@ describe('what is refused', () => {
   });
 
   test('nothing: settings left out or undefined take their defaults', () => {
-    const defaults = { temperature: 0, topP: 1, minP: 0, repetitionPenalty: 1, seed: 0 };
+    const penalties = { repetitionPenalty: 1, presencePenalty: 0, frequencyPenalty: 0 };
+    const defaults = { temperature: 0, topP: 1, minP: 0, ...penalties, seed: 0 };
     expect(parseSamplingOptions({})).toEqual(defaults);
     expect(parseSamplingOptions({ topK: undefined, seed: undefined })).toEqual(defaults);
   });

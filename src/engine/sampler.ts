@@ -1,11 +1,12 @@
 /**
  * From one row of logits to the next token.
  *
- * The order is Hugging Face's: repetition penalty on the logits, temperature, topK, topP, minP; each
+ * The order is Hugging Face's: bias and penalties on the logits, temperature, topK, topP, minP; each
  * filter sees the distribution that the ones before it left, renormalised. The one idea: with the
  * tokens sorted by probability all three filters keep a prefix, so together they are one count.
  * Knows nothing of depth, stop rules or text.
- * Source: Hugging Face transformers' logits processors; minP: arXiv 2407.01082.
+ * Source: Hugging Face transformers' logits processors; minP: arXiv 2407.01082; bias, presence and
+ * frequency: OpenAI's API reference.
  */
 import { z } from 'zod';
 import { ConfigError } from '../errors.js';
@@ -26,11 +27,30 @@ export interface SamplingOptions {
   readonly minP: number;
   /** Divides positive, multiplies negative logits of tokens seen before, 0.01 to 100. Default 1: off. */
   readonly repetitionPenalty: number;
+  /** Taken from the logits of tokens that were generated before, -2 to 2. Default 0. */
+  readonly presencePenalty: number;
+  /** Taken from them once for each time, -2 to 2. Default 0. */
+  readonly frequencyPenalty: number;
+  /** Added to the logits of single tokens, by their ids, -100 to 100. Default none. */
+  readonly logitBias?: Readonly<Record<number, number>> | undefined;
   /** Seed of all draws of the request, of exits as well as tokens, 0 to 2^53 - 1. Default 0. */
   readonly seed: number;
 }
 
 const isWhole = Number.isSafeInteger;
+
+const penalty = numberWhere(
+  'it must be a number from -2 to 2. Use 0 for no penalty.',
+  (v) => v >= -2 && v <= 2,
+).default(0);
+
+const BIAS_RULE =
+  'it must be an object of token ids and numbers from -100 to 100. Leave it out for none.';
+const biasByToken = z.record(
+  z.string(BIAS_RULE).regex(/^\d+$/, BIAS_RULE),
+  numberWhere(BIAS_RULE, (v) => v >= -100 && v <= 100),
+  BIAS_RULE,
+);
 
 /** Schema behind `parseSamplingOptions`, to be part of larger schemas. */
 export const samplingSchema = z.strictObject(
@@ -55,6 +75,9 @@ export const samplingSchema = z.strictObject(
       'it must be a number from 0.01 to 100. Use 1 for no penalty.',
       (v) => v >= 0.01 && v <= 100,
     ).default(1),
+    presencePenalty: penalty,
+    frequencyPenalty: penalty,
+    logitBias: biasByToken.optional(),
     seed: numberWhere(
       'it must be a whole number from 0 to 2^53 - 1. Any of them will do.',
       (v) => isWhole(v) && v >= 0,
@@ -87,6 +110,12 @@ function uselessFilter(field: string, value: number): ConfigError {
   );
 }
 
+/** The tokens before the one that is drawn, duplicates allowed; read only with a penalty. */
+export interface SeenTokens {
+  readonly prompt: Iterable<number>;
+  readonly generated: Iterable<number>;
+}
+
 /** Tokens that may be drawn, in rising id order, and their probabilities, which sum to 1. */
 export interface TokenDistribution {
   readonly ids: Uint32Array;
@@ -97,7 +126,6 @@ export interface TokenDistribution {
  * Draws the next token.
  *
  * @param logits - `[V]`, borrowed; -Infinity marks an impossible token.
- * @param seenIds - prompt and generated ids, duplicates allowed; read only with a penalty.
  * @param tokenIndex - index of the generated token, from 0. Together with the seed it decides the
  *   draw, whatever was drawn before.
  * @throws CheckpointError if the row holds NaN or +Infinity, or nothing but -Infinity.
@@ -105,11 +133,11 @@ export interface TokenDistribution {
 export function sampleToken(
   logits: LogitsRow,
   options: SamplingOptions,
-  seenIds: Iterable<number>,
+  seen: SeenTokens,
   tokenIndex: number,
 ): number {
-  if (options.temperature === 0) return argmax(penalise(logits, options, seenIds));
-  const { ids, probs } = tokenDistribution(logits, options, seenIds);
+  if (options.temperature === 0) return argmax(penalise(logits, options, seen));
+  const { ids, probs } = tokenDistribution(logits, options, seen);
   const u = drawUniform(options.seed, tokenIndex, 'token');
   let reached = 0;
   let drawn = 0;
@@ -129,9 +157,9 @@ export function sampleToken(
 export function tokenDistribution(
   logits: LogitsRow,
   options: SamplingOptions,
-  seenIds: Iterable<number>,
+  seen: SeenTokens,
 ): TokenDistribution {
-  const row = penalise(logits, options, seenIds);
+  const row = penalise(logits, options, seen);
   const best = argmax(row);
   if (options.temperature === 0) return { ids: Uint32Array.of(best), probs: Float64Array.of(1) };
   const largest = row[best]!;
@@ -155,26 +183,33 @@ export function tokenDistribution(
 export function samplingLogprob(
   logits: LogitsRow,
   options: SamplingOptions,
-  seenIds: Iterable<number>,
+  seen: SeenTokens,
   tokenId: number,
 ): number | null {
-  const { ids, probs } = tokenDistribution(logits, options, seenIds);
+  const { ids, probs } = tokenDistribution(logits, options, seen);
   const prob = probs[ids.indexOf(tokenId)] ?? 0;
   return prob > 0 ? Math.min(0, Math.log(prob)) : null;
 }
 
-/** The row with the repetition penalty in it; the row itself if there is none. */
-function penalise(
-  logits: LogitsRow,
-  options: SamplingOptions,
-  seenIds: Iterable<number>,
-): LogitsRow {
-  const { repetitionPenalty } = options;
-  if (repetitionPenalty === 1) return logits;
+/** The row with bias and penalties in it; the row itself if there are none. */
+function penalise(logits: LogitsRow, options: SamplingOptions, seen: SeenTokens): LogitsRow {
+  const { repetitionPenalty, presencePenalty, frequencyPenalty, logitBias } = options;
+  const countsTokens = presencePenalty !== 0 || frequencyPenalty !== 0;
+  if (repetitionPenalty === 1 && !countsTokens && !logitBias) return logits;
   const row = new Float64Array(logits);
-  for (const id of new Set(seenIds)) {
-    const logit = row[id]!;
-    row[id] = logit < 0 ? logit * repetitionPenalty : logit / repetitionPenalty;
+  for (const [id, bias] of Object.entries(logitBias ?? {})) {
+    if (Number(id) < row.length) row[Number(id)]! += bias;
+  }
+  if (repetitionPenalty !== 1) {
+    for (const id of new Set([...seen.prompt, ...seen.generated])) {
+      const logit = row[id]!;
+      row[id] = logit < 0 ? logit * repetitionPenalty : logit / repetitionPenalty;
+    }
+  }
+  if (countsTokens) {
+    const generated = [...seen.generated];
+    for (const id of generated) row[id]! -= frequencyPenalty;
+    for (const id of new Set(generated)) row[id]! -= presencePenalty;
   }
   return row;
 }

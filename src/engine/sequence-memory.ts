@@ -45,11 +45,6 @@ export class SequenceMemory {
     this.#pages.reserve(planes, end);
   }
 
-  /** Where the state of a position lies. */
-  stateOf(position: number): number {
-    return this.#states.get(position)!;
-  }
-
   /** Places of a row of a step; a position gets its state with the first loop. */
   row(
     position: number,

@@ -14,8 +14,8 @@ import type { Decision, Loop, Needs } from './decision.js';
 import type { KvPolicyRules } from './kv-policy.js';
 import { KV_POLICY_RULES } from './kv-policy.js';
 import { PendingTokens } from './pending-tokens.js';
-import { PromptExits } from './prompt-exits.js';
-import type { FinishEvent, GenerationRequest, TokenEvent } from './request.js';
+import { PromptTokens } from './prompt-tokens.js';
+import type { EngineEvent, FinishEvent, GenerationRequest } from './request.js';
 import { prefillOf } from './request.js';
 import type { FinishReason } from './rollout.js';
 import type { StepRow } from './runner/model-runner.js';
@@ -52,7 +52,7 @@ export interface Watched {
 export interface EventSink {
   /** Whether the reader has taken what there was, but for a token. */
   readonly isOpen: boolean;
-  push(event: TokenEvent | FinishEvent): void;
+  push(event: EngineEvent): void;
   fail(error: unknown): void;
 }
 
@@ -69,8 +69,8 @@ export class Sequence implements Schedulable {
   readonly #answer: Answer;
   readonly #tokens: PendingTokens;
   readonly #drafts: DraftControl;
-  /** Of an adaptive prefill. */
-  readonly #promptExits: PromptExits | undefined;
+  /** Of an adaptive prefill, or of a prompt that is scored. */
+  readonly #prompt: PromptTokens | undefined;
   #weightsVersion = 0;
   #numExecuted = 0;
   #numCached = 0;
@@ -98,7 +98,8 @@ export class Sequence implements Schedulable {
     this.#answer = new Answer(request, requestIndex);
     this.#drafts = draftsOf(request, resources);
     this.#tokens = new PendingTokens(request, numLoops, this.#answer, this.#drafts);
-    if (prefill === 'adaptive') this.#promptExits = new PromptExits(request, numLoops);
+    const isDecided = prefill === 'adaptive' || request.promptLogprobs !== undefined;
+    if (isDecided) this.#prompt = new PromptTokens(request, numLoops);
   }
 
   get isReady(): boolean {
@@ -130,7 +131,7 @@ export class Sequence implements Schedulable {
 
   preempt(): void {
     this.#dropGuesses();
-    this.#promptExits?.restart();
+    this.#prompt?.restart();
     this.release();
     this.#progress.reset();
   }
@@ -140,7 +141,7 @@ export class Sequence implements Schedulable {
     if (version === this.#weightsVersion) return;
     this.#weightsVersion = version;
     this.preempt();
-    this.#promptExits?.clear();
+    this.#prompt?.clear();
     this.#tokens.restart();
   }
 
@@ -184,7 +185,7 @@ export class Sequence implements Schedulable {
   watched(work: Work): readonly Watched[] {
     const { loopIndex } = work;
     return positionsOf(work).flatMap((position, offset) => {
-      const decision = this.#tokens.decisionAt(position) ?? this.#promptExits?.decisionAt(position);
+      const decision = this.#tokens.decisionAt(position) ?? this.#prompt?.decisionAt(position);
       const isShown =
         decision?.numObserved === loopIndex && (!decision.hasExited || this.#progress.isPrefilling);
       if (!isShown) return [];
@@ -210,11 +211,6 @@ export class Sequence implements Schedulable {
     }
   }
 
-  /** Where the state of a token lies that is being decided. */
-  stateOf(decision: Decision): number {
-    return this.#memory.stateOf(this.#tokens.positionOf(decision));
-  }
-
   /** Notes that a piece of work was run and observed. */
   advance(work: Work): void {
     const progress = this.#progress;
@@ -223,7 +219,8 @@ export class Sequence implements Schedulable {
     progress.advance(work);
     this.#memory.endStep();
     this.#publish(work);
-    if (!wasPrefilling || this.#promptExits) {
+    this.#prompt?.note(positionsOf(work));
+    if (!wasPrefilling || this.#prompt?.leave) {
       for (const position of positionsOf(work)) this.#leave(position, work.loopIndex);
     }
     if (wasPrefilling && !progress.isPrefilling && this.#rules.keepsLastPlane) {
@@ -244,7 +241,8 @@ export class Sequence implements Schedulable {
     while (this.#tokens.first.hasExited) {
       const event = this.#answer.take(this.#tokens.first, this.#weightsVersion);
       this.#drafts.noteExit(event.exitDepth);
-      this.sink.push(event);
+      const promptTokens = this.#prompt?.tell();
+      this.sink.push({ ...event, ...(promptTokens && { promptTokens }) });
       const reason = this.#reasonToFinish(event.tokenId);
       if (reason) return reason;
       this.#truncate(this.#tokens.accept(event.tokenId));
@@ -262,15 +260,17 @@ export class Sequence implements Schedulable {
       finishReason,
       executedLoops: this.#numExecuted,
       fullDepthLoops: this.#tokens.numCertain * this.numLoops,
+      numPromptTokens: this.request.promptIds.length,
       cachedTokens: this.#numCached,
       ...this.#tokens.counts,
+      weightsVersion: this.#weightsVersion,
       ...(this.request.record && {
         rollout: this.#answer.rollout({
           finishReason,
           numLoops: this.numLoops,
           hasExitGate: this.#resources.hasExitGate,
           weightsVersion: this.#weightsVersion,
-          ...(this.#promptExits && { promptExitDepths: this.#promptExits.depths }),
+          ...(this.#prompt?.leave && { promptExitDepths: this.#prompt.depths }),
         }),
       }),
     };
@@ -278,12 +278,13 @@ export class Sequence implements Schedulable {
 
   /** Prompt positions that others may have run for it: all but the last. */
   get #sharedEnd(): number {
-    return this.#sharesPrompt ? this.request.promptIds.length - 1 : 0;
+    const takesOver = this.#sharesPrompt && !this.#prompt?.areScored;
+    return takesOver ? this.request.promptIds.length - 1 : 0;
   }
 
   /** What prompt tokens that exit leave behind is their own. */
   get #sharesPrompt(): boolean {
-    return (this.request.cachePrefix ?? true) && !this.#promptExits;
+    return (this.request.cachePrefix ?? true) && !this.#prompt?.leave;
   }
 
   get #salt(): string {
@@ -328,7 +329,7 @@ export class Sequence implements Schedulable {
 
   /** Planes that must have room for the rows of a piece of work. */
   #planesOf({ loopIndex }: Work): readonly number[] {
-    const mayExit = this.#promptExits !== undefined || !this.#progress.isPrefilling;
+    const mayExit = this.#prompt?.leave || !this.#progress.isPrefilling;
     const fillsDeeper = this.#rules.fillsDeeperPlanes && mayExit;
     if (!fillsDeeper) return [this.#plane(loopIndex)];
     return Array.from({ length: this.numLoops - loopIndex }, (_, index) => loopIndex + index);
@@ -357,7 +358,7 @@ export class Sequence implements Schedulable {
   /** How deep a token goes; undefined until that is decided. */
   #exitDepthAt(position: number): number | undefined {
     const tokenIndex = position - this.request.promptIds.length + 1;
-    if (tokenIndex < 0) return this.#promptExits?.depthAt(position);
+    if (tokenIndex < 0) return this.#prompt?.depthAt(position);
     if (tokenIndex < this.#answer.length) return this.#answer.exitDepth(tokenIndex);
     const { hasExited, exitDepth } = this.#tokens.first;
     return hasExited ? exitDepth : undefined;

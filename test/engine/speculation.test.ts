@@ -207,7 +207,10 @@ it('draws from the distribution of not speculating', async () => {
     for (const [t, weight] of exitPdf.entries()) {
       const start = (t * length + last) * VOCAB_SIZE;
       const row = logits.subarray(start, start + VOCAB_SIZE);
-      const { ids: drawable, probs } = tokenDistribution(row, sampling, []);
+      const { ids: drawable, probs } = tokenDistribution(row, sampling, {
+        prompt: [],
+        generated: [],
+      });
       for (const [n, id] of drawable.entries()) chances[id]! += weight * probs[n]!;
     }
     return chances;

@@ -383,7 +383,8 @@ export class ModelRunner {
   }
 }
 
-const resultOf = ({ state, into = state }: StepRow): number => into;
+/** Where the state of a row lies after the step. */
+export const resultOf = ({ state, into = state }: StepRow): number => into;
 
 type Via = PagedBatch['groups'][number]['via'];
 
