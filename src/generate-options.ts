@@ -68,12 +68,28 @@ export interface GenerateOptions {
   readonly cachePrefix?: boolean | undefined;
   /** Adds a rollout record to every finish; costs a readout of every executed loop. Default false. */
   readonly record?: boolean | undefined;
+  /** How many of the most likely tokens come with every token. Default none. */
+  readonly topLogprobs?: number | undefined;
+  /**
+   * What every executed loop said comes with every token, and so many most likely tokens of each; costs
+   * a readout of every executed loop. Default none.
+   */
+  readonly loopLogprobs?: number | undefined;
+  /**
+   * Scores the prompt: the first token comes with the log-probability of each of the prompt's tokens, at the
+   * exit depth of the one before it, and so many most likely ones. Default none.
+   */
+  readonly promptLogprobs?: number | undefined;
+  /** Prompts share beginnings only with those of the same salt. Default none. */
+  readonly cacheSalt?: string | undefined;
+  /** Requests of larger priority go first. Default 0. */
+  readonly priority?: number | undefined;
   /** Ends every sequence with `aborted` at the next loop boundary. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** How to answer a conversation. */
-export interface ChatOptions extends GenerateOptions {
+/** How a conversation becomes a prompt. */
+export interface ChatPromptOptions {
   /**
    * Whether the answer begins with reasoning, as `ChatTemplate.apply` takes it. Default true for a
    * model that `thinksByDefault`; else the template is left to its own default.
@@ -81,7 +97,14 @@ export interface ChatOptions extends GenerateOptions {
   readonly enableThinking?: ChatTemplateOptions['enableThinking'] | undefined;
   /** Default: the template that came with the model. */
   readonly chatTemplate?: ChatTemplate | undefined;
+  /** Tools that the model may call, as its template takes them. Default none. */
+  readonly tools?: ChatTemplateOptions['tools'] | undefined;
+  /** More variables for the template. Default none. */
+  readonly templateArguments?: ChatTemplateOptions['variables'] | undefined;
 }
+
+/** How to answer a conversation. */
+export interface ChatOptions extends GenerateOptions, ChatPromptOptions {}
 
 const DEFAULT = 'Leave it out for the default.';
 const NUMBER = z.number(`it must be a whole number. ${DEFAULT}`);
@@ -122,19 +145,36 @@ const generateSchema = z.strictObject(
     splitReasoning: SWITCH.optional(),
     cachePrefix: SWITCH.optional(),
     record: SWITCH.optional(),
+    topLogprobs: NUMBER.optional(),
+    loopLogprobs: NUMBER.optional(),
+    promptLogprobs: NUMBER.optional(),
+    cacheSalt: z.string(`it must be a text. ${DEFAULT}`).optional(),
+    priority: NUMBER.optional(),
     signal: abortSignal.optional(),
   } satisfies Record<keyof GenerateOptions, z.ZodType>,
   'they must be an object. Use {} for the defaults.',
 );
 
-const chatSchema = generateSchema.extend({
+const chatPromptFields = {
   enableThinking: SWITCH.optional(),
   chatTemplate: z
     .instanceof(ChatTemplate, {
       error: `it must be a ChatTemplate. Make one with new ChatTemplate(source). ${DEFAULT}`,
     })
     .optional(),
-} satisfies Record<Exclude<keyof ChatOptions, keyof GenerateOptions>, z.ZodType>);
+  // the template knows what they may be
+  tools: z.array(z.unknown(), `it must be a list. ${DEFAULT}`).optional(),
+  templateArguments: z
+    .record(z.string(), z.unknown(), `it must be an object. ${DEFAULT}`)
+    .optional(),
+} satisfies Record<keyof ChatPromptOptions, z.ZodType>;
+
+const chatPromptSchema = z.strictObject(
+  chatPromptFields,
+  'they must be an object. Use {} for the defaults.',
+);
+
+const chatSchema = generateSchema.extend(chatPromptFields);
 
 /** @throws ConfigError for an option that is unknown or of the wrong kind */
 export function parseGenerateOptions(value: unknown): GenerateOptions {
@@ -144,6 +184,11 @@ export function parseGenerateOptions(value: unknown): GenerateOptions {
 /** @throws ConfigError for an option that is unknown or of the wrong kind */
 export function parseChatOptions(value: unknown): ChatOptions {
   return parseFields(chatSchema, value, 'the chat options') as ChatOptions;
+}
+
+/** @throws ConfigError for an option that is unknown or of the wrong kind */
+export function parseChatPromptOptions(value: unknown): ChatPromptOptions {
+  return parseFields(chatPromptSchema, value, 'the options of the prompt');
 }
 
 /** @throws RequestError if it is neither a text nor a list; what a list holds is the engine's business */

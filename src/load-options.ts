@@ -21,6 +21,13 @@ export interface LoadOptions extends Pick<
   readonly kvDtype?: KvDtype | undefined;
   /** Whether `dispose` of the model disposes the device too. Default false: it is borrowed. */
   readonly ownsDevice?: boolean | undefined;
+  /** Requests that run at a time; others wait. Default 64. */
+  readonly maxSequences?: number | undefined;
+  /**
+   * Whether `updateWeights` can exchange the weights, of a model in f32. Products then take up to half as
+   * long again, since nothing can be prepared for them. Default false.
+   */
+  readonly updatable?: boolean | undefined;
   /** What config.json says, as `readModelConfig` gives it. Default: it is read. */
   readonly parsedConfig?: ParsedModelConfig | undefined;
   /** What the model is called, such as its hub id. Default the path of the folder. */
@@ -36,6 +43,11 @@ const schema = z.strictObject(
       'it must be a Device. Open one with createNodeDevice of looplm/node, or use LoopLM.fromPretrained.',
     ),
     ownsDevice: z.boolean(`it must be true or false. ${DEFAULT}`).optional(),
+    updatable: z.boolean(`it must be true or false. ${DEFAULT}`).optional(),
+    maxSequences: numberWhere(
+      `it must be a whole number from 1 up. ${DEFAULT}`,
+      (value) => Number.isSafeInteger(value) && value >= 1,
+    ).optional(),
     name: z.string(`it must be a text. ${DEFAULT}`).optional(),
     parsedConfig: z
       .custom<ParsedModelConfig>(

@@ -86,11 +86,13 @@ async function eventsOf(events: AsyncIterable<TextEvent>): Promise<TextEvent[]> 
   return all;
 }
 
+const pieceOf = (event: TextEvent) => (event.kind === 'token' ? event.text : event.lastPiece);
+
 test('the pieces of a text are well-formed and together the decoding of its ids', async () => {
   for (const seed of [1, 2, 3, 4]) {
     const events = await eventsOf(model.generate('cup 3;', wild(seed)));
     const finish = events.at(-1) as TextFinishEvent;
-    const pieces = events.map((event) => (event.kind === 'token' ? event.text : event.lastPiece));
+    const pieces = events.map(pieceOf);
     const expected = tokenizer.decode(finish.tokenIds, { skipSpecialTokens: true });
     expect(events.filter(({ kind }) => kind === 'finish')).toHaveLength(1);
     expect(pieces.some((piece) => /\p{Surrogate}/u.test(piece))).toBe(false);
@@ -106,7 +108,7 @@ test('a stop string cuts the text where it begins and ends the computation', asy
     const options = wild(seed, { stopStrings: ['never', stop], record: true });
     const events = await eventsOf(model.generate('cup 3;', options));
     const finish = events.at(-1) as TextFinishEvent;
-    const pieces = events.map((event) => (event.kind === 'token' ? event.text : event.lastPiece));
+    const pieces = events.map(pieceOf);
     expect(finish.text).toBe(whole.text.slice(0, whole.text.indexOf(stop)));
     expect(pieces.join('')).toBe(finish.text);
     expect(finish.finishReason).toBe('stop-string');
@@ -328,6 +330,79 @@ test('a model without tokenizer or template says what it lacks', async () => {
   await expect(LoopLM.load(folderWith({ 'tokenizer.json': '{' }), { device })).rejects.toThrow(
     /not valid JSON/,
   );
+});
+
+test('check refuses what generate refuses, and gives the ids of the prompt', () => {
+  expect(model.check('cup 3;', wild(1))).toEqual(tokenizer.encode('cup 3;'));
+  expect(model.check([1, 2])).toEqual([1, 2]);
+  const long = Array.from({ length: 97 }, () => 1);
+  expect(() => model.check(long)).toThrow(/97 tokens; the model's context holds 96/);
+  expect(() => model.check('cup 3;', { minDepth: 4 })).toThrow(ConfigError);
+  expect(() => model.check([config.vocabSize])).toThrow(RequestError);
+});
+
+test('a scored prompt comes with the first token, and asking changes no token', async () => {
+  const options = wild(2, { promptLogprobs: 1, topLogprobs: 2, loopLogprobs: 1 });
+  const events = await eventsOf(model.generate('cup 3;', options));
+  const plain = await eventsOf(model.generate('cup 3;', wild(2)));
+  for (const [index, event] of events.entries()) {
+    if (event.kind === 'finish') continue;
+    const { topLogprobs, loops, promptTokens, ...token } = event;
+    expect(token).toEqual(plain[index]);
+    expect(topLogprobs).toHaveLength(2);
+    expect(loops!.length).toBeGreaterThanOrEqual(token.exitDepth);
+    const ids = promptTokens?.map(({ tokenId }) => tokenId);
+    expect(ids).toEqual(index === 0 ? tokenizer.encode('cup 3;') : undefined);
+  }
+});
+
+test('a chat is its prompt, continued until its end ids', async () => {
+  const chatTemplate = new ChatTemplate(
+    '{{ tools[0].name }} {{ colour }} {{ messages[-1].tool_calls[0].function.name }}',
+  );
+  const call = { type: 'function', function: { name: 'look', arguments: { at: 3 } } } as const;
+  const messages = [{ role: 'assistant', content: '', tool_calls: [call] }];
+  const tools = [{ name: 'see' }];
+  const { prompt, endIds } = model.chatPrompt(messages, {
+    chatTemplate,
+    tools,
+    templateArguments: { colour: 'red' },
+  });
+  expect(prompt).toBe('see red look');
+  expect(endIds).toEqual([EOS]);
+  const plain = new ChatTemplate('{{ messages[0].content }}');
+  expect(() => model.chatPrompt(messages, { chatTemplate: plain, tools })).toThrow(
+    /no place for them/,
+  );
+  expect(() => model.chatPrompt(messages)).toThrow(/no chat template/);
+});
+
+test('weights are exchanged for those of another folder of the same model', async () => {
+  const other = folderWith(TOKENIZER_FILES);
+  await saveCheckpoint(other, config, initializeWeights(config, 6), { dtype: 'f32' });
+  await using reference = await LoopLM.load(other, { device });
+  const expected = await reference.complete('cup 3;', wild(1));
+  const stats = await device.stats();
+  const updatable = await load(TOKENIZER_FILES, { updatable: true });
+  expect((await updatable.complete('cup 3;', wild(1))).text).toBe(
+    (await model.complete('cup 3;', wild(1))).text,
+  );
+  expect(await updatable.updateWeights(other)).toBe(1);
+  const after = await updatable.complete('cup 3;', wild(1));
+  expect(after).toMatchObject({
+    text: expected.text,
+    weightsVersion: 1,
+  });
+  const wider = folderWith({});
+  const widerConfig = { ...config, ropeTheta: 500, numLoops: 2 };
+  await saveCheckpoint(wider, widerConfig, initializeWeights(widerConfig, 6), { dtype: 'f32' });
+  await expect(updatable.updateWeights(wider)).rejects.toThrow(
+    'The folder holds another model: ropeTheta, numLoops differ. Give weights of the model that is loaded.',
+  );
+  await expect(model.updateWeights(other)).rejects.toThrow(/not loaded as updatable/);
+  expect(updatable.stats.weightsVersion).toBe(1);
+  await updatable.dispose();
+  expect(await device.stats()).toEqual(stats);
 });
 
 test('a device that is owned goes with the model', async () => {

@@ -7,14 +7,17 @@
  */
 import type {
   EngineEvent,
+  EngineStats,
   ExitPolicy,
   GenerationRequest,
+  StepReport,
   Trace,
   TracedPrompt,
   TraceOptions,
 } from './engine/index.js';
 import {
   Engine,
+  UpdatableWeights,
   cutRollout,
   defaultExitPolicy,
   parseExitPolicy,
@@ -23,16 +26,22 @@ import {
 } from './engine/index.js';
 import { kvDtypeOn } from './device-storage.js';
 import { ConfigError, DisposedError, RequestError } from './errors.js';
-import type { ChatOptions, GenerateOptions, Prompt } from './generate-options.js';
+import type {
+  ChatOptions,
+  ChatPromptOptions,
+  GenerateOptions,
+  Prompt,
+} from './generate-options.js';
 import {
   checkPrompt,
   checkPrompts,
   parseChatOptions,
+  parseChatPromptOptions,
   parseGenerateOptions,
 } from './generate-options.js';
 import type { LoadOptions } from './load-options.js';
 import { checkFolder, parseLoadOptions } from './load-options.js';
-import type { Folder, LoopLMConfig } from './model/index.js';
+import type { Folder, LoopLMConfig, ModelWeights, WeightSource } from './model/index.js';
 import { loadWeights, readModelConfig } from './model/index.js';
 import type { Device } from './runtime/index.js';
 import type { PretrainedOptions } from './platform/node/pretrained-options.js';
@@ -53,7 +62,12 @@ import {
   withSamplingDefaults,
 } from './tokenizer/index.js';
 
-export type { ChatOptions, GenerateOptions, Prompt } from './generate-options.js';
+export type {
+  ChatOptions,
+  ChatPromptOptions,
+  GenerateOptions,
+  Prompt,
+} from './generate-options.js';
 export type { LoadOptions } from './load-options.js';
 export type { TextEvent, TextFinishEvent, TextTokenEvent } from './text/index.js';
 
@@ -81,6 +95,7 @@ export class LoopLM {
   readonly notes: readonly string[];
   readonly #name: string;
   readonly #engine: Engine;
+  readonly #weights: UpdatableWeights | undefined;
   readonly #ownedDevice: Device | undefined;
   #disposed: Promise<void> | undefined;
 
@@ -89,6 +104,7 @@ export class LoopLM {
     model: Pick<LoopLM, 'config' | 'ignoredKeys' | 'notes'>,
     name: string,
     engine: Engine,
+    weights: UpdatableWeights | undefined,
     ownedDevice: Device | undefined,
   ) {
     this.config = model.config;
@@ -102,6 +118,7 @@ export class LoopLM {
     this.thinksByDefault = isThinkingName(name);
     this.#name = name;
     this.#engine = engine;
+    this.#weights = weights;
     this.#ownedDevice = ownedDevice;
   }
 
@@ -136,13 +153,27 @@ export class LoopLM {
   static async load(folder: Folder, options: LoadOptions): Promise<LoopLM> {
     checkFolder(folder);
     const checked = parseLoadOptions(options);
-    const { device, ownsDevice = false, name = folder.path, parsedConfig, ...rest } = checked;
+    const { device, ownsDevice = false, name = folder.path, parsedConfig, ...others } = checked;
+    const { updatable = false, maxSequences, ...rest } = others;
     const texts = await loadTextFiles(folder);
     const parsed = parsedConfig ?? (await readModelConfig(folder));
     const kvDtype = kvDtypeOn(device, parsed, rest.kvDtype);
-    const { weights, ...model } = await loadWeights(folder, { signal: rest.signal, parsed });
-    const engine = await Engine.create({ ...rest, kvDtype, device, config: model.config, weights });
-    return new LoopLM(texts, model, name, engine, ownsDevice ? device : undefined);
+    const { weights: loaded, ...model } = await loadWeights(folder, {
+      signal: rest.signal,
+      parsed,
+    });
+    const { config } = model;
+    const exchanged = updatable
+      ? await UpdatableWeights.create(device, config, plainWeights(loaded, 'updatable'))
+      : undefined;
+    const weights = exchanged ?? loaded;
+    const limits = maxSequences === undefined ? {} : { maxSequences };
+    const parts = { ...rest, kvDtype, device, config, weights, limits };
+    const engine = await Engine.create(parts).catch(async (error: unknown) => {
+      await exchanged?.dispose();
+      throw error;
+    });
+    return new LoopLM(texts, model, name, engine, exchanged, ownsDevice ? device : undefined);
   }
 
   /**
@@ -158,6 +189,20 @@ export class LoopLM {
     throw new RequestError(
       'The prompt is a text, but the model folder has no tokenizer.json; give token ids, or add the file.',
     );
+  }
+
+  /**
+   * Throws what `generate` would throw before it computes anything.
+   *
+   * @returns token ids of the prompt
+   * @throws LoopLMError if the prompt or an option is not valid
+   */
+  check(prompt: Prompt, options: GenerateOptions = {}): readonly number[] {
+    this.#checkAlive();
+    const { request } = this.#resolve(parseGenerateOptions(options), this.eosTokenIds);
+    const promptIds = this.encode(prompt);
+    this.#engine.check([{ ...request, promptIds }]);
+    return promptIds;
   }
 
   /**
@@ -199,22 +244,42 @@ export class LoopLM {
     messages: readonly ChatMessage[],
     options: ChatOptions = {},
   ): AsyncGenerator<TextEvent> {
-    const { chatTemplate = this.chatTemplate, enableThinking, ...rest } = parseChatOptions(options);
+    const { chatTemplate, enableThinking, tools, templateArguments, ...rest } =
+      parseChatOptions(options);
+    const of = { chatTemplate, enableThinking, tools, templateArguments };
+    const { prompt, endIds } = this.chatPrompt(messages, of);
+    const splitReasoning = rest.splitReasoning ?? true;
+    yield* this.#run([prompt], { ...rest, splitReasoning }, endIds);
+  }
+
+  /**
+   * What `chat` continues: the conversation as the template renders it, and the ids that end the answer
+   * (as `stopIds` of `generate`).
+   *
+   * @throws ConfigError if neither the model nor the options have a chat template
+   * @throws RequestError as `ChatTemplate.apply` does
+   */
+  chatPrompt(
+    messages: readonly ChatMessage[],
+    options: ChatPromptOptions = {},
+  ): { readonly prompt: string; readonly endIds: readonly number[] } {
+    const parsed = parseChatPromptOptions(options);
+    const { chatTemplate = this.chatTemplate, enableThinking, tools, templateArguments } = parsed;
     if (!chatTemplate) {
       throw new ConfigError(
         'chatTemplate',
         'The model has no chat template, and chat needs one. It may not be a chat model: use generate, or give chatTemplate, such as new ChatTemplate(CHATML_TEMPLATES.corrected).',
       );
     }
-    const thinks = enableThinking ?? (this.thinksByDefault || undefined);
     const prompt = chatTemplate.apply(messages, {
       addGenerationPrompt: true,
-      ...(thinks !== undefined && { enableThinking: thinks }),
+      enableThinking: enableThinking ?? (this.thinksByDefault || undefined),
+      tools,
+      variables: templateArguments,
     });
     const turnEnd = this.tokenizer && turnEndId(chatTemplate, this.tokenizer);
     const endIds = turnEnd === undefined ? this.eosTokenIds : [...this.eosTokenIds, turnEnd];
-    const splitReasoning = rest.splitReasoning ?? true;
-    yield* this.#run([prompt], { ...rest, splitReasoning }, endIds);
+    return { prompt, endIds };
   }
 
   /**
@@ -243,13 +308,66 @@ export class LoopLM {
     }
   }
 
+  /** What the engine is doing now, and has done. */
+  get stats(): EngineStats {
+    return this.#engine.stats;
+  }
+
+  /** Calls a listener after every step of the engine, until what is returned is called. */
+  onStep(listener: (report: StepReport) => void): () => void {
+    return this.#engine.onStep(listener);
+  }
+
+  /** Computes nothing more, so that requests stay where they are; returns once nothing runs. */
+  async pause(): Promise<void> {
+    await this.#engine.pause();
+  }
+
+  /** Goes on after `pause`. */
+  resume(): void {
+    this.#engine.resume();
+  }
+
+  /** Forgets what earlier prompts have left for those that begin alike. */
+  clearPrefixes(): void {
+    this.#engine.clearPrefixes();
+  }
+
+  /**
+   * Exchanges all weights between two steps, for those of another folder of the same model. Requests under
+   * way keep the tokens that they have, compute the rest of their past again and go on with the new weights.
+   *
+   * @returns the version of the weights, which counts updates
+   * @throws ConfigError if the model was not loaded as `updatable`, or the folder holds another model
+   * @throws LoopLMError as `load` does, and the reason of the signal; then the weights are as before
+   */
+  async updateWeights(
+    folder: Folder,
+    { signal }: { readonly signal?: AbortSignal } = {},
+  ): Promise<number> {
+    this.#checkAlive();
+    checkFolder(folder);
+    if (!this.#weights) {
+      throw new ConfigError(
+        'updatable',
+        `The model ${this.#name} was not loaded as updatable, so its weights cannot be exchanged; load it with updatable: true.`,
+      );
+    }
+    const parsed = await readModelConfig(folder);
+    checkSameModel(this.config, parsed.config);
+    const { weights } = await loadWeights(folder, { signal, parsed });
+    return this.#weights.update(plainWeights(weights, 'folder'));
+  }
+
   /**
    * Frees the model, and the device if it is owned. Later calls throw `DisposedError`, and so do those
    * that are under way, before their next program.
    */
   dispose(): Promise<void> {
     // all that the model has on a device goes with it, and at once
-    this.#disposed ??= this.#ownedDevice ? this.#ownedDevice.dispose() : this.#engine.dispose();
+    this.#disposed ??= this.#ownedDevice
+      ? this.#ownedDevice.dispose()
+      : this.#engine.dispose().then(() => this.#weights?.dispose());
     return this.#disposed;
   }
 
@@ -303,6 +421,7 @@ export class LoopLM {
 
   #resolve(options: GenerateOptions, endIds: readonly number[]): ResolvedOptions {
     const { prefill, speculation, numLoops, cachePrefix, record } = options;
+    const { topLogprobs, loopLogprobs, promptLogprobs, cacheSalt, priority } = options;
     const { stopIds = [], stopStrings = [] } = options;
     if (stopStrings.length > 0 && !this.tokenizer) {
       throw new ConfigError(
@@ -324,6 +443,11 @@ export class LoopLM {
         ...(numLoops !== undefined && { numLoops }),
         ...(cachePrefix !== undefined && { cachePrefix }),
         ...(record !== undefined && { record }),
+        ...(topLogprobs !== undefined && { topLogprobs }),
+        ...(loopLogprobs !== undefined && { loopLogprobs }),
+        ...(promptLogprobs !== undefined && { promptLogprobs }),
+        ...(cacheSalt !== undefined && { cacheSalt }),
+        ...(priority !== undefined && { priority }),
       },
       stopStrings,
     };
@@ -357,6 +481,28 @@ function withRollout(shown: TextEvent, event: EngineEvent): TextEvent {
   if (shown.kind !== 'finish' || event.kind !== 'finish' || !event.rollout) return shown;
   const { tokenIds, finishReason } = shown;
   return { ...shown, rollout: cutRollout(event.rollout, tokenIds.length, finishReason) };
+}
+
+/** Weights in memory, which can be brought to buffers. */
+function plainWeights(weights: ModelWeights | WeightSource, field: string): ModelWeights {
+  if ('get' in weights) return weights;
+  throw new ConfigError(
+    field,
+    'The weights are of a converted model, and only f32 can be exchanged; take the checkpoint, with dtype f32.',
+  );
+}
+
+/** @throws ConfigError with the fields in which the models differ */
+function checkSameModel(config: LoopLMConfig, other: LoopLMConfig): void {
+  const fields = new Set([...Object.keys(config), ...Object.keys(other)]);
+  const values = (of: LoopLMConfig, field: string) =>
+    JSON.stringify(of[field as keyof LoopLMConfig]);
+  const different = [...fields].filter((field) => values(config, field) !== values(other, field));
+  if (different.length === 0) return;
+  throw new ConfigError(
+    'folder',
+    `The folder holds another model: ${different.join(', ')} differ${different.length === 1 ? 's' : ''}. Give weights of the model that is loaded.`,
+  );
 }
 
 async function lastOf(events: AsyncGenerator<TextEvent>): Promise<TextFinishEvent> {

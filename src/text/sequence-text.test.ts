@@ -34,7 +34,8 @@ function eventsOf(tokenIds: readonly number[], options: Options = {}): TextEvent
     return text.take({ kind: 'token', ...drawn });
   });
   const loops = { executedLoops: 1, fullDepthLoops: 1 };
-  const counts = { ...loops, cachedTokens: 0, draftedTokens: 0, acceptedTokens: 0 };
+  const drafts = { draftedTokens: 0, acceptedTokens: 0 };
+  const counts = { ...loops, numPromptTokens: 5, cachedTokens: 0, ...drafts, weightsVersion: 0 };
   const finish = text.take({ kind: 'finish', requestIndex: 0, finishReason, ...counts });
   return [...tokens, finish].filter((event) => event !== undefined);
 }

@@ -12,13 +12,9 @@ import { ReasoningSplitter, THINK_TAGS } from '../tokenizer/index.js';
 import { StopStringMatcher } from './stop-strings.js';
 
 /** A new token, with the text that it makes certain. */
-export interface TextTokenEvent {
-  readonly kind: 'token';
+export interface TextTokenEvent extends Omit<TokenEvent, 'requestIndex' | 'sampledId'> {
   /** Index into the prompts; 0 for a single one. */
   readonly promptIndex: number;
-  /** Index among the new tokens of its prompt, from 0. */
-  readonly tokenIndex: number;
-  readonly tokenId: number;
   /**
    * Well-formed text of one channel, without tags; empty while a character, a tag or a possible stop
    * string is incomplete.
@@ -26,10 +22,6 @@ export interface TextTokenEvent {
   readonly text: string;
   /** What the text belongs to; `answer` for all of it unless reasoning is split. */
   readonly channel: TextChannel;
-  /** Loops that this token took, 1 to R. */
-  readonly exitDepth: number;
-  /** log softmax(logits)[tokenId] at the exit depth: no temperature, no filters. */
-  readonly logprob: number;
 }
 
 /** The end of a sequence; there is exactly one for every prompt. */
@@ -108,11 +100,11 @@ export class SequenceText {
   }
 
   #token(event: TokenEvent): TextTokenEvent {
-    const { requestIndex: promptIndex, tokenIndex, tokenId, exitDepth, logprob } = event;
-    this.#tokenIds.push(tokenId);
-    this.#exitDepths.push(exitDepth);
-    const shown = this.#show(this.#match(this.#decode(tokenId)));
-    return { kind: 'token', promptIndex, tokenIndex, tokenId, ...shown, exitDepth, logprob };
+    const { requestIndex: promptIndex, sampledId: _, ...token } = event;
+    this.#tokenIds.push(token.tokenId);
+    this.#exitDepths.push(token.exitDepth);
+    const shown = this.#show(this.#match(this.#decode(token.tokenId)));
+    return { ...token, promptIndex, ...shown };
   }
 
   /** Text of a token; none for stop ids, and for ids that the vocabulary leaves out. */
@@ -170,9 +162,11 @@ export class SequenceText {
       meanDepth: meanOf(this.#exitDepths),
       executedLoops: event.executedLoops,
       fullDepthLoops: event.fullDepthLoops,
+      numPromptTokens: event.numPromptTokens,
       cachedTokens: event.cachedTokens,
       draftedTokens: event.draftedTokens,
       acceptedTokens: event.acceptedTokens,
+      weightsVersion: event.weightsVersion,
     };
   }
 

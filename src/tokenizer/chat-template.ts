@@ -16,10 +16,24 @@ import { describeIssue } from './parse.js';
 import { THINK_PREFIX, opensThinking } from './reasoning.js';
 import { parseTokenizerConfig, type TokenizerConfig } from './tokenizer-config.js';
 
-/** One turn of a conversation. The role is passed through; the content is not trimmed. */
+/** One turn of a conversation. All of it is passed to the template; the content is not trimmed. */
 export type ChatMessage = {
   readonly role: string;
   readonly content: string;
+  /** What the assistant thought before it. */
+  readonly reasoning_content?: string | undefined;
+  /** Tools that the assistant called: their arguments are objects. */
+  readonly tool_calls?: readonly ToolCall[] | undefined;
+  /** Of a message of role `tool`: the call that it answers. */
+  readonly tool_call_id?: string | undefined;
+  readonly name?: string | undefined;
+};
+
+/** A call of a tool, as templates read it. */
+export type ToolCall = {
+  readonly id?: string | undefined;
+  readonly type: 'function';
+  readonly function: { readonly name: string; readonly arguments: unknown };
 };
 
 /** What `ChatTemplate.apply` adds after the messages. */
@@ -31,7 +45,11 @@ export type ChatTemplateOptions = {
    * `addGenerationPrompt` ends the text in `<think>` and a newline, also if the template has no such
    * switch: the released Thinking models do not write the tag by themselves.
    */
-  readonly enableThinking?: boolean;
+  readonly enableThinking?: boolean | undefined;
+  /** Tools that the model may call, as JSON; needs a template that reads `tools`. */
+  readonly tools?: readonly unknown[] | undefined;
+  /** More variables for the template, as JSON. */
+  readonly variables?: Readonly<Record<string, unknown>> | undefined;
 };
 
 const CHATML_TURNS = String.raw`{% for message in messages %}{{ '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}{% endfor %}`;
@@ -47,10 +65,28 @@ export const CHATML_TEMPLATES = {
   corrected: CHATML_TURNS + CHATML_PROMPT + CHATML_THINK,
 } as const;
 
+const JSON_VALUE = z.json({ error: 'it must be JSON' });
+
 const messageSchema = z.strictObject(
   {
     role: z.string('it must be a text').min(1, 'it must not be empty'),
     content: z.string('it must be a text'),
+    reasoning_content: z.string('it must be a text').optional(),
+    tool_calls: z
+      .array(
+        z.strictObject({
+          id: z.string('it must be a text').optional(),
+          type: z.literal('function', "it must be 'function'"),
+          function: z.strictObject({
+            name: z.string('it must be a text'),
+            arguments: JSON_VALUE,
+          }),
+        }),
+        'it must be a list',
+      )
+      .optional(),
+    tool_call_id: z.string('it must be a text').optional(),
+    name: z.string('it must be a text').optional(),
   },
   {
     error: (issue) =>
@@ -63,7 +99,14 @@ const messagesSchema = z.array(messageSchema, 'it must be a list').min(1, 'it is
 
 const isTrue = z.boolean('it must be true or false. Leave it out for the default.').optional();
 const optionsSchema = z.strictObject(
-  { addGenerationPrompt: isTrue, enableThinking: isTrue },
+  {
+    addGenerationPrompt: isTrue,
+    enableThinking: isTrue,
+    tools: z.array(JSON_VALUE, 'it must be a list. Leave it out for none.').optional(),
+    variables: z
+      .record(z.string(), JSON_VALUE, 'it must be an object. Leave it out for none.')
+      .optional(),
+  },
   'they must be an object. Use {} for the defaults.',
 );
 
@@ -103,27 +146,40 @@ export class ChatTemplate {
     return new ChatTemplate(config.chatTemplate, config);
   }
 
+  /** Whether it tells the model of tools. */
+  get readsTools(): boolean {
+    return /\btools\b/.test(this.source);
+  }
+
   /**
    * Renders a conversation.
    *
-   * @param messages - At least one message; only `role` and `content` are allowed.
-   * @throws RequestError if the messages are not valid, or the template refuses them or does more work
+   * @param messages - At least one message.
+   * @throws RequestError if the messages are not valid, the template has no place for tools, or the template refuses them or does more work
    * than they can need.
    */
   apply(messages: readonly ChatMessage[], options: ChatTemplateOptions = {}): string {
     const checked = checkMessages(messages);
-    const { addGenerationPrompt = false, enableThinking } = parseFields(
-      optionsSchema,
-      options,
-      'the options of a chat template',
-    );
+    const {
+      addGenerationPrompt = false,
+      enableThinking,
+      tools,
+      variables,
+    } = parseFields(optionsSchema, options, 'the options of a chat template');
+    if (tools && !this.readsTools) {
+      throw new RequestError(
+        'tools are given, but the chat template of the model has no place for them; leave them out, or use a model for tools.',
+      );
+    }
     const text = this.#render(
       {
+        ...variables,
+        ...(tools && { tools }),
         messages: checked,
         add_generation_prompt: addGenerationPrompt,
         ...(enableThinking === undefined ? {} : { enable_thinking: enableThinking }),
       },
-      charactersOf(checked),
+      charactersOf(checked) + JSON.stringify([tools ?? [], variables ?? {}]).length,
     );
     const lacksThinking = addGenerationPrompt && enableThinking && !opensThinking(text);
     return lacksThinking ? text + THINK_PREFIX : text;
@@ -153,7 +209,7 @@ const CHARACTERS_PER_MESSAGE = 256;
 
 function charactersOf(messages: readonly ChatMessage[]): number {
   return messages.reduce(
-    (sum, { role, content }) => sum + role.length + content.length + CHARACTERS_PER_MESSAGE,
+    (sum, message) => sum + JSON.stringify(message).length + CHARACTERS_PER_MESSAGE,
     0,
   );
 }

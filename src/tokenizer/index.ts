@@ -9,7 +9,7 @@ export { BYTE_ALPHABET, fromByteAlphabet, toByteAlphabet } from './byte-alphabet
 export type { ByteLevelParts } from './byte-level-json.js';
 export { byteLevelTokenizerJson } from './byte-level-json.js';
 export { CHATML_TEMPLATES, ChatTemplate } from './chat-template.js';
-export type { ChatMessage, ChatTemplateOptions } from './chat-template.js';
+export type { ChatMessage, ChatTemplateOptions, ToolCall } from './chat-template.js';
 export { DecodeStream } from './decode-stream.js';
 export { parseGenerationConfig, withSamplingDefaults } from './generation-config.js';
 export type { GenerationConfig, SamplingDefaults } from './generation-config.js';

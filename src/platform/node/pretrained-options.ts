@@ -47,6 +47,12 @@ export interface PretrainedOptions extends DeviceOptions {
   readonly context?: number | undefined;
   readonly numSequences?: number | undefined;
   readonly kvPolicy?: KvPolicy | undefined;
+  /** Bytes of keys and values at most, all sequences together. Default what memory is left. */
+  readonly maxKvBytes?: number | undefined;
+  /** Requests that run at a time; others wait. Default 64. */
+  readonly maxSequences?: number | undefined;
+  /** Whether `updateWeights` can exchange the weights, of a model in f32. Default false. */
+  readonly updatable?: boolean | undefined;
   readonly progress?: ((progress: LoadProgress) => void) | undefined;
   /** Called with a sentence if another process does the same, which is waited for. */
   readonly onWait?: ((message: string) => void) | undefined;
@@ -78,6 +84,9 @@ const schema = z.strictObject(
     context: COUNT.optional(),
     numSequences: COUNT.optional(),
     kvPolicy: wordOf(KV_POLICIES, DEFAULT).optional(),
+    maxKvBytes: COUNT.optional(),
+    maxSequences: COUNT.optional(),
+    updatable: z.boolean(`it must be true or false. ${DEFAULT}`).optional(),
     progress: callback<NonNullable<PretrainedOptions['progress']>>().optional(),
     onPlan: callback<NonNullable<PretrainedOptions['onPlan']>>().optional(),
     onWait: callback<NonNullable<PretrainedOptions['onWait']>>().optional(),

@@ -79,7 +79,12 @@ export async function openPretrained<T>(
       name: idOrPath,
       parsedConfig: parsed,
       kvDtype: plan.kvDtype,
-      maxKvBytes: available - (plan.totalBytes - plan.kvBytes),
+      maxKvBytes: Math.min(
+        available - (plan.totalBytes - plan.kvBytes),
+        options.maxKvBytes ?? Infinity,
+      ),
+      maxSequences: options.maxSequences,
+      updatable: options.updatable,
       signal,
       onProgress: (doneBytes, totalBytes) =>
         options.progress?.({ stage: 'load', doneBytes, totalBytes }),
