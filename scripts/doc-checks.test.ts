@@ -120,10 +120,10 @@ describe('checkDocCommands', () => {
   });
 
   it('holds the scripts of package.json to the same', () => {
-    const scripts = { a: 'tsc && node dist/src/cli/main.js sing' };
+    const scripts = { a: 'node dist/gone.js && node dist/bin/looplm.js sing' };
     const manifest = JSON.stringify({ scripts }, null, 2);
     expect(judge({ 'package.json': manifest })).toEqual([
-      'package.json:3 the script "a" runs src/cli/main.ts, which does not exist',
+      'package.json:3 the script "a" runs gone.ts, which does not exist',
       'package.json:3 names the command "looplm sing", which does not exist',
     ]);
   });

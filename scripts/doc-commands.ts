@@ -13,7 +13,7 @@ const COMMANDS_FOLDER = 'src/cli/commands/';
 const DATED = /^(CHANGELOG\.md|docs\/log\.md|docs\/decisions\/|experiments\/)/;
 const FENCE = /^```(\w*)[^\n]*\n([\s\S]*?)^```/gm;
 const NPM = /\bnpm (?:run ([\w:-]+)|(test|start)\b)/g;
-const LOOPLM = /(?:^|[\s;&|$(])(?:looplm|node dist\/src\/cli\/main\.js) ([a-z][\w-]*)/gm;
+const LOOPLM = /(?:^|[\s;&|$(])(?:looplm|node dist\/bin\/looplm\.js) ([a-z][\w-]*)/gm;
 const LINK = /\]\(([^()\s]+)\)|\b(?:src|href)="([^"]+)"/g;
 
 /** Spaces in place of everything but line ends, so that offsets and lines stay the same. */
@@ -81,7 +81,8 @@ function brokenScripts(tree: Tree): Finding[] {
   const path = 'package.json';
   const manifest = tree.read(path);
   return Object.entries(scriptsOf(tree)).flatMap(([name, script]) => {
-    const programs = [...script.matchAll(/\bnode dist\/([\w./-]+)\.js/g)];
+    // the program is made of the sources of the command line
+    const programs = [...script.matchAll(/\bnode dist\/(?!bin\/)([\w./-]+)\.js/g)];
     const missing = programs.filter(([, program]) => !tree.files.includes(`${program}.ts`));
     const line = lineAt(manifest, manifest.indexOf(`"${name}": `));
     return [

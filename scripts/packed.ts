@@ -15,7 +15,8 @@ import { readFileSync } from 'node:fs';
 const MANIFEST = 'package.json';
 const WANTED = [
   /^(package\.json|README\.md|CHANGELOG\.md|LICENSE)$/,
-  /^dist\/(src|recipes)\/(?!.*\.(test|conformance)\.).*\.(js|d\.ts)$/,
+  /^dist\/src\/(?!cli\/)(?!.*\.(test|conformance)\.).*\.(js|d\.ts)$/,
+  /^dist\/bin\/([\w.-]+\.js|zod\.LICENSE)$/,
   /^models\/bundled\/[\w.-]+$/,
 ];
 const URL_TARGET = /new URL\(\s*'(\.[^']+)',\s*import\.meta\.url/g;
@@ -37,13 +38,16 @@ export function checkPackedFiles(packed: Tree): Finding[] {
   const unwanted = packed.files
     .filter((path) => !WANTED.some((pattern) => pattern.test(path)))
     .map((path) => ({ path, line: 1, what: 'would be published', todo }));
-  const named = [
-    ...Object.values(manifest.bin ?? {}),
+  const modules = [
     ...Object.values(manifest.exports ?? {}),
     ...Object.values(manifest.imports ?? {}).flatMap((targets) => Object.values(targets)),
-  ].map((target) => posix.normalize(target));
+  ];
+  const named = [
+    ...Object.values(manifest.bin ?? {}),
+    ...modules.flatMap((target) => [target, target.replace(/\.js$/, '.d.ts')]),
+  ];
   const missing = named
-    .flatMap((target) => [target, target.replace(/\.js$/, '.d.ts')])
+    .map((target) => posix.normalize(target))
     .filter((target) => !files.has(target))
     .map((target) => ({
       path: MANIFEST,

@@ -69,7 +69,7 @@ describe('checkPackageExports', () => {
 describe('checkPackedFiles', () => {
   const MANIFEST = {
     name: 'looplm',
-    bin: { looplm: 'dist/src/cli/main.js' },
+    bin: { looplm: 'dist/bin/looplm.js' },
     exports: { '.': './dist/src/index.js' },
     dependencies: { zod: '^4' },
   };
@@ -77,8 +77,9 @@ describe('checkPackedFiles', () => {
     'package.json': JSON.stringify(MANIFEST, null, 2),
     'dist/src/index.js': "import { z } from 'zod';\nimport { all } from 'looplm';\n",
     'dist/src/index.d.ts': "import type { z } from 'zod';\n",
-    'dist/src/cli/main.js': "import fs from 'node:fs';\nimport { a } from '../index.js';\n",
-    'dist/src/cli/main.d.ts': 'export {};\n',
+    'dist/src/node/a.js': "import fs from 'node:fs';\nimport { a } from '../index.js';\n",
+    'dist/bin/looplm.js': "import './run-a1.js';\n",
+    'dist/bin/run-a1.js': '',
   };
   const judge = (changed: Readonly<Record<string, string>>) =>
     checkPackedFiles(memoryTree({ ...FILES, ...changed })).map(
@@ -94,6 +95,7 @@ describe('checkPackedFiles', () => {
       'dist/src/a.test.js',
       'dist/src/a.conformance.d.ts',
       'dist/src/index.js.map',
+      'dist/src/cli/main.js',
       'dist/benchmarks/report.js',
       'src/index.ts',
       '.env',
@@ -116,8 +118,8 @@ describe('checkPackedFiles', () => {
     ['@types/d3-scale', "import type { a } from '@types/d3-scale';"],
     ['looplm/secret', "import { a } from 'looplm/secret';"],
   ])('names an import that users do not get: %s', (specifier, text) => {
-    expect(judge({ 'dist/src/cli/main.js': `\n${text}\n` })).toEqual([
-      `dist/src/cli/main.js:2 imports ${specifier}, which users do not get`,
+    expect(judge({ 'dist/src/node/a.js': `\n${text}\n` })).toEqual([
+      `dist/src/node/a.js:2 imports ${specifier}, which users do not get`,
     ]);
   });
 });

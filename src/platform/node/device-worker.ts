@@ -6,6 +6,7 @@ import { Worker, isMainThread } from 'node:worker_threads';
 import type { DeviceOptions } from '../../runtime/device.js';
 import type { WorkerLink } from '../../runtime/remote.js';
 import { RemoteBackend } from '../../runtime/remote.js';
+import { threadEntry } from './thread-entry.js';
 import './telemetry.js'; // of the main thread, from here on off
 
 let ahead: WorkerLink | undefined;
@@ -34,7 +35,7 @@ export function connectWorker(options: DeviceOptions): RemoteBackend {
 
 function startWorker(): WorkerLink {
   // Flags of the process, such as --input-type, need not suit the worker.
-  const worker = new Worker(new URL('./worker.js', import.meta.url), { execArgv: [] });
+  const worker = new Worker(threadEntry('worker'), { execArgv: [] });
   worker.unref();
   const stopped = new Promise<Error>((resolve) => {
     const stop = (why: string, cause?: unknown) =>

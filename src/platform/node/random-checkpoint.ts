@@ -16,6 +16,7 @@ import { beginFolder, failWrite, followLinks, makeWay, writeFileAtomic } from '.
 import type { RandomPart } from './random-part.js';
 import type { TaskPoolOptions } from './task-pool.js';
 import { runTasks } from './task-pool.js';
+import { threadEntry } from './thread-entry.js';
 
 export interface RandomCheckpointOptions extends TaskPoolOptions {
   /** Storage type. Default bf16, as released. */
@@ -99,7 +100,7 @@ async function writeWeights(
       partsOf(spec, tensorIndex, entries[tensorIndex]!.byteOffset, elementBytes, config),
     );
     let doneBytes = header.length;
-    const entry = new URL('./random-worker.js', import.meta.url);
+    const entry = threadEntry('random-worker');
     const onResult = (bytes: number) => {
       doneBytes += bytes;
       progress?.({ doneBytes, totalBytes: size });

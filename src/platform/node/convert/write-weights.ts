@@ -17,6 +17,7 @@ import { runTasks } from '../task-pool.js';
 import { Journal } from './journal.js';
 import type { Piece, PieceContext, PieceResult } from './piece.js';
 import type { ConversionPlan } from './plan.js';
+import { threadEntry } from '../thread-entry.js';
 
 /** How far a conversion is, in bytes of the source's weights. */
 export interface ConversionProgress {
@@ -76,8 +77,7 @@ async function convertPieces(
     const known = journal.known.get(piece.index);
     return known ? { ...piece, known } : piece;
   });
-  const entry = new URL('../convert-worker.js', import.meta.url);
-  return runTasks(entry, context, tasks, onResult, pool);
+  return runTasks(threadEntry('convert-worker'), context, tasks, onResult, pool);
 }
 
 function sourceBytes({ rows, columns, source }: Piece): number {
