@@ -53,7 +53,10 @@ export const AREA_RULES: Readonly<Record<string, AreaRule>> = {
   },
   'src/charts': { imports: [], types: ['src/eval'] },
   'src/rl': { imports: ['src/engine', 'src/train', 'src/model', 'src/tokenizer', 'src/data'] },
-  'src/serve': { imports: ['src/engine', 'src/text', 'src/tokenizer'] },
+  'src/serve': {
+    imports: ['src/engine', 'src/text', 'src/tokenizer'],
+    types: ['src/loop-lm.ts', 'src/model'],
+  },
   // The worker entry runs the executor, hence the values of runtime; models are converted and made
   // on disk, hence those of model.
   'src/platform': { imports: ['src/runtime', 'src/model'], types: [...CORE, 'src/loop-lm.ts'] },
@@ -99,6 +102,16 @@ export const PACKAGE_RULES: readonly PackageRule[] = [
     within: /^src\/runtime\/ort[\w-]*\.ts$/,
     types: /^test\//,
     todo: 'go through the Device interface; only src/runtime/ort*.ts name it, and load it with its telemetry off',
+  },
+  {
+    packages: /^(?:hono|prom-client)(?:\/|$)/,
+    within: /^src\/serve\//,
+    todo: 'serve it with looplm/serve, which is a function from Request to Response',
+  },
+  {
+    packages: /^(?:@hono\/node-server|pino)(?:\/|$)/,
+    within: /^src\/platform\/node\/http\//,
+    todo: 'use listen and jsonLog of src/platform/node/http/',
   },
   {
     packages: /^d3-/,

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { messageLine, printable } from './messages.js';
+import { printable } from '../util/quote.js';
+import { messageLine } from './messages.js';
 
 test('what a terminal obeys is shown instead of sent', () => {
   expect(printable('a\u001b[2J\u0007\u009b1m\u202eb\u2066\ud800')).toBe(

@@ -2,19 +2,12 @@
  * Messages for people. They quote what is in files and flags, and that may come from a stranger: so
  * control characters are shown and not sent, since a terminal obeys them, and floods are cut.
  */
+import { printable } from '../util/quote.js';
 import type { CliIo } from './io.js';
 
 const MAX_LENGTH = 2000;
 /** The end of a message says what to do. */
 const KEPT_END = 400;
-
-/** A text without characters that a terminal obeys or that turn the direction of reading. */
-export function printable(text: string): string {
-  return text.replaceAll(/[\p{Cc}\u202a-\u202e\u2066-\u2069\ud800-\udfff]/gu, (character) => {
-    const code = character.codePointAt(0)!.toString(16);
-    return code.length > 2 ? `\\u${code}` : `\\x${code.padStart(2, '0')}`;
-  });
-}
 
 /** A message in one line of bounded length. */
 export function messageLine(text: string): string {

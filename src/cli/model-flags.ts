@@ -30,6 +30,14 @@ export interface ModelFlags {
   readonly offline?: true;
 }
 
+/** What a command knows of how it uses the model. */
+interface LoadFlags extends ModelFlags {
+  readonly kvPolicy?: PretrainedOptions['kvPolicy'];
+  readonly maxSequences?: number;
+  /** Whether the memory plan is shown however small it is. */
+  readonly showsPlan?: boolean;
+}
+
 /** Plans of less than this are not worth a user's attention. */
 const SHOWN_PLAN_BYTES = 500e6;
 
@@ -72,7 +80,7 @@ export function modelPath({ model }: Pick<ModelFlags, 'model'>): string {
  * @param task - its signal is that of Ctrl-C.
  */
 export async function withModel<T>(
-  flags: ModelFlags & { readonly kvPolicy?: PretrainedOptions['kvPolicy'] },
+  flags: LoadFlags,
   io: CliIo,
   task: (model: LoopLM, signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
@@ -90,12 +98,8 @@ export async function withModel<T>(
   return interruptible(io, work, { patienceMs: PATIENCE_MS });
 }
 
-async function loadModelOf(
-  flags: Parameters<typeof withModel>[0],
-  io: CliIo,
-  signal: AbortSignal,
-): Promise<LoopLM> {
-  const { threads, kvDtype, context, kvPolicy } = flags;
+async function loadModelOf(flags: LoadFlags, io: CliIo, signal: AbortSignal): Promise<LoopLM> {
+  const { threads, kvDtype, context, kvPolicy, maxSequences, showsPlan } = flags;
   let plan: MemoryPlan | undefined;
   const start = io.now();
   const model = await withProgress(flags, io, signal, (options, platform, stop) =>
@@ -106,10 +110,11 @@ async function loadModelOf(
         kvDtype,
         context,
         kvPolicy,
+        maxSequences,
         ...(threads !== undefined && { numThreads: threads }),
         onPlan(made) {
           stop();
-          if (made.totalBytes < SHOWN_PLAN_BYTES) return;
+          if (made.totalBytes < SHOWN_PLAN_BYTES && !showsPlan) return;
           plan = made;
           io.stderr.write(`${describePlan(made).join('\n')}\n`);
         },

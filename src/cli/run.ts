@@ -21,6 +21,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
   demo: async () => (await import('./commands/demo.js')).registerDemo,
   generate: async () => (await import('./commands/generate.js')).registerGenerate,
   chat: async () => (await import('./commands/chat.js')).registerChat,
+  serve: async () => (await import('./commands/serve.js')).registerServe,
   inspect: async () => (await import('./commands/inspect.js')).registerInspect,
   trace: async () => (await import('./commands/trace.js')).registerTrace,
   train: async () => (await import('./commands/train.js')).registerTrain,
@@ -34,7 +35,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
 };
 
 /** Commands that compute: the thread for it starts while the rest of them loads. */
-const COMPUTING = ['demo', 'generate', 'chat', 'trace', 'eval'];
+const COMPUTING = ['demo', 'generate', 'chat', 'serve', 'trace', 'eval'];
 
 const DESCRIPTION = 'looped language models: generate and train, each token at its own depth';
 

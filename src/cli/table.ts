@@ -1,7 +1,7 @@
 /**
  * Rows of text as columns: texts to the left, numbers to the right.
  */
-import { printable } from './messages.js';
+import { printable } from '../util/quote.js';
 
 export interface TableOptions {
   readonly indent?: string;

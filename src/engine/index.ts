@@ -33,7 +33,7 @@ export { EXIT_POLICY_FORMS, parseExitPolicy } from './exit-policy-spec.js';
 export { argmax, klDivergence, logSumExp } from './logits.js';
 export type { EngineEvent, FinishEvent, GenerationRequest, TokenEvent } from './request.js';
 export type { KvPolicy } from '../model/index.js';
-export { KV_POLICIES } from '../model/index.js';
+export { KV_POLICIES, hasExitGate } from '../model/index.js';
 export type { FinishReason, PrefillMode, RolloutRecord } from './rollout.js';
 export {
   FINISH_REASONS,

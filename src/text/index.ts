@@ -11,5 +11,7 @@ export type {
 export { SequenceText } from './sequence-text.js';
 export type { StopOutcome } from './stop-strings.js';
 export { StopStringMatcher } from './stop-strings.js';
+export type { ToolCall } from './tool-calls.js';
+export { ToolCallSplitter } from './tool-calls.js';
 export type { TextFiles } from './text-files.js';
 export { loadTextFiles, loadTokenizer, stopTokenNotesOf, stopTokensOf } from './text-files.js';

@@ -20,9 +20,14 @@ test('each fault has its path and a sentence', () => {
     { path: 'inner.b', sentence: 'inner.b is "x"; it must be a count.' },
     {
       path: 'inner',
+      unknownKey: 'd',
       sentence: 'Field "d" of inner is not known; remove it. Known are b, c.',
     },
-    { path: '', sentence: 'Field "e" of the file is not known; remove it. Known are a, inner.' },
+    {
+      path: '',
+      unknownKey: 'e',
+      sentence: 'Field "e" of the file is not known; remove it. Known are a, inner.',
+    },
   ]);
   expect(faultsOf({})).toEqual([{ path: 'a', sentence: 'a is missing; it must be a count.' }]);
 });

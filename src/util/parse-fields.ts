@@ -33,6 +33,8 @@ export const abortSignal = z.instanceof(AbortSignal, {
 export interface FieldFault {
   /** Keys between dots; empty for the value as a whole. */
   readonly path: string;
+  /** A key of the value at the path that should not be there, if that is the fault. */
+  readonly unknownKey?: string;
   /** What was got, what is allowed, what to do. */
   readonly sentence: string;
 }
@@ -53,7 +55,9 @@ export function checkFields<S extends z.ZodObject>(
   const faults = result.error.issues.flatMap((issue): FieldFault[] => {
     const path = issue.path.map(String).join('.');
     if (issue.code === 'unrecognized_keys') {
-      return issue.keys.map((key) => ({ path, sentence: unknownField(key, issue, schema, what) }));
+      return issue.keys.map((unknownKey) => {
+        return { path, unknownKey, sentence: unknownField(unknownKey, issue, schema, what) };
+      });
     }
     const got = valueAt(value, issue.path);
     const state = got === undefined ? 'is missing' : `is ${showValue(got)}`;

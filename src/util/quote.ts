@@ -23,3 +23,11 @@ export function showValue(value: unknown): string {
   if (typeof value === 'function') return 'a function';
   return typeof value === 'bigint' ? `${value}n` : String(value);
 }
+
+/** A text without characters that a terminal obeys or that turn the direction of reading. */
+export function printable(text: string): string {
+  return text.replaceAll(/[\p{Cc}\u202a-\u202e\u2066-\u2069\ud800-\udfff]/gu, (character) => {
+    const code = character.codePointAt(0)!.toString(16);
+    return code.length > 2 ? `\\u${code}` : `\\x${code.padStart(2, '0')}`;
+  });
+}

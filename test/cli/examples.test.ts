@@ -96,8 +96,11 @@ describe.each(commands)('looplm %s', async (command) => {
     const out = argv.indexOf('--out');
     if (out > 0) rmSync(argv[out + 1]!, { recursive: true, force: true });
     const isLong = LONG.some((pattern) => pattern.test(argv.join(' ')));
+    const isServer = argv[0] === 'serve';
+    const interrupts = isServer ? 'at output' : isLong ? 'at once' : undefined;
     const env = { HF_HOME: join(folder, 'hub'), HF_HUB_OFFLINE: '1', LOOPLM_CACHE: folder };
-    const result = await cli(argv, { input, env, ...(isLong && { interrupts: 'at once' }) });
+    const line = isServer ? [...argv, '--port', '0'] : argv;
+    const result = await cli(line, { input, env, ...(interrupts && { interrupts }) });
     const needsHub = argv.some((word) => HUB_NAME.test(word));
     const expected = needsHub
       ? {

@@ -25,8 +25,8 @@ export interface CliOptions {
   readonly env?: CliIo['env'];
   /** Whether all three streams are a terminal. */
   readonly isTerminal?: boolean;
-  /** Presses Ctrl-C: at once, or when something is written to stderr. */
-  readonly interrupts?: 'at once' | 'at progress';
+  /** Presses Ctrl-C: at once, or when something is written to stderr, or to stdout. */
+  readonly interrupts?: 'at once' | 'at progress' | 'at output';
   /** Called when something is written to stdout. */
   readonly onOutput?: () => void;
   /** Milliseconds of the clock; default: it stands still. */
@@ -38,7 +38,10 @@ export async function cli(argv: readonly string[], options: CliOptions = {}): Pr
   const { input = '', env = {}, isTerminal = false, interrupts, onOutput, now = () => 0 } = options;
   const handlers: (() => void)[] = [];
   const interrupt = () => handlers.splice(0).at(-1)?.();
-  const stdout = collector(onOutput);
+  const stdout = collector(() => {
+    onOutput?.();
+    if (interrupts === 'at output') setTimeout(interrupt, 0);
+  });
   const stderr = collector(() => interrupts === 'at progress' && interrupt());
   const exitCode = await run(argv, {
     stdin: Object.assign(Readable.from([input]), { isTTY: isTerminal }),

@@ -13,7 +13,7 @@ import type { Tokenizer } from '../../tokenizer/index.js';
 import { decodeUtf8 } from '../../util/utf8.js';
 import { openProgress } from '../byte-progress.js';
 import { LINE_FORMS, readDocuments } from '../documents.js';
-import { printable } from '../messages.js';
+import { printable } from '../../util/quote.js';
 import type { CliIo } from '../io.js';
 import { InterruptedError, PATIENCE_MS, interruptible } from '../io.js';
 import { noteModelFiles } from '../model-flags.js';

@@ -15,7 +15,7 @@ import { InterruptedError, interruptible } from '../io.js';
 import { parseCount } from '../parse-flags.js';
 import { resolveShown } from '../resolve.js';
 import { styleOf } from '../style.js';
-import { printable } from '../messages.js';
+import { printable } from '../../util/quote.js';
 import { shortBytes } from '../table.js';
 
 interface Flags extends Omit<ConversionSettings, 'blockSize'> {

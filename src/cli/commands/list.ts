@@ -5,7 +5,7 @@ import type { Command } from 'commander';
 import type { StoredModel } from '../../platform/node/index.js';
 import { cacheFolders, listStoredModels } from '../../platform/node/index.js';
 import type { CliIo } from '../io.js';
-import { printable } from '../messages.js';
+import { printable } from '../../util/quote.js';
 import { styleOf } from '../style.js';
 import { shortBytes, table } from '../table.js';
 

@@ -10,7 +10,7 @@ import { NODE_PLATFORM, pullModel } from '../../platform/node/index.js';
 import type { CliIo } from '../io.js';
 import { InterruptedError, interruptible } from '../io.js';
 import { isRich } from '../style.js';
-import { printable } from '../messages.js';
+import { printable } from '../../util/quote.js';
 import { shortBytes } from '../table.js';
 
 interface Flags {

@@ -11,7 +11,7 @@ import { openByteProgress } from '../byte-progress.js';
 import type { CliIo } from '../io.js';
 import { InterruptedError, interruptible } from '../io.js';
 import { parseCount, parseWhole } from '../parse-flags.js';
-import { printable } from '../messages.js';
+import { printable } from '../../util/quote.js';
 import { shortBytes } from '../table.js';
 
 interface Flags {

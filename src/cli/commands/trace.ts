@@ -6,7 +6,7 @@ import type { Trace } from '../../engine/index.js';
 import type { LoopLM } from '../../loop-lm.js';
 import { safetensorsChunks } from '../../runtime/index.js';
 import { openLateProgress } from '../byte-progress.js';
-import { printable } from '../messages.js';
+import { printable } from '../../util/quote.js';
 import type { CliIo } from '../io.js';
 import { interruptible } from '../io.js';
 import type { ModelFlags } from '../model-flags.js';

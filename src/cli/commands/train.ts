@@ -11,7 +11,7 @@ import { BUNDLED_TRAIN_STEPS, bundledRun } from '../../../recipes/bundled/train.
 import { RequestError } from '../../errors.js';
 import { openProgress } from '../byte-progress.js';
 import { LINE_FORMS } from '../documents.js';
-import { printable } from '../messages.js';
+import { printable } from '../../util/quote.js';
 import type { CliIo } from '../io.js';
 import { InterruptedError, interruptible } from '../io.js';
 import { parseCount } from '../parse-flags.js';

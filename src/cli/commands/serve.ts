@@ -1,0 +1,182 @@
+/**
+ * `looplm serve`: a model over HTTP, as OpenAI's clients ask.
+ *
+ * The first Ctrl-C or SIGTERM lets what is under way end and takes nothing new; a second one ends now.
+ */
+import { basename, join } from 'node:path';
+import type { Command } from 'commander';
+import { ConfigError } from '../../errors.js';
+import type { LoopLM } from '../../loop-lm.js';
+import { jsonLog, listen, readAssets, terminalLog } from '../../platform/node/http/index.js';
+import { packageFolder } from '../../platform/node/bundled-model.js';
+import { packageVersion } from '../../platform/node/version.js';
+import type { ServeOptions } from '../../serve/index.js';
+import { createServeApp, errorBody } from '../../serve/index.js';
+import { ChatTemplate } from '../../tokenizer/index.js';
+import { CHAT_TEMPLATE_NAMES, chatTemplateOf } from '../chat-template.js';
+import type { CliIo } from '../io.js';
+import type { ModelFlags } from '../model-flags.js';
+import { addEngineFlags, withModel } from '../model-flags.js';
+import { collect, parseCount, parseNumber, wholeFrom } from '../parse-flags.js';
+
+interface Flags extends ModelFlags {
+  readonly port: number;
+  readonly host: string;
+  readonly apiKey?: readonly string[];
+  readonly cors?: readonly string[];
+  readonly allowHost?: readonly string[];
+  readonly servedModelName?: string;
+  readonly chatTemplate?: string;
+  readonly maxSequences: number;
+  readonly maxQueue: number;
+  readonly requestTimeout: number;
+  readonly logPrompts?: true;
+}
+
+const EXAMPLES = `
+Routes: /v1/chat/completions, /v1/completions, /v1/responses, /v1/models, /tokenize, /detokenize,
+/tokenizer_info, /health, /ready, /metrics, /version, /openapi.json; a playground at /.
+
+Examples:
+  looplm serve                                   the bundled model, on this machine only
+  looplm serve --model ./my-chat-model --port 9000
+  looplm serve --model ./my-base-model --chat-template chatml-corrected --served-model-name mine
+  LOOPLM_API_KEY=secret looplm serve --host 0.0.0.0
+`;
+
+/** The bundled model solves problems one at a time: what the user asked last, as it stands. */
+const BUNDLED_TEMPLATE =
+  "{% set asked = messages | selectattr('role', 'equalto', 'user') | list %}{{ asked[-1].content }}";
+
+const BUNDLED_EXAMPLES = [
+  'cup 3; swap 2 3; swap 1 5;',
+  'take 4; plus 7; times 3;',
+  'cup 1; swap 1 2; swap 2 3; swap 3 4; swap 4 5;',
+];
+
+const BUNDLED_NAME = 'looplm-bundled';
+/** What a server on this machine is called by those on it. */
+const LOOPBACK_NAMES = ['localhost', '127.0.0.1', '[::1]'];
+
+export function registerServe(program: Command, io: CliIo): void {
+  const command = program
+    .command('serve')
+    .description("serve a model over HTTP, as OpenAI's clients ask")
+    .addHelpText('after', EXAMPLES);
+  addEngineFlags(command)
+    .option('--port <n>', 'port to listen on; 0 for any that is free', wholeFrom(0, 65535), 8080)
+    .option('--host <address>', 'address to listen on', '127.0.0.1')
+    .option(
+      '--api-key <key>',
+      'key that requests must have; may be repeated (or LOOPLM_API_KEY)',
+      collect,
+    )
+    .option(
+      '--cors <origin>',
+      'other site whose pages may ask; may be repeated, * for all',
+      collect,
+    )
+    .option(
+      '--allow-host <name>',
+      'name that the server is called by, too; may be repeated',
+      collect,
+    )
+    .option('--served-model-name <name>', 'what clients call the model')
+    .option(
+      '--chat-template <source>',
+      `instead of the model's own: ${CHAT_TEMPLATE_NAMES}, or a file with a Jinja template`,
+    )
+    .option('--max-sequences <n>', 'sequences that are computed at a time', parseCount, 64)
+    .option('--max-queue <n>', 'requests that may wait for them', wholeFrom(0), 1024)
+    .option('--request-timeout <seconds>', 'after which a request is given up', parseNumber, 600)
+    .option('--log-prompts', 'write prompts and answers to the log, too')
+    .action(async (flags: Flags) => {
+      const keys = keysOf(flags, io);
+      checkReach(flags, keys);
+      await withModel({ ...flags, showsPlan: true }, io, (model) => serve(model, flags, keys, io));
+    });
+}
+
+async function serve(
+  model: LoopLM,
+  flags: Flags,
+  keys: readonly string[],
+  io: CliIo,
+): Promise<void> {
+  const app = createServeApp(model, await optionsOf(model, flags, keys, io));
+  const { host, port } = flags;
+  const listener = await listen(app.fetch, { host, port, errorBody });
+  const stopped = new Promise<void>((resolve) => io.onInterrupt(resolve));
+  io.stdout.write(`looplm is ready: ${nameOf(flags)} at ${listener.url}\n`);
+  await stopped;
+  io.stderr.write(
+    'Ending: what is under way is finished, and nothing new is taken. Again to end now.\n',
+  );
+  await app.drain();
+  await listener.close();
+}
+
+async function optionsOf(
+  model: LoopLM,
+  flags: Flags,
+  apiKeys: readonly string[],
+  io: CliIo,
+): Promise<ServeOptions> {
+  const { allowHost = [], cors = [], host, maxQueue, maxSequences, logPrompts } = flags;
+  const isBundled = flags.model === undefined;
+  const write = (line: string) => void io.stderr.write(line);
+  const allowedHosts = isLoopback(host) || allowHost.length > 0;
+  return {
+    modelName: nameOf(flags),
+    version: packageVersion(),
+    apiKeys,
+    corsOrigins: cors,
+    ...(allowedHosts && { allowedHosts: [...new Set([...LOOPBACK_NAMES, host, ...allowHost])] }),
+    maxSequences,
+    maxQueue,
+    requestTimeoutMs: 1000 * flags.requestTimeout,
+    logPrompts,
+    log: io.stderr.isTTY ? terminalLog(write, () => new Date()) : jsonLog(write),
+    assets: await readAssets(join(packageFolder(), 'dist', 'web')),
+    ...(isBundled && { examples: BUNDLED_EXAMPLES }),
+    chatTemplate: await templateOf(model, flags),
+  };
+}
+
+async function templateOf(model: LoopLM, flags: Flags): Promise<ChatTemplate | undefined> {
+  if (flags.chatTemplate !== undefined) return chatTemplateOf(flags.chatTemplate, model);
+  return flags.model === undefined ? new ChatTemplate(BUNDLED_TEMPLATE) : undefined;
+}
+
+/** A name of the hub as it is, a folder by its last part. */
+function nameOf({ servedModelName, model }: Flags): string {
+  if (servedModelName !== undefined) return servedModelName;
+  if (model === undefined) return BUNDLED_NAME;
+  return /^[\w-]+(?:\.[\w-]+)*\/[\w.-]+$/.test(model) ? model : basename(model);
+}
+
+function keysOf({ apiKey = [] }: Flags, { env }: CliIo): readonly string[] {
+  const fromEnvironment = env['LOOPLM_API_KEY'];
+  const keys = [...apiKey, ...(fromEnvironment === undefined ? [] : [fromEnvironment])];
+  for (const key of keys) {
+    if (/^[\x21-\x7e]+$/.test(key)) continue;
+    throw new ConfigError(
+      'api-key',
+      'A key of --api-key or LOOPLM_API_KEY is empty or has blanks or other characters than ASCII; headers cannot carry it. Take letters and digits.',
+    );
+  }
+  return keys;
+}
+
+/** Who can be reached by others asks for a key. */
+function checkReach({ host }: Flags, keys: readonly string[]): void {
+  if (keys.length > 0 || isLoopback(host)) return;
+  throw new ConfigError(
+    'host',
+    `--host is ${host}, where others can reach the server; give --api-key KEY or set LOOPLM_API_KEY, so that only those who know it are served.`,
+  );
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127(?:\.\d+){3}$/.test(host);
+}

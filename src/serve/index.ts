@@ -1,0 +1,6 @@
+/** A looped model over HTTP: `Request` to `Response`, as OpenAI's clients ask. */
+export type { ServeApp } from './app.js';
+export { createServeApp } from './app.js';
+export { errorBody } from './errors.js';
+export type { Asset, Log, ServeOptions } from './options.js';
+export type { ServedModel } from './served-model.js';

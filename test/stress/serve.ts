@@ -1,0 +1,269 @@
+/**
+ * A soak of the server: random requests by clients that read, leave, dawdle or hang, with memory for a
+ * quarter of them. Every request must be accounted for exactly once, nothing mixed up, and all memory
+ * come back.
+ */
+import { connect } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
+import type { TextTokenEvent } from '../../src/loop-lm.js';
+import type { WireCompletionLogprobs, WireTokenLogprob } from '../../src/serve/wire/logprobs.js';
+import { Draw } from '../draw.js';
+import type { Model, TestServer } from '../serve/server.js';
+import { loadModel, openServer } from '../serve/server.js';
+import { metricsOf } from '../serve/metrics-text.js';
+import { chunksOf, sseEvents } from '../serve/sse.js';
+import type { ServeRequest } from './serve-requests.js';
+import { drawServeRequest } from './serve-requests.js';
+
+export interface SoakOptions {
+  readonly seed: number;
+  readonly count: number;
+  /** Requests under way at a time, at most. */
+  readonly maxOpen: number;
+  /** Of the answered ones, so many are compared with running alone. */
+  readonly numCompared: number;
+  /** No more requests begin after it. */
+  readonly deadline?: number;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (line: string) => void;
+}
+
+export interface SoakReport {
+  readonly counts: Readonly<Record<string, number>>;
+  readonly numCompared: number;
+  readonly numPreemptions: number;
+  readonly faults: readonly string[];
+}
+
+/** What a client has of its answer. */
+interface Answer {
+  readonly text: string;
+  readonly tokenIds: readonly number[];
+  readonly exitDepths: readonly (number | null)[];
+  readonly logprobs: readonly (number | null)[];
+}
+
+interface Outcome {
+  readonly request: ServeRequest;
+  end: 'answered' | 'left' | 'refused';
+  answer?: Answer;
+}
+
+/** Bytes of a page in one plane of the bundled model, in f32. */
+const PAGE_BYTES = 128 * 3 * 2 * 4 * 32 * 4;
+/** Enough for a quarter of the planes that all requests would like to have, and for any one alone. */
+const pagesFor = (maxOpen: number) => Math.max(16, maxOpen);
+const SLOW_READER_MS = 2000;
+const IDLE_LIMIT_MS = 60_000;
+/** Words that keep the sample apart from other draws. */
+const OF_SAMPLES = 4;
+
+export async function soak(options: SoakOptions): Promise<SoakReport> {
+  const { seed, count, maxOpen, deadline = Infinity, signal, onProgress } = options;
+  await using model = await loadModel({ maxKvBytes: pagesFor(maxOpen) * PAGE_BYTES });
+  await using server = await openServer(model, {}, { slowReaderMs: SLOW_READER_MS });
+  const outcomes: Outcome[] = [];
+  const faults: string[] = [];
+  let next = 0;
+  const client = async () => {
+    while (next < count && performance.now() < deadline && !signal?.aborted) {
+      const request = drawServeRequest(seed, next++);
+      try {
+        outcomes.push(await playRequest(server, request));
+      } catch (error) {
+        faults.push(`request ${request.index} of seed ${seed}: ${String(error)}`);
+      }
+      onProgress?.(`${outcomes.length} requests, ${faults.length} faults`);
+    }
+  };
+  await Promise.all(Array.from({ length: maxOpen }, client));
+  faults.push(...(await faultsAtRest(model, server, outcomes)));
+  const compared = sampleOf(
+    outcomes.filter(({ end }) => end === 'answered'),
+    options.numCompared,
+    seed,
+  );
+  const { numPreemptions } = model.stats;
+  await using alone = await loadModel();
+  for (const outcome of compared) faults.push(...(await compareAlone(alone, outcome, seed)));
+  const counts: Record<string, number> = {};
+  for (const { end } of outcomes) counts[end] = (counts[end] ?? 0) + 1;
+  return { counts, numCompared: compared.length, numPreemptions, faults };
+}
+
+const requestId = ({ index }: ServeRequest) => `soak-${index}`;
+
+function bodyOf({ route, body, stream }: ServeRequest): object {
+  const { prompt, ...rest } = body;
+  const asked = { ...rest, stream, return_token_ids: true };
+  return route === '/v1/completions'
+    ? { ...asked, prompt, logprobs: 1 }
+    : { ...asked, messages: [{ role: 'user', content: prompt }], logprobs: true };
+}
+
+async function playRequest(server: TestServer, request: ServeRequest): Promise<Outcome> {
+  const { behaviour, route, stream } = request;
+  if (behaviour.kind === 'half-open') {
+    await hangOn(server, request, behaviour.forMs);
+    return { request, end: 'left' };
+  }
+  const controller = new AbortController();
+  const init = { signal: controller.signal, headers: { 'x-request-id': requestId(request) } };
+  const timer =
+    behaviour.kind === 'leaves'
+      ? setTimeout(() => controller.abort(), behaviour.afterMs)
+      : undefined;
+  try {
+    const response = await server.ask(route, bodyOf(request), init);
+    if (response.status === 429) {
+      await response.text();
+      return { request, end: 'refused' };
+    }
+    if (response.status !== 200) throw new Error(`${response.status} ${await response.text()}`);
+    if (!stream) {
+      const whole = (await response.json()) as Part;
+      return { request, end: 'answered', answer: answerOf([whole]) };
+    }
+    if (behaviour.kind === 'leaves-stream') {
+      let numPieces = 0;
+      for await (const { data } of sseEvents(response)) {
+        JSON.parse(data === '[DONE]' ? '{}' : data);
+        if (numPieces++ === behaviour.afterPieces) break;
+      }
+      controller.abort();
+      return { request, end: 'left' };
+    }
+    const pauseMs = behaviour.kind === 'reads-slowly' ? behaviour.pauseMs : 0;
+    return { request, end: 'answered', answer: answerOf(await chunksOf(response, pauseMs)) };
+  } catch (error) {
+    if (!controller.signal.aborted) throw error;
+    return { request, end: 'left' };
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Asks and reads nothing. */
+async function hangOn(server: TestServer, request: ServeRequest, forMs: number): Promise<void> {
+  const socket = connect(server.port, '127.0.0.1');
+  socket.on('error', () => {});
+  socket.pause();
+  const json = JSON.stringify(bodyOf(request));
+  const head = [
+    `POST ${request.route} HTTP/1.1`,
+    'host: localhost',
+    'content-type: application/json',
+    `content-length: ${Buffer.byteLength(json)}`,
+    `x-request-id: ${requestId(request)}`,
+  ];
+  socket.write(`${head.join('\r\n')}\r\n\r\n${json}`);
+  await sleep(forMs);
+  socket.destroy();
+}
+
+/** What is common to the choices of all answers and chunks. */
+interface PartChoice {
+  readonly text?: string;
+  readonly message?: { readonly content: string | null };
+  readonly delta?: { readonly content?: string };
+  readonly token_ids: readonly number[];
+  readonly logprobs: Partial<WireCompletionLogprobs> & {
+    readonly content?: readonly WireTokenLogprob[];
+  };
+}
+
+interface Part {
+  readonly choices: readonly PartChoice[];
+}
+
+/** The one choice of an answer, whole or in chunks. */
+function answerOf(parts: readonly Part[]): Answer {
+  const choices = parts.flatMap((part) => part.choices);
+  const chat = choices.flatMap(({ logprobs }) => logprobs.content ?? []);
+
+  const textOf = ({ text, message, delta }: PartChoice) =>
+    text ?? (message ?? delta)?.content ?? '';
+  return {
+    text: choices.map(textOf).join(''),
+    tokenIds: choices.flatMap((choice) => choice.token_ids),
+    exitDepths: [
+      ...chat.map((token) => token.exit_depth),
+      ...choices.flatMap(({ logprobs }) => logprobs.exit_depths ?? []),
+    ],
+    logprobs: [
+      ...chat.map((token) => token.logprob),
+      ...choices.flatMap(({ logprobs }) => logprobs.token_logprobs ?? []),
+    ],
+  };
+}
+
+/** What is left behind, and what the server counted otherwise than its clients. */
+async function faultsAtRest(
+  model: Model,
+  server: TestServer,
+  outcomes: readonly Outcome[],
+): Promise<string[]> {
+  const start = performance.now();
+  const isBusy = () => model.stats.numRunning + model.stats.numWaiting > 0;
+  while (isBusy() && performance.now() - start < IDLE_LIMIT_MS) await sleep(10);
+  await sleep(50); // the last of them are being logged
+  model.clearPrefixes();
+  const { numRunning, numWaiting, numPagesUsed } = model.stats;
+  const ended = new Map<string, number>();
+  for (const { message, fields } of server.log) {
+    if (message !== 'generation') continue;
+    const id = String(fields['requestId']);
+    ended.set(id, (ended.get(id) ?? 0) + 1);
+  }
+  const faults: string[] = [];
+  if (numRunning + numWaiting > 0) faults.push(`${numRunning + numWaiting} requests are left`);
+  if (numPagesUsed > 0) faults.push(`${numPagesUsed} pages did not come back`);
+  for (const { request, end } of outcomes) {
+    const times = ended.get(requestId(request)) ?? 0;
+    // one that left may have gone before it was read
+    const isRight = end === 'answered' ? times === 1 : end === 'refused' ? times === 0 : times <= 1;
+    if (!isRight) faults.push(`request ${request.index}, ${end}, was accounted for ${times} times`);
+  }
+  const counted = [...(await metricsOf(server))]
+    .filter(([name]) => name.startsWith('vllm:request_success_total'))
+    .reduce((sum, [, value]) => sum + value, 0);
+  const logged = [...ended.values()].reduce((sum, times) => sum + times, 0);
+  if (counted !== logged) faults.push(`${counted} sequences counted, ${logged} logged`);
+  return faults;
+}
+
+function sampleOf(outcomes: readonly Outcome[], count: number, seed: number): readonly Outcome[] {
+  const rest = [...outcomes];
+  const draw = new Draw(seed, OF_SAMPLES);
+  const picked: Outcome[] = [];
+  while (picked.length < count && rest.length > 0) {
+    picked.push(rest.splice(draw.below(rest.length), 1)[0]!);
+  }
+  return picked;
+}
+
+/** What of an answer in company is another than alone. */
+async function compareAlone(
+  alone: Model,
+  { request, answer }: Outcome,
+  seed: number,
+): Promise<string[]> {
+  const { body, options } = request;
+  const tokens: TextTokenEvent[] = [];
+  let text = '';
+  for await (const event of alone.generate(body.prompt, { ...options, speculation: 'off' })) {
+    if (event.kind === 'token') tokens.push(event);
+    else ({ text } = event);
+  }
+  const expected: Answer = {
+    text,
+    tokenIds: tokens.map(({ tokenId }) => tokenId),
+    exitDepths: tokens.map(({ exitDepth }) => exitDepth),
+    logprobs: tokens.map(({ logprob }) => logprob),
+  };
+  if (isDeepStrictEqual(answer, expected)) return [];
+  return [
+    `request ${request.index} of seed ${seed}: alone ${JSON.stringify(expected)}, in company ${JSON.stringify(answer)}`,
+  ];
+}
