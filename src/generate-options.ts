@@ -80,6 +80,13 @@ export interface GenerateOptions {
    * exit depth of the one before it, and so many most likely ones. Default none.
    */
   readonly promptLogprobs?: number | undefined;
+  /** Divides the logits that score the prompt. Default 1. */
+  readonly promptTemperature?: number | undefined;
+  /**
+   * How every token was drawn comes with it, after temperature and filters, and so many of the tokens most
+   * likely to be. Default none.
+   */
+  readonly behaviorLogprobs?: number | undefined;
   /** Prompts share beginnings only with those of the same salt. Default none. */
   readonly cacheSalt?: string | undefined;
   /** Requests of larger priority go first. Default 0. */
@@ -148,6 +155,8 @@ const generateSchema = z.strictObject(
     topLogprobs: NUMBER.optional(),
     loopLogprobs: NUMBER.optional(),
     promptLogprobs: NUMBER.optional(),
+    promptTemperature: NUMBER.optional(),
+    behaviorLogprobs: NUMBER.optional(),
     cacheSalt: z.string(`it must be a text. ${DEFAULT}`).optional(),
     priority: NUMBER.optional(),
     signal: abortSignal.optional(),

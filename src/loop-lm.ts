@@ -421,7 +421,8 @@ export class LoopLM {
 
   #resolve(options: GenerateOptions, endIds: readonly number[]): ResolvedOptions {
     const { prefill, speculation, numLoops, cachePrefix, record } = options;
-    const { topLogprobs, loopLogprobs, promptLogprobs, cacheSalt, priority } = options;
+    const { topLogprobs, loopLogprobs, promptLogprobs, promptTemperature } = options;
+    const { behaviorLogprobs, cacheSalt, priority } = options;
     const { stopIds = [], stopStrings = [] } = options;
     if (stopStrings.length > 0 && !this.tokenizer) {
       throw new ConfigError(
@@ -446,6 +447,8 @@ export class LoopLM {
         ...(topLogprobs !== undefined && { topLogprobs }),
         ...(loopLogprobs !== undefined && { loopLogprobs }),
         ...(promptLogprobs !== undefined && { promptLogprobs }),
+        ...(promptTemperature !== undefined && { promptTemperature }),
+        ...(behaviorLogprobs !== undefined && { behaviorLogprobs }),
         ...(cacheSalt !== undefined && { cacheSalt }),
         ...(priority !== undefined && { priority }),
       },

@@ -8,7 +8,7 @@ import type { RolloutRecord } from './rollout.js';
 import { meanDepthOf } from './rollout.js';
 import type { Readout } from './runner/model-ends.js';
 import type { SeenTokens } from './sampler.js';
-import { sampleToken, samplingLogprob } from './sampler.js';
+import { sampleToken, samplingLogprobs } from './sampler.js';
 import type { LoopDetail } from './token-logprobs.js';
 import { logprobOf, mostLikely } from './token-logprobs.js';
 
@@ -65,16 +65,19 @@ export class Answer {
 
   /** Draws the next token from the readout of its exit, made with weights of a version. */
   take({ exitDepth, readouts, gateLogits }: Decision, weightsVersion: number): TokenEvent {
-    const { sampling, forcedIds, record, topLogprobs } = this.#request;
+    const { sampling, forcedIds, record, topLogprobs, behaviorLogprobs } = this.#request;
     const tokenIndex = this.length;
     const readout = readouts[exitDepth - 1]!;
     const seen = this.#seen();
     const sampledId = sampleToken(readout.logits, sampling, seen, tokenIndex);
     const tokenId = forcedIds?.[tokenIndex] ?? sampledId;
     const logprob = logprobOf(readout, tokenId);
+    const isWanted = record || behaviorLogprobs !== undefined;
+    const behavior = isWanted
+      ? samplingLogprobs(readout.logits, sampling, seen, tokenId, behaviorLogprobs)
+      : undefined;
     if (record) {
-      const behavior = samplingLogprob(readout.logits, sampling, seen, tokenId);
-      this.#behaviorLogprobs.push(behavior);
+      this.#behaviorLogprobs.push(behavior!.logprob);
       this.#loopLogprobs.push(readouts.map((row) => logprobOf(row!, tokenId)));
       this.#gateLogits.push(gateLogits);
     }
@@ -89,6 +92,7 @@ export class Answer {
       kind: 'token',
       ...chosen,
       ...(topLogprobs !== undefined && { topLogprobs: mostLikely(readout, topLogprobs) }),
+      ...(behaviorLogprobs !== undefined && { behavior: behavior! }),
       ...(loops && { loops }),
     };
   }

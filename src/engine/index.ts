@@ -47,4 +47,4 @@ export { parseSamplingOptions, sampleToken, tokenDistribution } from './sampler.
 export type { Speculation } from './speculation/speculation.js';
 export { parseSpeculation, SPECULATION_FORMS } from './speculation/speculation.js';
 export type { Trace, TracedPrompt, TraceOptions } from './trace.js';
-export type { LoopDetail, ScoredToken, TokenLogprob } from './token-logprobs.js';
+export type { BehaviorLogprobs, LoopDetail, ScoredToken, TokenLogprob } from './token-logprobs.js';

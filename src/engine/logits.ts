@@ -64,3 +64,17 @@ export function klDivergence(logits: LogitsRow, reference: LogitsRow): number {
   }
   return divergence;
 }
+
+/** Places of the largest values, falling; lower places first on ties. */
+export function placesOfLargest(values: ArrayLike<number>, count: number): readonly number[] {
+  const best: number[] = [];
+  const most = Math.min(count, values.length);
+  for (let at = 0; at < values.length && most > 0; at += 1) {
+    if (best.length === most && !(values[at]! > values[best.at(-1)!]!)) continue;
+    let place = best.length;
+    while (place > 0 && values[at]! > values[best[place - 1]!]!) place -= 1;
+    best.splice(place, 0, at);
+    best.length = Math.min(best.length, most);
+  }
+  return best;
+}

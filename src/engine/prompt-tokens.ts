@@ -6,7 +6,7 @@ import { Decision } from './decision.js';
 import type { GenerationRequest } from './request.js';
 import { prefillOf } from './request.js';
 import type { ScoredToken } from './token-logprobs.js';
-import { logprobOf, mostLikely } from './token-logprobs.js';
+import { cooled, logprobOf, mostLikely } from './token-logprobs.js';
 
 export class PromptTokens {
   /** Whether they run no further loop once they have exited. */
@@ -87,9 +87,9 @@ export class PromptTokens {
   }
 
   #score(decision: Decision, position: number): ScoredToken {
-    const { promptIds, promptLogprobs: count = 0 } = this.#request;
+    const { promptIds, promptLogprobs: count = 0, promptTemperature = 1 } = this.#request;
     const [tokenId, { exitDepth, readouts }] = [promptIds[position]!, decision];
-    const readout = readouts[exitDepth - 1]!;
+    const readout = cooled(readouts[exitDepth - 1]!, promptTemperature);
     const topLogprobs = mostLikely(readout, count);
     return { tokenId, exitDepth, logprob: logprobOf(readout, tokenId), topLogprobs };
   }

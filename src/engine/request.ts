@@ -10,7 +10,7 @@ import { checkExitPolicy, checkGateless } from './exit-policy.js';
 import type { FinishReason, PrefillMode, RolloutRecord } from './rollout.js';
 import type { SamplingOptions } from './sampler.js';
 import type { Speculation } from './speculation/speculation.js';
-import type { LoopDetail, ScoredToken, TokenLogprob } from './token-logprobs.js';
+import type { BehaviorLogprobs, LoopDetail, ScoredToken, TokenLogprob } from './token-logprobs.js';
 
 /** One sequence to continue. */
 export interface GenerationRequest {
@@ -45,6 +45,10 @@ export interface GenerationRequest {
    * Runs all of the prompt, and takes nothing over from others.
    */
   readonly promptLogprobs?: number;
+  /** Divides the logits that score the prompt. Default 1. */
+  readonly promptTemperature?: number;
+  /** How every token was drawn comes with it, and so many of the tokens most likely to be. */
+  readonly behaviorLogprobs?: number;
   /** Default `off`. Works under `per-loop`, and changes no token, only the time and the loops run. */
   readonly speculation?: Speculation;
   /**
@@ -76,6 +80,8 @@ export interface TokenEvent {
   readonly logprob: number;
   /** The most likely tokens at the exit depth, falling, if they were asked for. */
   readonly topLogprobs?: readonly TokenLogprob[];
+  /** How it was drawn, if that was asked for. */
+  readonly behavior?: BehaviorLogprobs;
   /** What every executed loop said, if that was asked for. */
   readonly loops?: readonly LoopDetail[];
   /** Of the first token: all tokens of the prompt, if they were to be scored. */
@@ -142,8 +148,13 @@ function checkRequest(config: LoopLMConfig, request: GenerationRequest): void {
       'prefill deferred does not work with promptLogprobs, which read every token of the prompt; leave one of them out.',
     );
   }
-  for (const field of ['topLogprobs', 'loopLogprobs', 'promptLogprobs'] as const) {
-    checkLogprobCount(field, request[field]);
+  for (const field of LOGPROB_COUNTS) checkLogprobCount(field, request[field]);
+  const { promptTemperature = 1 } = request;
+  if (!(promptTemperature > 0 && promptTemperature < Infinity)) {
+    throw new ConfigError(
+      'promptTemperature',
+      `promptTemperature is ${showValue(promptTemperature)}; it must be a number above 0. Use 1 for the model as it is.`,
+    );
   }
   checkSpeculation(request.speculation ?? 'off', kvPolicy, numLoops);
   if (prefill === 'adaptive' && kvPolicy !== 'last-exited') {
@@ -176,6 +187,13 @@ function checkRequest(config: LoopLMConfig, request: GenerationRequest): void {
   checkExitPolicy(exitPolicy, numLoops);
   if (!hasExitGate(config)) checkGateless(exitPolicy, config.architecture);
 }
+
+const LOGPROB_COUNTS = [
+  'topLogprobs',
+  'loopLogprobs',
+  'promptLogprobs',
+  'behaviorLogprobs',
+] as const;
 
 function checkLogprobCount(field: string, count = 0): void {
   if (Number.isInteger(count) && count >= 0) return;

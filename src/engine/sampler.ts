@@ -11,9 +11,10 @@
 import { z } from 'zod';
 import { ConfigError } from '../errors.js';
 import type { LogitsRow } from './logits.js';
-import { argmax } from './logits.js';
+import { argmax, placesOfLargest } from './logits.js';
 import { numberWhere, parseFields } from '../util/parse-fields.js';
 import { drawUniform } from './random.js';
+import type { BehaviorLogprobs } from './token-logprobs.js';
 
 /** How tokens are chosen. `parseSamplingOptions` fills what is left out. */
 export interface SamplingOptions {
@@ -176,19 +177,27 @@ export function tokenDistribution(
 }
 
 /**
- * Log-probability with which `sampleToken` draws a token; null if it never does.
+ * Log-probability with which `sampleToken` draws a token, and the tokens most likely to be drawn.
  *
  * @throws CheckpointError as `sampleToken`.
  */
-export function samplingLogprob(
+export function samplingLogprobs(
   logits: LogitsRow,
   options: SamplingOptions,
   seen: SeenTokens,
   tokenId: number,
-): number | null {
+  count = 0,
+): BehaviorLogprobs {
   const { ids, probs } = tokenDistribution(logits, options, seen);
-  const prob = probs[ids.indexOf(tokenId)] ?? 0;
-  return prob > 0 ? Math.min(0, Math.log(prob)) : null;
+  const logprob = (place: number) => {
+    const prob = probs[place] ?? 0;
+    return prob > 0 ? Math.min(0, Math.log(prob)) : null;
+  };
+  const best = placesOfLargest(probs, count).flatMap((place) => {
+    const value = logprob(place);
+    return value === null ? [] : [{ tokenId: ids[place]!, logprob: value }];
+  });
+  return { logprob: logprob(ids.indexOf(tokenId)), topLogprobs: best };
 }
 
 /** The row with bias and penalties in it; the row itself if there are none. */

@@ -4,12 +4,21 @@
  * A token's log-probability is the same float wherever it is told: alone, among the most likely ones, or
  * in a record.
  */
+import { logSumExp as normaliserOf, placesOfLargest } from './logits.js';
 import type { Readout } from './runner/model-ends.js';
 
 /** A token and log softmax(logits)[token], at most 0. */
 export interface TokenLogprob {
   readonly tokenId: number;
   readonly logprob: number;
+}
+
+/** How a token was drawn: after bias, penalties, temperature and filters. */
+export interface BehaviorLogprobs {
+  /** Null for a forced token that could not have been drawn. */
+  readonly logprob: number | null;
+  /** The most likely tokens of those that could be drawn, falling. */
+  readonly topLogprobs: readonly TokenLogprob[];
 }
 
 /** What one loop said of a new token. */
@@ -37,17 +46,16 @@ export function logprobOf({ logits, logSumExp }: Readout, tokenId: number): numb
   return Math.min(0, logits[tokenId]! - logSumExp);
 }
 
+/** The readout of logits that are divided by a temperature. */
+export function cooled(readout: Readout, temperature: number): Readout {
+  if (temperature === 1) return readout;
+  const logits = readout.logits.map((logit) => logit / temperature);
+  return { logits, logSumExp: normaliserOf(logits) };
+}
+
 /** The most likely tokens, falling; lower ids first on ties. */
 export function mostLikely(readout: Readout, count: number): readonly TokenLogprob[] {
-  const { logits } = readout;
-  const best: number[] = [];
-  const most = Math.min(count, logits.length);
-  for (let id = 0; id < logits.length && most > 0; id += 1) {
-    if (best.length === most && !(logits[id]! > logits[best.at(-1)!]!)) continue;
-    let place = best.length;
-    while (place > 0 && logits[id]! > logits[best[place - 1]!]!) place -= 1;
-    best.splice(place, 0, id);
-    best.length = Math.min(best.length, most);
-  }
-  return best.map((tokenId) => ({ tokenId, logprob: logprobOf(readout, tokenId) }));
+  return placesOfLargest(readout.logits, count).map((tokenId) => {
+    return { tokenId, logprob: logprobOf(readout, tokenId) };
+  });
 }

@@ -56,10 +56,12 @@ describe('beside new tokens', () => {
       fc.asyncProperty(prompt, policy, fc.nat(1000), async (promptIds, exitPolicy, seed) => {
         const sampling = parseSamplingOptions({ temperature: 1, seed });
         const request = requestOf(promptIds, exitPolicy, { sampling, record: true });
-        const counts = { topLogprobs: VOCAB_SIZE, loopLogprobs: 3 };
+        const counts = { topLogprobs: VOCAB_SIZE, loopLogprobs: 3, behaviorLogprobs: 2 };
         const [run] = await runAll(engine, [{ ...request, ...counts }]);
         const { tokens, finish } = run!;
-        for (const { tokenId, tokenIndex, exitDepth, logprob, topLogprobs, loops } of tokens) {
+        for (const { tokenId, tokenIndex, exitDepth, logprob, topLogprobs, ...more } of tokens) {
+          const { loops, behavior } = more;
+          expect(behavior!.logprob).toBe(finish.rollout!.behaviorLogprobs[tokenIndex]);
           expect(topLogprobs).toHaveLength(VOCAB_SIZE);
           expect(topLogprobs!.find((top) => top.tokenId === tokenId)!.logprob).toBe(logprob);
           const values = topLogprobs!.map((top) => top.logprob);
@@ -76,6 +78,29 @@ describe('beside new tokens', () => {
         expect(finish.rollout).toEqual(plain!.finish.rollout);
       }),
       { numRuns: 25, seed: 61 },
+    );
+  });
+
+  it('how tokens are drawn is the softmax of what temperature and filters leave', async () => {
+    await fc.assert(
+      fc.asyncProperty(prompt, fc.nat(1000), async (promptIds, seed) => {
+        const sampling = parseSamplingOptions({ temperature: 0.5, topK: 3, seed });
+        const counts = { topLogprobs: 3, behaviorLogprobs: 5 };
+        const [run] = await runAll(engine, [
+          requestOf(promptIds, cdfThreshold(0.5), { sampling, ...counts }),
+        ]);
+        for (const { tokenId, topLogprobs, behavior } of run!.tokens) {
+          const weights = topLogprobs!.map((top) => Math.exp(top.logprob / 0.5));
+          const total = weights.reduce((sum, weight) => sum + weight, 0);
+          expect(behavior!.topLogprobs).toHaveLength(3);
+          for (const [n, top] of behavior!.topLogprobs.entries()) {
+            expect(top.tokenId).toBe(topLogprobs![n]!.tokenId);
+            expect(top.logprob).toBeCloseTo(Math.log(weights[n]! / total), 4);
+            if (top.tokenId === tokenId) expect(top.logprob).toBe(behavior!.logprob);
+          }
+        }
+      }),
+      { numRuns: 15, seed: 66 },
     );
   });
 
@@ -128,6 +153,24 @@ describe('a prompt is scored', () => {
       expect(shallow).toBeGreaterThan(40);
     },
   );
+
+  it('at a temperature, with the softmax of the logits that it divides', async () => {
+    const request = requestOf([3, 1, 4, 1, 5], cdfThreshold(0.5), { promptLogprobs: VOCAB_SIZE });
+    const [plain] = await scoresOf(engine, [request]);
+    const [cool] = await scoresOf(engine, [{ ...request, promptTemperature: 2 }]);
+    for (const [index, { logprob, topLogprobs }] of cool!.entries()) {
+      if (index === 0) continue;
+      const weights = plain![index]!.topLogprobs!.map((top) => Math.exp(top.logprob / 2));
+      const total = weights.reduce((sum, weight) => sum + weight, 0);
+      for (const [n, top] of topLogprobs!.entries()) {
+        expect(top.logprob).toBeCloseTo(Math.log(weights[n]! / total), 4);
+      }
+      expect(logprob).toBeCloseTo(plain![index]!.logprob! / 2 - Math.log(total), 4);
+    }
+    await expect(scoresOf(engine, [{ ...request, promptTemperature: 0 }])).rejects.toThrow(
+      'promptTemperature is 0; it must be a number above 0.',
+    );
+  });
 
   it('where its tokens exit, in an adaptive prefill', async () => {
     const options = { kvPolicy: 'last-exited', prefill: 'adaptive', record: true } as const;
@@ -191,7 +234,7 @@ describe('a prompt is scored', () => {
     await expect(refused({ prefill: 'deferred', promptLogprobs: 1 })).rejects.toThrow(
       'prefill deferred does not work with promptLogprobs',
     );
-    for (const field of ['topLogprobs', 'loopLogprobs', 'promptLogprobs']) {
+    for (const field of ['topLogprobs', 'loopLogprobs', 'promptLogprobs', 'behaviorLogprobs']) {
       await expect(refused({ [field]: -1 })).rejects.toThrow(
         `${field} is -1; it must be a whole number from 0 up, of most likely tokens.`,
       );
