@@ -257,13 +257,11 @@ const SPOILERS: readonly HttpSpoiler[] = [
 export function drawHttpAttack(seed: number, index: number): HttpAttack {
   const draw = new Draw(seed, index);
   const base = draw.pick(HTTP_BASES.slice(0, draw.oneIn(3) ? undefined : 4));
-  const draft: HttpDraft = {
-    ...requestOf(base),
-    raw: undefined,
-  };
+  const draft: HttpDraft = { ...requestOf(base) };
   const spoilers = Array.from({ length: 1 + draw.below(2) }, () => draw.pick(SPOILERS));
   if (draw.oneIn(10)) spoilers.push(spoilBytes);
-  return { ...draft, story: spoilers.map((spoil) => spoil(draft, draw)), ...draft };
+  const story = spoilers.map((spoil) => spoil(draft, draw));
+  return { ...draft, story };
 }
 
 /** A request that nothing is wrong with. */

@@ -43,7 +43,7 @@ const SCHEMAS: Readonly<Record<string, { readonly whole: z.ZodType; readonly chu
 /** Plays an attack against a server on this machine. */
 export async function httpVerdict(port: number, seed: number, index: number): Promise<HttpVerdict> {
   const attack = drawHttpAttack(seed, index);
-  const answer = await answerTo(port, wireBytes(attack));
+  const answer = await answerTo(port, wireBytes(attack), attack.method === 'HEAD');
   const { method, path, story } = attack;
   const faults = answer.isHanging ? ['a hang'] : faultsOf(attack, answer);
   const target = `${method} ${path}`;
@@ -59,7 +59,7 @@ interface HttpAnswer {
   readonly isHanging: boolean;
 }
 
-async function answerTo(port: number, bytes: Buffer): Promise<HttpAnswer> {
+async function answerTo(port: number, bytes: Buffer, isHead: boolean): Promise<HttpAnswer> {
   const socket = connect(port, '127.0.0.1');
   const chunks: Buffer[] = [];
   let isHanging = false;
@@ -71,7 +71,7 @@ async function answerTo(port: number, bytes: Buffer): Promise<HttpAnswer> {
     // one that keeps its connection has answered when it is silent
     socket.on('data', (chunk: Buffer) => {
       chunks.push(chunk);
-      if (isWhole(Buffer.concat(chunks).toString())) socket.destroy();
+      if (isWhole(Buffer.concat(chunks).toString(), isHead)) socket.destroy();
     });
     socket.once('error', () => {});
     socket.once('close', () => {
@@ -97,9 +97,10 @@ async function answerTo(port: number, bytes: Buffer): Promise<HttpAnswer> {
 }
 
 /** Whether an answer is complete by its own headers. */
-function isWhole(text: string): boolean {
+function isWhole(text: string, isHead: boolean): boolean {
   const split = text.indexOf('\r\n\r\n');
   if (split < 0) return false;
+  if (isHead) return true;
   const length = /^content-length: (\d+)$/im.exec(text.slice(0, split))?.[1];
   if (length !== undefined) return Buffer.byteLength(text.slice(split + 4)) >= Number(length);
   return text.endsWith('\r\n0\r\n\r\n');
@@ -122,8 +123,8 @@ function unchunked(text: string): string {
 function faultsOf(attack: HttpAttack, { status, headers, body }: HttpAnswer): string[] {
   if (status === 0) return ['no answer'];
   if (status >= 500) return [`status ${status}`];
-  const isHead = attack.method === 'HEAD' || status === 204;
-  if (isHead) return body === '' ? [] : ['a body where there must be none'];
+  if (status === 204) return body === '' ? [] : ['a body where there must be none'];
+  if (attack.method === 'HEAD') return [];
   if (status >= 400) return faultsOfError(body);
   if (status !== 200) return [`status ${status}`];
   const { whole, chunk } = SCHEMAS[attack.path.split('?')[0]!] ?? {};

@@ -41,7 +41,7 @@ function changeOne(json: unknown, draw: Draw): void {
       holder[key] = typeof value === 'number' ? value * draw.pick([-1, 0.5, 2, 1e6, 1e-9]) : value;
       return;
     default:
-      holder[key] = draw.pick(ODD_JSON);
+      holder[key] = structuredClone(draw.pick(ODD_JSON)); // it may be changed next
   }
 }
 

@@ -169,6 +169,8 @@ function answerOthers(server: Server, errorBody: ListenOptions['errorBody']): vo
     socket.resume();
   };
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
+    // more than the request that was to be the last: that one is answered, and then the end
+    if (error.code === 'HPE_CLOSED_CONNECTION' && answers.has(socket)) return;
     if (error.code === 'ECONNRESET') socket.destroy();
     else refuse(socket, refusalOf(error));
   });
