@@ -20,6 +20,7 @@ import { ROUTES } from './routes/index.js';
 import type { Route } from './routes/route.js';
 import type { ServedModel } from './served-model.js';
 import type { Scope, Server } from './server.js';
+import { maxTextBytes } from './text-limit.js';
 import { readBody } from './wire/body.js';
 
 /** A server that nobody listens for yet. */
@@ -58,6 +59,7 @@ export function createServeApp(model: ServedModel, options: ServeOptions): Serve
     admission,
     metrics,
     chatTemplate,
+    maxTextBytes: maxTextBytes(model),
     created: unixSeconds(),
   };
   const stopListening = model.onStep((report) => metrics.step(report));

@@ -10,6 +10,7 @@ import { ApiError, toApiError } from './errors.js';
 import { merge } from './merge.js';
 import type { RequestTimes } from './metrics.js';
 import type { Scope, Server } from './server.js';
+import { checkTextLength } from './text-limit.js';
 import type { WireUsage } from './wire/usage.js';
 
 /** Prompts to continue, each as often as there are choices. */
@@ -65,10 +66,11 @@ export function startGeneration(server: Server, scope: Scope, plan: GenerationPl
 
 /** What `generate` would refuse is told now, with the field that it is about. */
 function checkPrompt(
-  { model }: Server,
+  { model, maxTextBytes }: Server,
   prompt: string | readonly number[],
   { options, param }: GenerationPlan,
 ): readonly number[] {
+  if (typeof prompt === 'string') checkTextLength(prompt, maxTextBytes, param);
   try {
     return model.check(prompt, options);
   } catch (error) {

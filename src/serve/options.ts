@@ -38,7 +38,7 @@ export interface ServeOptions {
   readonly maxSequences?: number | undefined;
   /** Requests that may wait; one more gets 429. Default 1024. */
   readonly maxQueue?: number | undefined;
-  /** Default 8 MiB. */
+  /** Default 4 MiB. */
   readonly maxBodyBytes?: number | undefined;
   /** After which a request is given up, its wait included. Default ten minutes. */
   readonly requestTimeoutMs?: number | undefined;
@@ -85,7 +85,7 @@ const schema = z.strictObject(
     corsOrigins: texts.default([]),
     maxSequences: count(1).default(64),
     maxQueue: count(0).default(1024),
-    maxBodyBytes: count(1).default(8 * 2 ** 20),
+    maxBodyBytes: count(1).default(4 * 2 ** 20),
     requestTimeoutMs: milliseconds.default(600_000),
     keepAliveMs: milliseconds.default(10_000),
     logPrompts: z.boolean('it must be true or false.').default(false),

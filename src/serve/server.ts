@@ -12,6 +12,8 @@ export interface Server {
   readonly metrics: Metrics;
   /** That of the settings, or else the model's own. */
   readonly chatTemplate: ChatTemplate | undefined;
+  /** Bytes of the longest text that can fit the context. */
+  readonly maxTextBytes: number;
   /** When the server began, in seconds of Unix time. */
   readonly created: number;
 }

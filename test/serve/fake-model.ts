@@ -9,6 +9,8 @@ export interface FakeOptions {
   readonly beforeToken?: (tokenIndex: number) => Promise<void>;
   readonly numTokens?: number;
   readonly text?: (tokenIndex: number) => string;
+  /** Tokens of reasoning before the answer. */
+  readonly numReasoning?: number;
   /** Thrown by `generate`. */
   readonly fails?: Error;
 }
@@ -22,6 +24,7 @@ export interface Fake {
 /** Made like a real model, but for what it generates. */
 export function fakeModel(like: Model, options: FakeOptions = {}): Fake {
   const { beforeToken = async () => {}, numTokens = 3, text = () => 'x', fails } = options;
+  const { numReasoning = 0 } = options;
   let numOpen = 0;
   async function* generate(prompt: Prompt, given: GenerateOptions = {}): AsyncGenerator<TextEvent> {
     const { signal, maxNewTokens = numTokens } = given;
@@ -40,14 +43,15 @@ export function fakeModel(like: Model, options: FakeOptions = {}): Fake {
         if (signal?.aborted) break;
         tokenIds.push(5);
         whole += text(tokenIndex);
-        const piece = { text: text(tokenIndex), channel: 'answer', exitDepth: 1 } as const;
+        const channel = tokenIndex < numReasoning ? 'reasoning' : 'answer';
+        const piece = { text: text(tokenIndex), channel, exitDepth: 1 } as const;
         const place = { kind: 'token', promptIndex: 0, tokenIndex, tokenId: 5 } as const;
         yield { ...place, ...piece, logprob: -1 };
       }
       yield {
         kind: 'finish',
         promptIndex: 0,
-        finishReason: signal?.aborted ? 'aborted' : 'max-new-tokens',
+        finishReason: signal?.aborted ? 'aborted' : 'stop-id',
         text: whole,
         reasoning: '',
         answer: whole,

@@ -190,6 +190,16 @@ describe('bodies', () => {
     expect((await errorOf(response, 404)).code).toBe('model_not_found');
   });
 
+  test('a text that cannot fit is refused before it is split into tokens', async () => {
+    await using wide = await openServer(model);
+    const response = await wide.ask('/v1/completions', { prompt: 'a '.repeat(1e6) });
+    const error = await errorOf(response, 400);
+    expect([error.code, error.message]).toEqual([
+      'context_length_exceeded',
+      expect.stringContaining('2000000 bytes'),
+    ]);
+  });
+
   test('a prompt that is too long says so', async () => {
     const response = await server.ask('/v1/completions', { prompt: Array(2000).fill(5) });
     expect((await errorOf(response, 400)).code).toBe('context_length_exceeded');

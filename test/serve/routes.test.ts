@@ -311,6 +311,32 @@ describe('responses', () => {
   });
 });
 
+test('built files are served at /, under a policy that lets nothing else in', async () => {
+  const file = (body: string, contentType: string) => {
+    return { body: new TextEncoder().encode(body), contentType };
+  };
+  await using page = await openServer(model, {
+    apiKeys: ['key'],
+    assets: new Map([
+      ['/index.html', file('<h1>Hello</h1>', 'text/html; charset=utf-8')],
+      ['/assets/app.js', file('1;', 'text/javascript; charset=utf-8')],
+    ]),
+  });
+  for (const [path, text, type] of [
+    ['/', '<h1>Hello</h1>', /^text\/html/],
+    ['/index.html', '<h1>Hello</h1>', /^text\/html/],
+    ['/assets/app.js', '1;', /^text\/javascript/],
+  ] as const) {
+    const response = await page.ask(path);
+    expect([path, response.status, await response.text()]).toEqual([path, 200, text]);
+    expect(response.headers.get('content-type')).toMatch(type);
+    expect(response.headers.get('content-security-policy')).toMatch(/^default-src 'none'/);
+    expect(response.headers.get('x-content-type-options')).toBe('nosniff');
+  }
+  expect((await page.ask('/assets/other.js')).status).toBe(404);
+  expect((await page.ask('/v1/models')).status).toBe(401);
+});
+
 describe('the server about itself', () => {
   test('models tells what is served and what can be asked of it', async () => {
     const { data } = modelListSchema.parse(await server.json('/v1/models'));
