@@ -15,7 +15,7 @@ export default defineConfig({
     ],
   },
   test: {
-    include: ['{src,test,recipes,scripts,benchmarks}/**/*.test.ts'],
+    include: ['{src,test,recipes,scripts,benchmarks,web}/**/*.test.ts'],
     setupFiles: ['test/setup.ts'],
     pool: 'forks',
     maxWorkers: 2,

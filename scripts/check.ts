@@ -9,6 +9,7 @@ import { type Finding, formatFinding } from './finding.js';
 import { checkImports } from './imports.js';
 import { checkKernel } from './kernel.js';
 import { checkPacked } from './packed.js';
+import { checkPage } from './page.js';
 import { checkPackageExports } from './package-exports.js';
 import { checkMap } from './map.js';
 import { checkSizes } from './sizes.js';
@@ -23,6 +24,7 @@ const CHECKS: Readonly<Record<string, (tree: Tree, root: string) => Finding[]>> 
   commands: checkDocCommands,
   exports: checkPackageExports,
   packed: checkPacked,
+  page: checkPage,
   words: checkWords,
   kernel: checkKernel,
   lint: (_, root) => runTool(root, LINT),

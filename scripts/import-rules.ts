@@ -65,6 +65,7 @@ export const AREA_RULES: Readonly<Record<string, AreaRule>> = {
   experiments: { imports: [...LIBRARY, 'recipes'] },
   benchmarks: { imports: [...LIBRARY, 'recipes'] },
   examples: { imports: [] },
+  web: { imports: ['src/charts'] },
   test: { imports: [...LIBRARY, 'src/cli', 'recipes', 'examples', 'benchmarks', 'scripts'] },
   scripts: { imports: [] },
 };

@@ -102,7 +102,7 @@ type Imports = ReadonlyMap<string, readonly ImportStatement[]>;
  */
 export function checkImports(tree: Tree): Finding[] {
   const sources = tree.files.filter(
-    (file) => /\.[mc]?[jt]s$/.test(file) && !isTest(file) && file.includes('/'),
+    (file) => /\.[mc]?[jt]sx?$/.test(file) && !isTest(file) && file.includes('/'),
   );
   const imports: Imports = new Map(sources.map((path) => [path, importsOf(tree.read(path))]));
   const forbidden = [...imports].flatMap(([path, statements]) =>
@@ -132,7 +132,8 @@ function findCircles(imports: Imports, names: ReadonlyMap<string, string>): Find
   const visit = (file: string): void => {
     path.push(file);
     for (const { specifier, line } of imports.get(file) ?? []) {
-      const target = names.get(specifier) ?? targetFile(file, specifier);
+      const found = names.get(specifier) ?? targetFile(file, specifier);
+      const target = found === undefined || imports.has(found) ? found : `${found}x`;
       if (target === undefined || isDone.has(target)) continue;
       const start = path.indexOf(target);
       if (start < 0) {

@@ -14,7 +14,7 @@ const LONGER_ALLOWED: Readonly<Record<string, string>> = {};
 /** Every source file above `MAX_LINES`. */
 export function checkSizes(tree: Tree): Finding[] {
   return tree.files
-    .filter((path) => /\.[mc]?[jt]s$/.test(path) && !Object.hasOwn(LONGER_ALLOWED, path))
+    .filter((path) => /\.[mc]?[jt]sx?$/.test(path) && !Object.hasOwn(LONGER_ALLOWED, path))
     .flatMap((path) => {
       const lines = tree.read(path).trimEnd().split('\n').length;
       if (lines <= MAX_LINES) return [];

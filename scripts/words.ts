@@ -27,7 +27,7 @@ const WORD_RULES: readonly WordRule[] = [
     todo: 'leave the registry to the reader’s npm configuration',
   },
   {
-    pattern: /"resolved": "(?!https:\/\/registry\.npmjs\.org\/)[^"]*/g,
+    pattern: /"resolved": "(?!https:\/\/registry\.npmjs\.org\/|web")[^"]*/g,
     files: /^package-lock\.json$/,
     todo: 'resolve the lock file against the public npm registry',
   },

@@ -211,6 +211,13 @@ describe('colours', () => {
     expect(contrast(BORDER[ground], GROUND[ground])).toBeLessThan(2);
   });
 
+  test.each(grounds)('of an order stand out the more from the %s ground, the later', (ground) => {
+    for (const count of [2, 4, 9]) {
+      const contrasts = rampColors(count).map((color) => contrast(color[ground], GROUND[ground]));
+      expect(contrasts).toEqual(contrasts.toSorted((x, y) => x - y));
+    }
+  });
+
   test('of an order have its ends at any length', () => {
     const [first, , , last] = rampColors(4);
     expect(rampColors(1)[0]!.light).toBe(last!.light);

@@ -45,8 +45,9 @@ export const SHADE = color('shade', '#0a5a9c', '#1f6feb');
 /** Text on it, where it is strong. */
 export const ON_SHADE = color('on-shade', '#ffffff', '#ffffff');
 
-const RAMP_LIGHT = ['#d08200', '#c01a41', '#7c33ad', '#1e2661'];
-const RAMP_DARK = ['#ffdd87', '#f0857c', '#d65fc6', '#4d94ff'];
+// each is further from its ground than the one before, and lighter or darker for every kind of eye
+const RAMP_LIGHT = ['#c97d00', '#c01a41', '#7c33ad', '#1e2661'];
+const RAMP_DARK = ['#8f6012', '#dc5a72', '#c596f7', '#d5eeff'];
 
 /** Colours of `count` things with an order, such as depths, from the first to the last. */
 export function rampColors(count: number): readonly Color[] {
