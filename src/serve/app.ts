@@ -7,6 +7,8 @@
  * OpenAI's shape in one place.
  */
 import { Hono } from 'hono';
+import { ConfigError } from '../errors.js';
+import { showValue } from '../util/quote.js';
 import { Admission } from './admission.js';
 import { newId, unixSeconds } from './answers/ids.js';
 import { ApiError, toApiError } from './errors.js';
@@ -46,9 +48,10 @@ const OPEN_API: Omit<Route, 'answer'> = {
 /**
  * Makes a server of a model. The model is borrowed: it is disposed by who loaded it, after `drain`.
  *
- * @throws ConfigError for an option that is not allowed
+ * @throws ConfigError for an option that is not allowed, or what is no model
  */
 export function createServeApp(model: ServedModel, options: ServeOptions): ServeApp {
+  checkModelToServe(model);
   const settings = parseServeOptions(options);
   const admission = new Admission(settings);
   const metrics = new Metrics(settings.modelName, model, admission);
@@ -71,6 +74,15 @@ export function createServeApp(model: ServedModel, options: ServeOptions): Serve
       stopListening();
     },
   };
+}
+
+function checkModelToServe(model: unknown): void {
+  const { generate, check, chatPrompt } = (model ?? {}) as Partial<ServedModel>;
+  if ([generate, check, chatPrompt].every((method) => typeof method === 'function')) return;
+  throw new ConfigError(
+    'model',
+    `The model is ${showValue(model)}; it must be a loaded LoopLM. Load one with LoopLM.fromPretrained.`,
+  );
 }
 
 function buildRouter(server: Server): Hono<Env> {

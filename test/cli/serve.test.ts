@@ -142,7 +142,8 @@ describe('what cannot be is told in one line', () => {
     [['--api-key', 'two words'], /blanks/],
     [['--port', '70000'], /at most 65535/],
     [['--max-sequences', '0'], /whole number from 1/],
-    [['--request-timeout', '0'], /requestTimeoutMs/],
+    [['--request-timeout', '0'], /whole number from 1/],
+    [['--request-timeout', '1e9'], /whole number/],
     [['--chat-template', 'none.jinja'], /no file/],
     [['--model', TINY, '--chat-template', 'chatml', '--port', '-1'], /whole number/],
   ])('%j', async (argv, message) => {

@@ -17,7 +17,7 @@ import { CHAT_TEMPLATE_NAMES, chatTemplateOf } from '../chat-template.js';
 import type { CliIo } from '../io.js';
 import type { ModelFlags } from '../model-flags.js';
 import { addEngineFlags, withModel } from '../model-flags.js';
-import { collect, parseCount, parseNumber, wholeFrom } from '../parse-flags.js';
+import { collect, parseCount, wholeFrom } from '../parse-flags.js';
 
 interface Flags extends ModelFlags {
   readonly port: number;
@@ -55,6 +55,7 @@ const BUNDLED_EXAMPLES = [
 ];
 
 const BUNDLED_NAME = 'looplm-bundled';
+const MAX_TIMEOUT_SECONDS = 1_000_000;
 /** What a server on this machine is called by those on it. */
 const LOOPBACK_NAMES = ['localhost', '127.0.0.1', '[::1]'];
 
@@ -88,7 +89,12 @@ export function registerServe(program: Command, io: CliIo): void {
     )
     .option('--max-sequences <n>', 'sequences that are computed at a time', parseCount, 64)
     .option('--max-queue <n>', 'requests that may wait for them', wholeFrom(0), 1024)
-    .option('--request-timeout <seconds>', 'after which a request is given up', parseNumber, 600)
+    .option(
+      '--request-timeout <seconds>',
+      'after which a request is given up',
+      wholeFrom(1, MAX_TIMEOUT_SECONDS),
+      600,
+    )
     .option('--log-prompts', 'write prompts and answers to the log, too')
     .action(async (flags: Flags) => {
       const keys = keysOf(flags, io);

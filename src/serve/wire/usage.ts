@@ -6,7 +6,9 @@ const count = z.int();
 const depthUsage = {
   mean_depth: z.number().describe('Mean exit depth of the new tokens; 0 without any.'),
   loops_run: count.describe('Loops of tokens that were computed, prompt included.'),
-  loops_saved: count.describe('Loops that full depth would have computed besides.'),
+  loops_saved: count.describe(
+    'Loops that full depth would have computed besides, were nothing taken over from earlier prompts.',
+  ),
   drafted_tokens: count.describe('Tokens that were guessed at a shallow depth.'),
   accepted_tokens: count.describe('Guesses that were right.'),
 };

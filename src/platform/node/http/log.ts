@@ -1,6 +1,7 @@
 /** What a server logs: JSON lines for programs, short lines at a terminal. */
 import { pino } from 'pino';
 import type { Log } from '../../../serve/index.js';
+import { printable } from '../../../util/quote.js';
 
 /** A log of JSON lines, one for each thing that happened. */
 export function jsonLog(write: (line: string) => void): Log {
@@ -20,7 +21,7 @@ export function terminalLog(write: (line: string) => void, now: () => Date): Log
   return (level, message, fields) => {
     const { requestId: _, cause, ...rest } = fields;
     const parts = Object.entries(rest).flatMap(([name, value]) =>
-      value === undefined ? [] : [`${name} ${JSON.stringify(value)}`],
+      value === undefined ? [] : [`${name} ${printable(JSON.stringify(value))}`],
     );
     const time = now().toTimeString().slice(0, 8);
     const mark = level === 'info' ? '' : `${level}: `;
