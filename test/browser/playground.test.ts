@@ -1,69 +1,25 @@
 /** The playground in a real browser, against a scripted server: what somebody does and then sees. */
 import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import type { Opened } from './page.js';
-import { buildPage, openBrowser, openPage, WHY_NOT } from './page.js';
+import type { BrowserContextOptions, Page } from 'playwright-core';
+import { afterEach, describe, expect } from 'vitest';
+import { WHY_NOT } from './page.js';
 import { NUM_LOOPS, ScriptedServer } from './scripted-server.js';
+import { ask, done, prompt, run, scene, stageFor, status, tokens } from './stage.js';
 
-interface Stage {
-  readonly browser: Browser;
-  readonly assets: string;
-  remove(): Promise<void>;
-}
-
-let stage: Stage | undefined;
 let server: ScriptedServer;
-let opened: Opened[] = [];
 
-beforeAll(async () => {
-  if (WHY_NOT !== undefined) return;
-  const [browser, { folder, remove }] = await Promise.all([openBrowser(), buildPage()]);
-  stage = { browser, assets: folder, remove };
-  server = await ScriptedServer.start(folder);
+const stage = stageFor(async ({ assets }) => {
+  server = await ScriptedServer.start(assets);
+  return () => server.stop();
 });
 
-afterEach(async () => {
-  const pages = opened;
-  opened = [];
-  await Promise.all(pages.map((each) => each.close()));
-  if (stage) server.key = '';
+afterEach(() => {
+  if (WHY_NOT === undefined) server.key = '';
 });
 
-afterAll(async () => {
-  if (!stage) return;
-  await Promise.all([stage.browser.close(), server.stop(), stage.remove()]);
-});
-
-/** A test of the page; says why where there is no browser. */
-function scene(name: string, body: () => Promise<void>): void {
-  test(name, async (context) => {
-    if (WHY_NOT !== undefined) context.skip(WHY_NOT);
-    await body();
-  });
-}
-
-async function open(hash = '', options: BrowserContextOptions = {}): Promise<Page> {
-  const one = await openPage(stage!.browser, `${server.origin}/${hash}`, options);
-  opened.push(one);
-  return one.page;
-}
-
-const prompt = (page: Page) => page.getByRole('textbox', { name: /prompt|message/i });
-const run = (page: Page) => page.getByRole('button', { name: /^(run|send)$/i });
-// choices of a select are options, too
-const tokens = (page: Page) => page.locator('[role=option]');
-const status = (page: Page) => page.getByRole('status');
-const done = (page: Page) =>
-  status(page)
-    .filter({ hasText: /complete|stopped/i })
-    .waitFor();
-
-async function ask(page: Page, text: string): Promise<void> {
-  await prompt(page).fill(text);
-  await run(page).click();
-}
+const open = (hash = '', options: BrowserContextOptions = {}): Promise<Page> =>
+  stage.open(`${server.origin}/${hash}`, options);
 
 async function answered(hash = '', text = 'say one two three', options = {}): Promise<Page> {
   const page = await open(hash, options);
@@ -303,17 +259,16 @@ describe('what goes wrong', () => {
   }
 
   scene('a server that is gone is told, and asked again when it is back', async () => {
-    const own = await ScriptedServer.start(stage!.assets);
-    const one = await openPage(stage!.browser, own.origin);
-    opened.push(one);
+    const own = await ScriptedServer.start(stage.assets);
+    const page = await stage.open(own.origin);
     const port = Number(new URL(own.origin).port);
-    await prompt(one.page).fill('say one');
+    await prompt(page).fill('say one');
     await own.stop();
-    await run(one.page).click();
-    await alert(one.page).filter({ hasText: 'does not answer' }).waitFor();
-    const again = await ScriptedServer.start(stage!.assets, port);
-    await one.page.getByRole('button', { name: 'Try again' }).click();
-    await done(one.page);
+    await run(page).click();
+    await alert(page).filter({ hasText: 'does not answer' }).waitFor();
+    const again = await ScriptedServer.start(stage.assets, port);
+    await page.getByRole('button', { name: 'Try again' }).click();
+    await done(page);
     await again.stop();
   });
 });
@@ -381,7 +336,7 @@ describe('everybody', () => {
   scene('asks nobody but the server, within a strict content policy', async () => {
     const page = await answered('#compare=1');
     await tokens(page).last().click();
-    const [{ requests, complaints } = { requests: [], complaints: [] }] = opened;
+    const [{ requests, complaints } = { requests: [], complaints: [] }] = stage.opened;
     expect(requests.length).toBeGreaterThan(4);
     expect(requests.filter((url) => !url.startsWith(server.origin))).toEqual([]);
     expect(complaints).toEqual([]);

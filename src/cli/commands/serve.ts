@@ -52,6 +52,7 @@ const BUNDLED_EXAMPLES = [
   'cup 3; swap 2 3; swap 1 5;',
   'take 4; plus 7; times 3;',
   'cup 1; swap 1 2; swap 2 3; swap 3 4; swap 4 5;',
+  'take 4; plus 7; times 3; minus 5; times 7; plus 9; times 2; minus 1;',
 ];
 
 const BUNDLED_NAME = 'looplm-bundled';

@@ -1,0 +1,137 @@
+/** The playground against the server that it is made for, with the bundled model. */
+import { describe, expect } from 'vitest';
+import type { Model, TestServer } from '../serve/server.js';
+import { loadModel, openServer } from '../serve/server.js';
+import { readAssets } from '../../src/platform/node/http/index.js';
+import { ask, done, prompt, scene, stageFor, tokens } from './stage.js';
+
+let model: Model;
+let server: TestServer;
+let guarded: TestServer;
+
+const stage = stageFor(async ({ assets: folder }) => {
+  const assets = await readAssets(folder);
+  model = await loadModel();
+  server = await openServer(model, { assets, examples: ['take 4; plus 7; times 3;'] });
+  guarded = await openServer(model, { assets, apiKeys: ['secret'] });
+  return async () => {
+    await server[Symbol.asyncDispose]();
+    await guarded[Symbol.asyncDispose]();
+    await model.dispose();
+  };
+});
+
+const open = (hash = '') => stage.open(`${server.url}/${hash}`);
+
+describe('the bundled model', () => {
+  scene('answers an example at a click, within the content policy of the server', async () => {
+    const page = await open();
+    await page.getByRole('button', { name: 'take 4; plus 7; times 3;' }).click();
+    await done(page);
+    // (4 + 7) * 3 = 33, whose last digit is the answer
+    const answer = page.getByRole('option', { name: /^3, depth [1-4] of 4$/ }).last();
+    await answer.click();
+    const detail = page.getByRole('region', { name: /Token/ });
+    expect(await detail.getByRole('table').count()).toBeGreaterThan(0);
+    expect(await detail.getByRole('row', { name: /3 \(taken\)/ }).count()).toBeGreaterThan(0);
+    const [{ requests, complaints }] = stage.opened as [(typeof stage.opened)[0]];
+    expect(complaints).toEqual([]);
+    expect(requests.filter((url) => !url.startsWith(server.url))).toEqual([]);
+  });
+
+  scene('has a depth for every token but the first of its prompt', async () => {
+    const page = await open();
+    await ask(page, 'cup 3; swap 2 3; swap 1 5;');
+    await done(page);
+    const labels = await tokens(page).evaluateAll((all) =>
+      all.map((each) => each.getAttribute('aria-label')),
+    );
+    expect(labels.join(' / ')).toMatch(
+      /^cup, no depth \/ 3;, depth \d of 4 \/ .* \/ 2, depth \d of 4 \/ <\|endoftext\|>, depth \d of 4$/,
+    );
+  });
+
+  scene('runs as many loops in a comparison as each side runs alone', async () => {
+    const text = 'cup 1; swap 1 2; swap 2 3; swap 3 4; swap 4 5;';
+    const page = await open('#compare=1&tokens=8');
+    await ask(page, text);
+    await done(page);
+    const loops = async (policy: string) => {
+      const { usage } = await server.json<{ usage: Record<string, number> }>('/v1/completions', {
+        model: 'bundled',
+        prompt: text,
+        max_tokens: 8,
+        temperature: 0,
+        exit_policy: policy,
+        prefill: 'deferred',
+        cache_salt: `alone ${policy}`,
+      });
+      return [usage['loops_run']!, usage['loops_run']! + usage['loops_saved']!];
+    };
+    const { exit_policy: own } = (
+      await server.json<{ data: { exit_policy: string }[] }>('/v1/models')
+    ).data[0]!;
+    const shown = (await page.locator('.loops-bar span').allTextContents()).map((bar) =>
+      (bar.match(/\d+/g) ?? []).map(Number),
+    );
+    expect(shown).toEqual([await loops(own), await loops('full')]);
+    expect(shown[0]![0]).toBeLessThan(shown[1]![0]!);
+  });
+
+  scene('takes every policy that the page offers', async () => {
+    const page = await open('#tokens=2');
+    const policies = page.getByLabel('Exit policy');
+    for (const word of ['cdf', 'full', 'fixed', 'confidence', 'delta', 'kl', 'sampled']) {
+      await policies.selectOption(word);
+      for (const kv of ['per-loop', 'last-exited', 'shared']) {
+        await page.getByLabel('Cache').selectOption(kv);
+        await ask(page, 'cup 3; swap 2 3;');
+        await done(page);
+        expect(await page.getByRole('alert').count(), `${word} ${kv}`).toBe(0);
+      }
+    }
+  });
+
+  scene('takes every way to treat a prompt that the page offers', async () => {
+    const page = await open('#tokens=2');
+    for (const kv of ['per-loop', 'last-exited', 'shared']) {
+      await page.getByLabel('Cache').selectOption(kv);
+      const prefills = page.getByLabel('Prefill');
+      const values = await prefills
+        .locator('option')
+        .evaluateAll((all) => all.map((each) => (each as HTMLOptionElement).value));
+      for (const value of values) {
+        await prefills.selectOption(value);
+        await ask(page, 'cup 3; swap 2 3;');
+        await done(page);
+        expect(await page.getByRole('alert').count(), `${kv} ${value}`).toBe(0);
+      }
+    }
+  });
+
+  scene('chats', async () => {
+    const page = await open('#mode=chat');
+    await prompt(page).fill('take 2; times 4;');
+    await prompt(page).press('Enter');
+    await done(page);
+    await page.getByRole('option', { name: /^8, depth \d of 4$/ }).waitFor();
+  });
+});
+
+describe('what the server refuses', () => {
+  scene('is told in its words', async () => {
+    const page = await open('#policy=cdf:7');
+    await ask(page, 'cup 3;');
+    const alert = page.getByRole('alert');
+    await alert.waitFor();
+    expect(await alert.textContent()).toMatch(/exit_policy.*cdf.*7/);
+  });
+
+  scene('is a wrong key, and nothing else once it is right', async () => {
+    const page = await stage.open(guarded.url);
+    await page.getByLabel('API key').fill('secret');
+    await page.getByRole('button', { name: 'Continue' }).click();
+    await ask(page, 'take 2; times 4;');
+    await done(page);
+  });
+});
