@@ -6,6 +6,9 @@ import { ApiError } from './errors.js';
 
 const never = new AbortController().signal;
 
+const admissionOf = (maxSequences: number, maxQueue: number, now?: () => number) =>
+  new Admission({ maxSequences, maxQueue, maxRequestSequences: 100 }, now);
+
 /** Lets promises that are resolved tell it. */
 const settle = async () => new Promise((resolve) => setTimeout(resolve, 0));
 
@@ -39,7 +42,7 @@ describe('admission', () => {
   test('never runs more sequences than it may, and leaves nobody waiting while there is room', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(action, { maxLength: 40 }), async (actions) => {
-        const admission = new Admission({ maxSequences: 4, maxQueue: 1000 });
+        const admission = admissionOf(4, 1000);
         const entries: Entry[] = [];
         for (const { kind, size, n } of actions) {
           const open = entries.filter(({ isOver }) => !isOver);
@@ -70,8 +73,23 @@ describe('admission', () => {
     );
   });
 
+  test('a request with more sequences than run at a time runs alone', async () => {
+    const admission = admissionOf(2, 10);
+    const small = enter(admission, 1, 0);
+    const large = enter(admission, 9, 0);
+    const next = enter(admission, 1, 0);
+    await settle();
+    expect([small.hasBegun, large.hasBegun, next.hasBegun]).toEqual([true, false, false]);
+    small.ticket.release();
+    await large.ticket.turn;
+    expect(next.hasBegun).toBe(false);
+    large.ticket.release();
+    await next.ticket.turn;
+    expect(thrownBy(() => admission.enter(101, 0, never)).code).toBe('too_many_sequences');
+  });
+
   test('larger priority goes first, then who came first', async () => {
-    const admission = new Admission({ maxSequences: 1, maxQueue: 10 });
+    const admission = admissionOf(1, 10);
     const running = enter(admission, 1, 0);
     const order: string[] = [];
     const waiting = [
@@ -96,7 +114,7 @@ describe('admission', () => {
   });
 
   test('who is given up while it waits is told so and leaves its place', async () => {
-    const admission = new Admission({ maxSequences: 1, maxQueue: 1 });
+    const admission = admissionOf(1, 1);
     const running = enter(admission, 1, 0);
     const waiting = enter(admission, 1, 0);
     expect(() => admission.enter(1, 0, never)).toThrow(ApiError);
@@ -110,7 +128,7 @@ describe('admission', () => {
 
   test('a full queue says when to come back, from how long requests take', () => {
     let now = 0;
-    const admission = new Admission({ maxSequences: 1, maxQueue: 0 }, () => now);
+    const admission = admissionOf(1, 0, () => now);
     for (let round = 0; round < 40; round++) {
       const { ticket } = enter(admission, 1, 0);
       now += 10_000;
@@ -123,7 +141,7 @@ describe('admission', () => {
   });
 
   test('once closed it takes nobody in, and ends with the last', async () => {
-    const admission = new Admission({ maxSequences: 1, maxQueue: 5 });
+    const admission = admissionOf(1, 5);
     const [first, second] = [enter(admission, 1, 0), enter(admission, 1, 0)];
     let isClosed = false;
     const closed = admission.close().then(() => (isClosed = true));

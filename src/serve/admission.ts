@@ -6,6 +6,7 @@
  * overtakes a request for its size, so none starves.
  */
 import { ApiError } from './errors.js';
+import type { ServeSettings } from './options.js';
 
 /** A place in the queue, then among those that compute. */
 export interface Ticket {
@@ -27,6 +28,7 @@ const MAX_RETRY_SECONDS = 60;
 
 export class Admission {
   readonly #maxSequences: number;
+  readonly #maxRequestSequences: number;
   readonly #maxQueue: number;
   readonly #now: () => number;
   #waiting: Waiting[] = [];
@@ -39,11 +41,12 @@ export class Admission {
 
   /** @param now - milliseconds of a steady clock */
   constructor(
-    { maxSequences, maxQueue }: { readonly maxSequences: number; readonly maxQueue: number },
+    limits: Pick<ServeSettings, 'maxSequences' | 'maxRequestSequences' | 'maxQueue'>,
     now: () => number = () => performance.now(),
   ) {
-    this.#maxSequences = maxSequences;
-    this.#maxQueue = maxQueue;
+    this.#maxSequences = limits.maxSequences;
+    this.#maxRequestSequences = limits.maxRequestSequences;
+    this.#maxQueue = limits.maxQueue;
     this.#now = now;
   }
 
@@ -64,12 +67,13 @@ export class Admission {
   /**
    * Takes a request in.
    *
-   * @param size - its sequences
+   * @param numSequences - one with more than run at a time takes all the room there is
    * @param signal - gives it up while it waits
-   * @throws ApiError 400 for more sequences than may ever run, 429 when the queue is full, 503 when closed
+   * @throws ApiError 400 for more sequences than a request may have, 429 when the queue is full, 503 when closed
    */
-  enter(size: number, priority: number, signal: AbortSignal): Ticket {
-    this.check(size);
+  enter(numSequences: number, priority: number, signal: AbortSignal): Ticket {
+    this.check(numSequences);
+    const size = Math.min(numSequences, this.#maxSequences);
     let startedAt: number | undefined;
     let isOver = false;
     let entry: Waiting | undefined;
@@ -115,20 +119,21 @@ export class Admission {
   }
 
   /** Throws as `enter` does. */
-  check(size: number): void {
+  check(numSequences: number): void {
     if (this.#isClosed) {
       throw new ApiError(503, 'The server is ending and takes no new requests.', {
         code: 'draining',
         headers: { 'retry-after': '1', connection: 'close' },
       });
     }
-    if (size > this.#maxSequences) {
+    if (numSequences > this.#maxRequestSequences) {
       throw new ApiError(
         400,
-        `The request has ${size} sequences (prompts times n); this server computes at most ${this.#maxSequences} at a time. Send several requests.`,
+        `The request has ${numSequences} sequences (prompts times n); at most ${this.#maxRequestSequences} are taken at once. Send several requests.`,
         { code: 'too_many_sequences', param: 'n' },
       );
     }
+    const size = Math.min(numSequences, this.#maxSequences);
     const mustWait = this.#waiting.length > 0 || this.#numSequences + size > this.#maxSequences;
     if (!mustWait || this.#waiting.length < this.#maxQueue) return;
     throw new ApiError(

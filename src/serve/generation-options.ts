@@ -71,6 +71,32 @@ export function generationOptions(model: ServedModel, body: GenerationFields): G
   };
 }
 
+/** What the fields mean for an answer to a conversation, which may begin with reasoning. */
+export function answerOptions(
+  model: ServedModel,
+  body: GenerationFields,
+  { maxNewTokens, topLogprobs, endIds }: AnswerLimits,
+): GenerateOptions {
+  const options = generationOptions(model, body);
+  return {
+    ...options,
+    maxNewTokens: maxNewTokens ?? model.config.maxPositionEmbeddings,
+    stopIds: [...(options.ignoreEos ? [] : endIds), ...(options.stopIds ?? [])],
+    splitReasoning: true,
+    topLogprobs,
+  };
+}
+
+/** What the bodies of the two chat APIs name differently. */
+interface AnswerLimits {
+  /** Default: what the context holds. */
+  readonly maxNewTokens: number | undefined;
+  /** Undefined without log-probabilities. */
+  readonly topLogprobs: number | undefined;
+  /** What ends the answer by the chat template. */
+  readonly endIds: readonly number[];
+}
+
 /** Bounds that the library would report as those of its exit policy. */
 function checkDepths({ config }: ServedModel, body: GenerationFields): void {
   const { num_loops: numLoops = config.numLoops, min_depth: min, max_depth: max } = body;

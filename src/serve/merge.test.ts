@@ -41,3 +41,20 @@ test('what one source throws is thrown, and the others are left', async () => {
   await expect(run()).rejects.toThrow('broken');
   expect(numEnded).toBe(1);
 });
+
+test('a source that waits for ever costs nothing while others go on', async () => {
+  let go = () => {};
+  const opened = new Promise<void>((resolve) => (go = resolve));
+  async function* waiting() {
+    await opened;
+    yield -1;
+  }
+  async function* quick() {
+    for (let n = 0; n < 1000; n++) yield n;
+  }
+  let numSeen = 0;
+  for await (const { index } of merge<number>([quick(), waiting()])) {
+    if (index === 0 && ++numSeen === 1000) go();
+  }
+  expect(numSeen).toBe(1000);
+});

@@ -36,6 +36,8 @@ export interface ServeOptions {
   readonly corsOrigins?: readonly string[] | undefined;
   /** Sequences that are computed at a time; a request has one for each prompt and choice. Default 64. */
   readonly maxSequences?: number | undefined;
+  /** Sequences of one request; what is more than `maxSequences` follows. Default 1024. */
+  readonly maxRequestSequences?: number | undefined;
   /** Requests that may wait; one more gets 429. Default 1024. */
   readonly maxQueue?: number | undefined;
   /** Default 4 MiB. */
@@ -84,6 +86,7 @@ const schema = z.strictObject(
     allowedHosts: texts.optional(),
     corsOrigins: texts.default([]),
     maxSequences: count(1).default(64),
+    maxRequestSequences: count(1).default(1024),
     maxQueue: count(0).default(1024),
     maxBodyBytes: count(1).default(4 * 2 ** 20),
     requestTimeoutMs: milliseconds.default(600_000),

@@ -25,7 +25,7 @@ export interface HttpAttackReport {
 export async function playHttpAttacks(options: HttpAttackOptions): Promise<HttpAttackReport> {
   const { seed, indices, onVerdict } = options;
   await using model = await loadModel();
-  const limits = { maxSequences: 16, maxBodyBytes: 2 ** 20, requestTimeoutMs: 20_000 };
+  const limits = { maxRequestSequences: 16, maxBodyBytes: 2 ** 20, requestTimeoutMs: 20_000 };
   const times = { headersTimeoutMs: 1000, requestTimeoutMs: 1500 };
   await using server = await openServer(model, limits, times);
   const expected = await controlAnswer(server);

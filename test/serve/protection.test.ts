@@ -1,10 +1,11 @@
 /** Who is let in, what is refused, and that one request never touches another. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { WireCompletion } from '../../src/serve/wire/completions.js';
 import { errorSchema } from '../../src/serve/wire/server.js';
 import { fakeModel, gate, until } from './fake-model.js';
 import { rawRequest } from './raw.js';
 import type { Model, TestServer } from './server.js';
-import { PROBLEM, loadModel, openServer } from './server.js';
+import { PAGE_BYTES, PROBLEM, loadModel, openServer } from './server.js';
 import { sseEvents } from './sse.js';
 
 let model: Model;
@@ -225,10 +226,18 @@ describe('load', () => {
     expect((await server.ask('/v1/completions', { prompt: 'c' })).status).toBe(200);
   });
 
-  test('more sequences than may ever run are refused at once', async () => {
-    await using server = await openServer(model, { maxSequences: 4 });
+  test('more sequences than a request may have are refused at once', async () => {
+    await using server = await openServer(model, { maxRequestSequences: 4 });
     const response = await server.ask('/v1/completions', { prompt: ['a', 'b'], n: 3 });
     expect((await errorOf(response, 400)).code).toBe('too_many_sequences');
+  });
+
+  test('a request may have more sequences than run at a time', async () => {
+    await using server = await openServer(model, { maxSequences: 2 });
+    const body = { prompt: Array(7).fill(PROBLEM), max_tokens: 2 };
+    const { choices } = await server.json<WireCompletion>('/v1/completions', body);
+    expect(new Set(choices.map(({ text }) => text)).size).toBe(1);
+    expect(choices).toHaveLength(7);
   });
 
   test('while a request waits its stream is open and not silent', async () => {
@@ -273,6 +282,23 @@ describe('load', () => {
     expect(events).toMatchObject([{ error: { code: 'internal_error' } }]);
     expect(JSON.stringify(server.log)).toContain('secret inside');
     expect((await server.ask('/v1/models')).status).toBe(200);
+  });
+
+  test('what does not fit into memory is told, and others go on', async () => {
+    await using small = await loadModel({ maxKvBytes: 8 * PAGE_BYTES });
+    await using server = await openServer(small);
+    const body = { prompt: Array(700).fill(5), exit_policy: 'full', max_tokens: 2 };
+    const others = Array.from({ length: 3 }, async () =>
+      server.json<WireCompletion>('/v1/completions', { prompt: PROBLEM }),
+    );
+    const response = await server.ask('/v1/completions', body);
+    expect((await errorOf(response, 503)).code).toBe('out_of_memory');
+    const events = [];
+    const stream = await server.ask('/v1/completions', { ...body, stream: true });
+    for await (const { data } of sseEvents(stream)) events.push(JSON.parse(data));
+    expect(events).toMatchObject([{ error: { code: 'out_of_memory' } }]);
+    const { text } = await model.complete(PROBLEM);
+    for (const { choices } of await Promise.all(others)) expect(choices[0]!.text).toBe(text);
   });
 
   test('draining lets what runs end and refuses what comes', async () => {

@@ -31,6 +31,8 @@ export type Model = Library.LoopLM;
 /** What is asked last, as it stands: enough of a template for the bundled model. */
 const LAST_MESSAGE = new ChatTemplate('{{ messages[-1].content }}');
 export const MODEL_NAME = 'bundled';
+/** Bytes of a page of 128 positions in one plane of the bundled model: 3 layers, keys and values in f32. */
+export const PAGE_BYTES = 128 * 3 * 2 * 4 * 32 * 4;
 /** A problem that the bundled model solves. */
 export const PROBLEM = 'cup 3; swap 2 3; swap 1 5;';
 

@@ -8,11 +8,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import type { TextTokenEvent } from '../../src/loop-lm.js';
 import type { WireCompletionLogprobs, WireTokenLogprob } from '../../src/serve/wire/logprobs.js';
-import { Draw } from '../draw.js';
 import type { Model, TestServer } from '../serve/server.js';
-import { loadModel, openServer } from '../serve/server.js';
+import { PAGE_BYTES, loadModel, openServer } from '../serve/server.js';
 import { metricsOf } from '../serve/metrics-text.js';
 import { chunksOf, sseEvents } from '../serve/sse.js';
+import { sampleOf } from './alone.js';
 import type { ServeRequest } from './serve-requests.js';
 import { drawServeRequest } from './serve-requests.js';
 
@@ -50,14 +50,10 @@ interface Outcome {
   answer?: Answer;
 }
 
-/** Bytes of a page in one plane of the bundled model, in f32. */
-const PAGE_BYTES = 128 * 3 * 2 * 4 * 32 * 4;
 /** Enough for a quarter of the planes that all requests would like to have, and for any one alone. */
 const pagesFor = (maxOpen: number) => Math.max(16, maxOpen);
 const SLOW_READER_MS = 2000;
 const IDLE_LIMIT_MS = 60_000;
-/** Words that keep the sample apart from other draws. */
-const OF_SAMPLES = 4;
 
 export async function soak(options: SoakOptions): Promise<SoakReport> {
   const { seed, count, maxOpen, deadline = Infinity, signal, onProgress } = options;
@@ -231,16 +227,6 @@ async function faultsAtRest(
   const logged = [...ended.values()].reduce((sum, times) => sum + times, 0);
   if (counted !== logged) faults.push(`${counted} sequences counted, ${logged} logged`);
   return faults;
-}
-
-function sampleOf(outcomes: readonly Outcome[], count: number, seed: number): readonly Outcome[] {
-  const rest = [...outcomes];
-  const draw = new Draw(seed, OF_SAMPLES);
-  const picked: Outcome[] = [];
-  while (picked.length < count && rest.length > 0) {
-    picked.push(rest.splice(draw.below(rest.length), 1)[0]!);
-  }
-  return picked;
 }
 
 /** What of an answer in company is another than alone. */

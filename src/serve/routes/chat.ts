@@ -10,10 +10,9 @@ import { chatPrompt, conversationOf } from '../chat-messages.js';
 import { badRequest } from '../errors.js';
 import type { Generation, GenerationPlan, SequenceEvent } from '../generation.js';
 import { startGeneration } from '../generation.js';
-import { checkStreamOptions, generationOptions, randomSeed } from '../generation-options.js';
+import { answerOptions, checkStreamOptions, randomSeed } from '../generation-options.js';
 import { checkModel } from '../model-name.js';
 import type { Server } from '../server.js';
-import { maxModelLength } from '../server.js';
 import type {
   ChatBody,
   WireChatChoice,
@@ -64,20 +63,17 @@ function planOf(
     if (body[field] === undefined || body.logprobs) continue;
     throw badRequest(field, `${field} is given without logprobs; set logprobs to true.`);
   }
-  const options = generationOptions(server.model, body);
   return {
     prompts: [prompt],
     numChoices: body.n ?? 1,
     seed: body.seed ?? randomSeed(),
     param: 'messages',
     user: body.user,
-    options: {
-      ...options,
-      maxNewTokens: limit ?? oldLimit ?? maxModelLength(server),
-      stopIds: [...(options.ignoreEos ? [] : endIds), ...(options.stopIds ?? [])],
-      splitReasoning: true,
+    options: answerOptions(server.model, body, {
+      maxNewTokens: limit ?? oldLimit,
       topLogprobs: body.logprobs ? (body.top_logprobs ?? 0) : undefined,
-    },
+      endIds,
+    }),
   };
 }
 

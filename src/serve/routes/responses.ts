@@ -12,11 +12,10 @@ import { chatPrompt } from '../chat-messages.js';
 import { badRequest, toApiError } from '../errors.js';
 import type { Generation, GenerationPlan, SequenceEvent } from '../generation.js';
 import { startGeneration } from '../generation.js';
-import { generationOptions, randomSeed } from '../generation-options.js';
+import { answerOptions, randomSeed } from '../generation-options.js';
 import { checkModel } from '../model-name.js';
 import { responseConversation } from '../response-input.js';
 import type { Server } from '../server.js';
-import { maxModelLength } from '../server.js';
 import { sseEvent } from '../sse.js';
 import type { ResponseBody, WireResponse } from '../wire/responses.js';
 import { responseBodySchema, responseEventSchema, responseSchema } from '../wire/responses.js';
@@ -59,20 +58,17 @@ function planOf(
       `${field} is given without log-probabilities; add message.output_text.logprobs to include.`,
     );
   }
-  const options = generationOptions(server.model, body);
   return {
     prompts: [prompt],
     numChoices: 1,
     seed: body.seed ?? randomSeed(),
     param: 'input',
     user: body.user,
-    options: {
-      ...options,
-      maxNewTokens: body.max_output_tokens ?? maxModelLength(server),
-      stopIds: [...(options.ignoreEos ? [] : endIds), ...(options.stopIds ?? [])],
-      splitReasoning: true,
+    options: answerOptions(server.model, body, {
+      maxNewTokens: body.max_output_tokens,
       topLogprobs: wantsLogprobs ? (body.top_logprobs ?? 0) : undefined,
-    },
+      endIds,
+    }),
   };
 }
 

@@ -6,6 +6,7 @@ import {
   depthFields,
   field,
   flag,
+  functionFields,
   identityFields,
   oneOf,
   only,
@@ -14,6 +15,7 @@ import {
   stopFields,
   templateFields,
   text,
+  toolChoiceFields,
   whole,
 } from './fields.js';
 import { tokenLogprobSchema } from './logprobs.js';
@@ -55,18 +57,7 @@ const messageSchema = z.strictObject(
 const toolSchema = z.strictObject(
   {
     type: only('function', 'tools are functions.'),
-    function: z.strictObject(
-      {
-        name: text.min(1, 'it must not be empty.'),
-        description: field(text, 'What it does.'),
-        parameters: field(
-          z.record(z.string(), z.unknown(), 'it must be a JSON schema.'),
-          'JSON schema of its arguments.',
-        ),
-        strict: field(only(false, 'arguments are not held to a schema.'), 'Only false.'),
-      },
-      'it must be an object with a name.',
-    ),
+    function: z.strictObject(functionFields, 'it must be an object with a name.'),
   },
   "it must be an object of type 'function'.",
 );
@@ -88,11 +79,7 @@ export const chatBodySchema = z.strictObject({
     z.array(toolSchema, 'it must be a list of tools.'),
     'Functions that the model may call; needs a chat template that takes tools.',
   ),
-  tool_choice: field(
-    oneOf(['auto', 'none']),
-    'Whether tools may be called. A call cannot be forced.',
-  ),
-  parallel_tool_calls: field(only(true, 'the number of calls is up to the model.'), 'Only true.'),
+  ...toolChoiceFields,
   response_format: field(
     z.strictObject(
       { type: only('text', 'answers are not held to a JSON schema.') },

@@ -137,6 +137,26 @@ export const outputFields = {
   return_token_ids: field(flag, 'Adds token ids of prompt and answer.'),
 };
 
+/** A function that a model may call. */
+export const functionFields = {
+  name: text.min(1, 'it must not be empty.'),
+  description: field(text, 'What it does.'),
+  parameters: field(
+    z.record(z.string(), z.unknown(), 'it must be a JSON schema.'),
+    'JSON schema of its arguments.',
+  ),
+  strict: field(only(false, 'arguments are not held to a schema.'), 'Only false.'),
+};
+
+/** Whether functions are called. */
+export const toolChoiceFields = {
+  tool_choice: field(
+    oneOf(['auto', 'none']),
+    'Whether tools may be called. A call cannot be forced.',
+  ),
+  parallel_tool_calls: field(only(true, 'the number of calls is up to the model.'), 'Only true.'),
+};
+
 /** A chat template's own switches. */
 export const templateFields = {
   chat_template_kwargs: field(

@@ -9,6 +9,7 @@ import {
   depthFields,
   field,
   flag,
+  functionFields,
   identityFields,
   oneOf,
   only,
@@ -16,6 +17,7 @@ import {
   stopFields,
   templateFields,
   text,
+  toolChoiceFields,
   whole,
 } from './fields.js';
 import { tokenLogprobSchema } from './logprobs.js';
@@ -79,13 +81,7 @@ const itemSchema = z.union(
 const toolSchema = z.strictObject(
   {
     type: only('function', 'tools are functions.'),
-    name: text.min(1, 'it must not be empty.'),
-    description: field(text, 'What it does.'),
-    parameters: field(
-      z.record(z.string(), z.unknown(), 'it must be a JSON schema.'),
-      'JSON schema of its arguments.',
-    ),
-    strict: field(only(false, 'arguments are not held to a schema.'), 'Only false.'),
+    ...functionFields,
   },
   "it must be an object of type 'function'.",
 );
@@ -109,8 +105,7 @@ export const responseBodySchema = z.strictObject({
   ),
   top_logprobs: field(whole(0, MAX_TOP_LOGPROBS), 'Most likely tokens beside each; needs include.'),
   tools: field(z.array(toolSchema, 'it must be a list of tools.'), 'Functions that may be called.'),
-  tool_choice: field(oneOf(['auto', 'none']), 'Whether tools may be called.'),
-  parallel_tool_calls: field(only(true, 'the number of calls is up to the model.'), 'Only true.'),
+  ...toolChoiceFields,
   text: field(
     z.strictObject(
       {
