@@ -10,6 +10,7 @@ import {
   tokenizeSchema,
   tokenizerInfoSchema,
 } from '../../src/serve/wire/server.js';
+import { repositoryPath } from '../repository.js';
 import { metricsOf } from './metrics-text.js';
 import type { Model, TestServer } from './server.js';
 import {
@@ -309,6 +310,34 @@ describe('responses', () => {
     expect(response.status).toBe(400);
     expect(errorSchema.parse(await response.json()).error.param).toBe(param);
   });
+});
+
+test('a model without a tokenizer is served by token ids', async () => {
+  await using bare = await loadModel({}, repositoryPath('test/fixtures/tiny-mha'));
+  await using ids = await openServer(bare, { chatTemplate: undefined });
+  const body = {
+    prompt: [1, 2, 3],
+    max_tokens: 4,
+    logprobs: 1,
+    echo: true,
+    return_token_ids: true,
+  };
+  const { choices } = completionSchema.parse(await ids.json('/v1/completions', body));
+  const { tokenIds } = await bare.complete([1, 2, 3], { maxNewTokens: 4 });
+  expect(choices[0]!.token_ids).toEqual(tokenIds);
+  expect(choices[0]!.logprobs!.tokens).toEqual(
+    [1, 2, 3, ...tokenIds].map((id) => `token_id:${id}`),
+  );
+  for (const [path, asked, status] of [
+    ['/v1/completions', { prompt: 'a' }, 400],
+    ['/v1/completions', { prompt: [1], stop: 'a' }, 400],
+    ['/v1/chat/completions', { messages: [{ role: 'user', content: 'a' }] }, 400],
+    ['/tokenize', { prompt: 'a' }, 422],
+  ] as const) {
+    const response = await ids.ask(path, asked);
+    errorSchema.parse(await response.json());
+    expect([path, response.status]).toEqual([path, status]);
+  }
 });
 
 test('built files are served at /, under a policy that lets nothing else in', async () => {

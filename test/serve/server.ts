@@ -36,9 +36,12 @@ export const PAGE_BYTES = 128 * 3 * 2 * 4 * 32 * 4;
 /** A problem that the bundled model solves. */
 export const PROBLEM = 'cup 3; swap 2 3; swap 1 5;';
 
-/** The bundled model; the caller disposes it. */
-export async function loadModel(options: PretrainedOptions = {}): Promise<Model> {
-  return openPretrained(bundledModelPath(), { numThreads: 1, ...options }, LoopLM.load);
+/** The bundled model, or that of a folder; the caller disposes it. */
+export async function loadModel(
+  options: PretrainedOptions = {},
+  path = bundledModelPath(),
+): Promise<Model> {
+  return openPretrained(path, { numThreads: 1, ...options }, LoopLM.load);
 }
 
 /** A line of a server's log. */
