@@ -9,10 +9,14 @@ import { drawRequest } from './requests.js';
 const OF_SAMPLES = 4;
 
 /** Some of the outcomes, by chance. */
-export function sampleOf<T>(outcomes: readonly T[], count: number, seed: number): readonly T[] {
+export function sampleOf(
+  outcomes: readonly Outcome[],
+  count: number,
+  seed: number,
+): readonly Outcome[] {
   const rest = [...outcomes];
   const draw = new Draw(seed, OF_SAMPLES);
-  const picked: T[] = [];
+  const picked: Outcome[] = [];
   while (picked.length < count && rest.length > 0) {
     picked.push(rest.splice(draw.below(rest.length), 1)[0]!);
   }

@@ -8,11 +8,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import type { TextTokenEvent } from '../../src/loop-lm.js';
 import type { WireCompletionLogprobs, WireTokenLogprob } from '../../src/serve/wire/logprobs.js';
+import { Draw } from '../draw.js';
 import type { Model, TestServer } from '../serve/server.js';
 import { PAGE_BYTES, loadModel, openServer } from '../serve/server.js';
 import { metricsOf } from '../serve/metrics-text.js';
 import { chunksOf, sseEvents } from '../serve/sse.js';
-import { sampleOf } from './alone.js';
 import type { ServeRequest } from './serve-requests.js';
 import { drawServeRequest } from './serve-requests.js';
 
@@ -46,46 +46,107 @@ interface Answer {
 
 interface Outcome {
   readonly request: ServeRequest;
-  end: 'answered' | 'left' | 'refused';
-  answer?: Answer;
+  readonly end: 'answered' | 'left' | 'refused';
+  readonly answer?: Answer;
 }
 
 /** Enough for a quarter of the planes that all requests would like to have, and for any one alone. */
 const pagesFor = (maxOpen: number) => Math.max(16, maxOpen);
+/** Words that keep the sample apart from other draws. */
+const OF_SAMPLES = 4;
 const SLOW_READER_MS = 2000;
 const IDLE_LIMIT_MS = 60_000;
 
 export async function soak(options: SoakOptions): Promise<SoakReport> {
-  const { seed, count, maxOpen, deadline = Infinity, signal, onProgress } = options;
+  const { seed, count, maxOpen, numCompared, deadline = Infinity, signal, onProgress } = options;
   await using model = await loadModel({ maxKvBytes: pagesFor(maxOpen) * PAGE_BYTES });
-  await using server = await openServer(model, {}, { slowReaderMs: SLOW_READER_MS });
-  const outcomes: Outcome[] = [];
+  const ledger = new Ledger();
+  await using server = await openServer(
+    model,
+    { log: (_, message, fields) => ledger.note(message, fields) },
+    { slowReaderMs: SLOW_READER_MS },
+  );
+  const sample = new Sample<Outcome>(numCompared, seed);
   const faults: string[] = [];
   let next = 0;
   const client = async () => {
     while (next < count && performance.now() < deadline && !signal?.aborted) {
       const request = drawServeRequest(seed, next++);
       try {
-        outcomes.push(await playRequest(server, request));
+        const outcome = await playRequest(server, request);
+        ledger.end(outcome);
+        if (outcome.end === 'answered') sample.add(outcome);
       } catch (error) {
         faults.push(`request ${request.index} of seed ${seed}: ${String(error)}`);
       }
-      onProgress?.(`${outcomes.length} requests, ${faults.length} faults`);
+      onProgress?.(`${ledger.numEnded} requests, ${faults.length} faults`);
     }
   };
   await Promise.all(Array.from({ length: maxOpen }, client));
-  faults.push(...(await faultsAtRest(model, server, outcomes)));
-  const compared = sampleOf(
-    outcomes.filter(({ end }) => end === 'answered'),
-    options.numCompared,
-    seed,
-  );
+  faults.push(...(await faultsAtRest(model, server)), ...ledger.faults());
+  const counted = [...(await metricsOf(server))]
+    .filter(([name]) => name.startsWith('vllm:request_success_total'))
+    .reduce((sum, [, value]) => sum + value, 0);
+  if (counted !== ledger.numLogged) {
+    faults.push(`${counted} sequences counted, ${ledger.numLogged} logged`);
+  }
   const { numPreemptions } = model.stats;
   await using alone = await loadModel();
-  for (const outcome of compared) faults.push(...(await compareAlone(alone, outcome, seed)));
-  const counts: Record<string, number> = {};
-  for (const { end } of outcomes) counts[end] = (counts[end] ?? 0) + 1;
-  return { counts, numCompared: compared.length, numPreemptions, faults };
+  for (const outcome of sample.kept) faults.push(...(await compareAlone(alone, outcome, seed)));
+  return { counts: ledger.counts, numCompared: sample.kept.length, numPreemptions, faults };
+}
+
+/** What clients saw of each request, and how often the server accounted for it; no more, however long. */
+class Ledger {
+  readonly counts: Record<string, number> = {};
+  readonly #ends = new Map<string, Outcome['end']>();
+  readonly #logged = new Map<string, number>();
+
+  get numEnded(): number {
+    return this.#ends.size;
+  }
+
+  get numLogged(): number {
+    return [...this.#logged.values()].reduce((sum, times) => sum + times, 0);
+  }
+
+  end({ request, end }: Outcome): void {
+    this.#ends.set(requestId(request), end);
+    this.counts[end] = (this.counts[end] ?? 0) + 1;
+  }
+
+  note(message: string, { requestId: id }: Readonly<Record<string, unknown>>): void {
+    if (message !== 'generation') return;
+    this.#logged.set(String(id), (this.#logged.get(String(id)) ?? 0) + 1);
+  }
+
+  faults(): string[] {
+    return [...this.#ends].flatMap(([id, end]) => {
+      const times = this.#logged.get(id) ?? 0;
+      // one that left may have gone before it was read
+      const isRight = end === 'answered' ? times === 1 : end === 'left' ? times <= 1 : times === 0;
+      return isRight ? [] : [`request ${id}, ${end}, was accounted for ${times} times`];
+    });
+  }
+}
+
+/** Some of many, each as likely as any other, however many come. */
+class Sample<T> {
+  readonly kept: T[] = [];
+  readonly #size: number;
+  readonly #draw: Draw;
+  #numSeen = 0;
+
+  constructor(size: number, seed: number) {
+    this.#size = size;
+    this.#draw = new Draw(seed, OF_SAMPLES);
+  }
+
+  add(item: T): void {
+    const place = this.#draw.below(++this.#numSeen);
+    if (this.kept.length < this.#size) this.kept.push(item);
+    else if (place < this.#size) this.kept[place] = item;
+  }
 }
 
 const requestId = ({ index }: ServeRequest) => `soak-${index}`;
@@ -194,39 +255,18 @@ function answerOf(parts: readonly Part[]): Answer {
   };
 }
 
-/** What is left behind, and what the server counted otherwise than its clients. */
-async function faultsAtRest(
-  model: Model,
-  server: TestServer,
-  outcomes: readonly Outcome[],
-): Promise<string[]> {
+/** What is left behind when all clients are done. */
+async function faultsAtRest(model: Model, server: TestServer): Promise<string[]> {
   const start = performance.now();
   const isBusy = () => model.stats.numRunning + model.stats.numWaiting > 0;
   while (isBusy() && performance.now() - start < IDLE_LIMIT_MS) await sleep(10);
-  await sleep(50); // the last of them are being logged
+  await server.drain(); // the last of them are being logged
   model.clearPrefixes();
   const { numRunning, numWaiting, numPagesUsed } = model.stats;
-  const ended = new Map<string, number>();
-  for (const { message, fields } of server.log) {
-    if (message !== 'generation') continue;
-    const id = String(fields['requestId']);
-    ended.set(id, (ended.get(id) ?? 0) + 1);
-  }
-  const faults: string[] = [];
-  if (numRunning + numWaiting > 0) faults.push(`${numRunning + numWaiting} requests are left`);
-  if (numPagesUsed > 0) faults.push(`${numPagesUsed} pages did not come back`);
-  for (const { request, end } of outcomes) {
-    const times = ended.get(requestId(request)) ?? 0;
-    // one that left may have gone before it was read
-    const isRight = end === 'answered' ? times === 1 : end === 'refused' ? times === 0 : times <= 1;
-    if (!isRight) faults.push(`request ${request.index}, ${end}, was accounted for ${times} times`);
-  }
-  const counted = [...(await metricsOf(server))]
-    .filter(([name]) => name.startsWith('vllm:request_success_total'))
-    .reduce((sum, [, value]) => sum + value, 0);
-  const logged = [...ended.values()].reduce((sum, times) => sum + times, 0);
-  if (counted !== logged) faults.push(`${counted} sequences counted, ${logged} logged`);
-  return faults;
+  return [
+    ...(numRunning + numWaiting > 0 ? [`${numRunning + numWaiting} requests are left`] : []),
+    ...(numPagesUsed > 0 ? [`${numPagesUsed} pages did not come back`] : []),
+  ];
 }
 
 /** What of an answer in company is another than alone. */
