@@ -5,7 +5,8 @@ import type { BrowserContextOptions, Page } from 'playwright-core';
 import { afterEach, describe, expect } from 'vitest';
 import { WHY_NOT } from './page.js';
 import { NUM_LOOPS, ScriptedServer } from './scripted-server.js';
-import { ask, done, prompt, run, scene, stageFor, status, tokens } from './stage.js';
+import { scene, stageFor } from './stage.js';
+import { ask, done, prompt, run, status, tokens } from './use.js';
 
 let server: ScriptedServer;
 

@@ -3,7 +3,8 @@ import { describe, expect } from 'vitest';
 import type { Model, TestServer } from '../serve/server.js';
 import { loadModel, openServer } from '../serve/server.js';
 import { readAssets } from '../../src/platform/node/http/index.js';
-import { ask, done, prompt, scene, stageFor, tokens } from './stage.js';
+import { scene, stageFor } from './stage.js';
+import { ask, done, prompt, tokens } from './use.js';
 
 let model: Model;
 let server: TestServer;

@@ -1,4 +1,4 @@
-/** What tests of the page share: a browser with the built page, and how somebody uses it. */
+/** What tests of the page share: a browser with the built page. */
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, test } from 'vitest';
 import type { Opened } from './page.js';
@@ -62,20 +62,4 @@ export function scene(name: string, body: () => Promise<void>): void {
     if (WHY_NOT !== undefined) context.skip(WHY_NOT);
     await body();
   });
-}
-
-export const prompt = (page: Page) => page.getByRole('textbox', { name: /prompt|message/i });
-export const run = (page: Page) => page.getByRole('button', { name: /^(run|send)$/i });
-// choices of a select are options, too
-export const tokens = (page: Page) => page.locator('[role=option]');
-export const status = (page: Page) => page.getByRole('status');
-export const done = (page: Page) =>
-  status(page)
-    .filter({ hasText: /complete|stopped/i })
-    .waitFor();
-
-/** Writes a prompt and runs it. */
-export async function ask(page: Page, text: string): Promise<void> {
-  await prompt(page).fill(text);
-  await run(page).click();
 }

@@ -60,10 +60,12 @@ describe('courseOf', () => {
     expect(savedFraction[31]).toBe(0.25);
   });
 
-  it('knows no speed at the first token of a turn', () => {
+  it('counts the speed of each turn from its request, and then over the last 16 tokens', () => {
     const tokens = [{ atMs: 1000 }, { atMs: 1500 }, { atMs: 2000 }];
     const { tokensPerSecond } = courseOf([turn(tokens), turn(tokens)], 4);
-    expect(tokensPerSecond).toEqual([NaN, 2, 2, NaN, 2, 2]);
+    expect(tokensPerSecond).toEqual([1, 4 / 3, 1.5, 1, 4 / 3, 1.5]);
+    const even = Array.from({ length: 20 }, (_, index) => ({ atMs: 5000 + 100 * index }));
+    expect(courseOf([turn(even)], 4).tokensPerSecond.slice(16)).toEqual([10, 10, 10, 10]);
   });
 });
 

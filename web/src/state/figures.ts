@@ -24,22 +24,24 @@ export interface TurnFigures {
   readonly loopsRun: number;
   /** Of the loops that full depth would have run, 0 to 1; NaN without a token. */
   readonly savedFraction: number;
-  /** NaN before the second token. */
+  /** From the request to the last token; NaN without a token. */
   readonly tokensPerSecond: number;
 }
 
 export function figuresOf(turn: Pick<Turn, 'tokens'>, numLoops: number): TurnFigures {
   const tokens = writtenTokens(turn);
   const loopsRun = tokens.reduce((sum, { exitDepth }) => sum + exitDepth, 0);
-  const seconds = (tokens.at(-1)?.atMs ?? NaN) / 1e3 - (tokens[0]?.atMs ?? NaN) / 1e3;
   return {
     numTokens: tokens.length,
     meanDepth: loopsRun / tokens.length,
     loopsRun,
     savedFraction: 1 - loopsRun / (tokens.length * numLoops),
-    tokensPerSecond: seconds > 0 ? (tokens.length - 1) / seconds : NaN,
+    tokensPerSecond: rate(tokens.length, tokens.at(-1)?.atMs ?? NaN),
   };
 }
+
+const rate = (count: number, milliseconds: number) =>
+  milliseconds > 0 ? (1e3 * count) / milliseconds : NaN;
 
 /** How many tokens exited at each depth; entry n belongs to depth n + 1. */
 export function depthCounts(tokens: readonly Token[], numLoops: number): readonly number[] {
@@ -54,7 +56,7 @@ export function depthCounts(tokens: readonly Token[], numLoops: number): readonl
 export interface Course {
   readonly meanDepth: readonly number[];
   readonly savedFraction: readonly number[];
-  /** NaN where it is not known: at the first token of an answer. */
+  /** Of the tokens that the figures of this one reach back to, or since the request. */
   readonly tokensPerSecond: readonly number[];
 }
 
@@ -72,9 +74,8 @@ export function courseOf(turns: readonly Pick<Turn, 'tokens'>[], numLoops: numbe
       depths.push(exitDepth);
       sum += exitDepth - (depths[depths.length - 1 - WINDOW] ?? 0);
       meanDepth.push(sum / Math.min(WINDOW, depths.length));
-      const from = Math.max(0, index - WINDOW);
-      const seconds = (atMs - tokens[from]!.atMs) / 1e3;
-      tokensPerSecond.push(seconds > 0 ? (index - from) / seconds : NaN);
+      const before = tokens[index - WINDOW]?.atMs ?? 0;
+      tokensPerSecond.push(rate(Math.min(WINDOW, index + 1), atMs - before));
     }
   }
   const savedFraction = meanDepth.map((depth) => 1 - depth / numLoops);

@@ -26,6 +26,7 @@ export function App({ session, state }: PageProps) {
         <main class="gate-page">
           <ProblemNotice
             problem={connection.problem}
+            isCalm={connection.problem.kind === 'key' && state.key === ''}
             {...(connection.problem.kind === 'key'
               ? {}
               : { onRetry: () => void session.connect() })}

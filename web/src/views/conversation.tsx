@@ -1,5 +1,5 @@
 /** The turns of each side, one column a side. Completions show the newest first. */
-import { useMemo } from 'preact/hooks';
+import { useLayoutEffect, useMemo, useRef } from 'preact/hooks';
 import type { Comparison } from '../state/comparison.js';
 import { compareTurns } from '../state/comparison.js';
 import type { Side } from '../state/settings.js';
@@ -7,6 +7,7 @@ import { settingsLine, settingsOf } from '../state/settings.js';
 import { activeSides } from '../state/state.js';
 import type { ModelProps } from './page-props.js';
 import { ComparisonLine } from './comparison-line.js';
+import { Legend } from './legend.js';
 import { TurnView } from './turn-view.js';
 
 export function Conversation({ session, state, model }: ModelProps) {
@@ -20,6 +21,10 @@ export function Conversation({ session, state, model }: ModelProps) {
   return (
     <>
       {comparison && <ComparisonLine comparison={comparison} a={lastA!} b={lastB!} />}
+      <Legend
+        numLoops={model.numLoops}
+        {...(state.compares ? {} : { tokens: lastA?.tokens ?? [] })}
+      />
       <div class="sides">
         {sides.map((side) => (
           <section key={side} class="side" aria-label={sides.length > 1 ? nameOf(side) : 'Answers'}>
@@ -40,8 +45,27 @@ export function Conversation({ session, state, model }: ModelProps) {
           </section>
         ))}
       </div>
+      {state.mode === 'chat' && <ChatEnd count={state.turns.a.length} />}
     </>
   );
+}
+
+/** How far below the window the end of a chat may be and still be followed, in pixels. */
+const FOLLOW_WITHIN = 240;
+
+/** The end of a chat, kept in sight as it grows, unless somebody has scrolled away from it. */
+function ChatEnd({ count }: { readonly count: number }) {
+  const end = useRef<HTMLDivElement>(null);
+  const shownCount = useRef(count);
+  useLayoutEffect(() => {
+    const isNew = count !== shownCount.current;
+    shownCount.current = count;
+    const below = end.current!.getBoundingClientRect().top - innerHeight;
+    if (isNew || (below > -FOLLOW_WITHIN && below < FOLLOW_WITHIN)) {
+      end.current!.scrollIntoView({ block: 'end' });
+    }
+  });
+  return <div ref={end} class="chat-end" />;
 }
 
 const nameOf = (side: Side) => `Side ${side.toUpperCase()}`;

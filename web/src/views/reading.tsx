@@ -2,7 +2,6 @@
 import { activeSides, tokenAt } from '../state/state.js';
 import { SIDES } from '../state/settings.js';
 import type { ModelProps } from './page-props.js';
-import { Legend } from './legend.js';
 import { RunFigures } from './run-figures.js';
 import { TokenDetail } from './token-detail.js';
 
@@ -30,9 +29,6 @@ export function Reading({ session, state, model }: ModelProps) {
         <p class="hint">Select a token to see what every loop would have said.</p>
       )}
       <RunFigures model={model} sides={sides.map((side) => ({ side, turns: state.turns[side] }))} />
-      {sides.length === 1 && (
-        <Legend numLoops={model.numLoops} tokens={state.turns.a.at(-1)?.tokens ?? []} />
-      )}
     </aside>
   );
 }
