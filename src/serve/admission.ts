@@ -34,6 +34,7 @@ export class Admission {
   #waiting: Waiting[] = [];
   #numSequences = 0;
   #numOpen = 0;
+  #isEnding = false;
   #isClosed = false;
   #onIdle: (() => void)[] = [];
   /** Seconds that a request computes, about. */
@@ -50,8 +51,9 @@ export class Admission {
     this.#now = now;
   }
 
-  get isClosed(): boolean {
-    return this.#isClosed;
+  /** Whether it is closed, or will be soon. */
+  get isEnding(): boolean {
+    return this.#isEnding;
   }
 
   /** Requests that wait for their turn. */
@@ -143,8 +145,14 @@ export class Admission {
     );
   }
 
+  /** Tells whoever asks that it will close. */
+  announceEnd(): void {
+    this.#isEnding = true;
+  }
+
   /** Refuses all that comes from now on; resolves when nothing is open any more. */
   async close(): Promise<void> {
+    this.#isEnding = true;
     this.#isClosed = true;
     if (this.#numOpen > 0) await new Promise<void>((resolve) => this.#onIdle.push(resolve));
   }

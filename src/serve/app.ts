@@ -11,6 +11,8 @@ import { ConfigError } from '../errors.js';
 import { showValue } from '../util/quote.js';
 import { Admission } from './admission.js';
 import { newId, unixSeconds } from './answers/ids.js';
+import type { Capacity } from './capacity.js';
+import { freeFraction } from './capacity.js';
 import { ApiError, toApiError } from './errors.js';
 import { Guard } from './guard.js';
 import { Metrics } from './metrics.js';
@@ -29,8 +31,15 @@ import { readBody } from './wire/body.js';
 export interface ServeApp {
   /** Answers a request; never throws. The request's signal gives it up. */
   fetch(request: Request): Promise<Response>;
-  /** Takes no new requests from now on; resolves when the last one has ended. */
-  drain(): Promise<void>;
+  /** What it could take on now, for a balancer. */
+  capacity(): Capacity;
+  /**
+   * Takes no new requests any more; resolves when the last one has ended.
+   *
+   * @param notice - until it resolves they are still taken, though `/ready` and `capacity` tell of the
+   *   end: time for balancers to learn of it before anybody is refused
+   */
+  drain(notice?: Promise<unknown>): Promise<void>;
 }
 
 interface Env {
@@ -69,7 +78,13 @@ export function createServeApp(model: ServedModel, options: ServeOptions): Serve
   const app = buildRouter(server);
   return {
     fetch: async (request) => app.fetch(request),
-    async drain() {
+    capacity: () => ({
+      freeFraction: freeFraction(model.stats, admission.numWaiting, settings.maxSequences),
+      isDraining: admission.isEnding,
+    }),
+    async drain(notice) {
+      admission.announceEnd();
+      await notice;
       await admission.close();
       stopListening();
     },

@@ -88,7 +88,7 @@ export class Metrics {
     );
     gauge('looplm:is_paused', '1 while nothing is computed.', () => Number(model.stats.isPaused));
     gauge('looplm:is_draining', '1 once no new requests are taken.', () =>
-      Number(admission.isClosed),
+      Number(admission.isEnding),
     );
     const total = (name: string, help: string, read: () => number) => {
       const own = new Counter({
@@ -181,7 +181,8 @@ export class Metrics {
     }).set(
       {
         block_size: PAGE_SIZE,
-        num_gpu_blocks: String(model.stats.maxPages),
+        // routers read a number, or nothing
+        num_gpu_blocks: Number.isFinite(model.stats.maxPages) ? String(model.stats.maxPages) : '',
         enable_prefix_caching: 'True',
       },
       1,

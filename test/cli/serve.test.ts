@@ -4,6 +4,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { connect } from 'node:net';
 import type { WireChatCompletion } from '../../src/serve/wire/chat.js';
 import type { WireCompletion } from '../../src/serve/wire/completions.js';
 import type { WireModel } from '../../src/serve/wire/server.js';
@@ -107,6 +108,31 @@ test('SIGTERM lets what runs end, and nothing new begins', async () => {
   expect(await once(child, 'exit')).toEqual([0, null]);
 });
 
+/** What a balancer is told. */
+async function askAgent(port: number): Promise<string> {
+  const socket = connect(port, '127.0.0.1').setEncoding('utf8');
+  let line = '';
+  for await (const part of socket) line += part;
+  return line;
+}
+
+test('a balancer is told what is free, and of the end before requests are refused', async () => {
+  const other = createServer().listen(0, '127.0.0.1');
+  await once(other, 'listening');
+  const { port } = other.address() as AddressInfo;
+  other.close();
+  const { child, url } = await serve(['--agent-port', String(port)]);
+  expect(await askAgent(port)).toBe('up 100%\n');
+  const running = post(url, LONG);
+  while ((await askAgent(port)) !== 'up 98%\n'); // one of 64
+  child.kill('SIGTERM');
+  while ((await askAgent(port)) !== 'stopped #draining\n');
+  expect((await fetch(`${url}/ready`)).status).toBe(503);
+  expect((await post(url, { prompt: PROBLEM })).status).toBe(200);
+  expect((await running).status).toBe(200);
+  expect(await once(child, 'exit')).toEqual([0, null]);
+});
+
 test('a second signal ends it now', async () => {
   const { child, url, stderr } = await serve();
   await Promise.all(Array.from({ length: 8 }, async () => post(url, { ...LONG, stream: true })));
@@ -141,6 +167,7 @@ describe('what cannot be is told in one line', () => {
     [['--api-key', ''], /empty/],
     [['--api-key', 'two words'], /blanks/],
     [['--port', '70000'], /at most 65535/],
+    [['--agent-port', '0'], /whole number from 1/],
     [['--max-sequences', '0'], /whole number from 1/],
     [['--request-timeout', '0'], /whole number from 1/],
     [['--request-timeout', '1e9'], /whole number/],

@@ -317,6 +317,17 @@ describe('load', () => {
     expect((await running).status).toBe(200);
     await drained;
   });
+
+  test('a server that gives notice of its end takes requests until the notice is over', async () => {
+    const { opened, open } = gate();
+    await using server = await openServer(model);
+    const drained = server.drain(opened);
+    expect((await errorOf(await server.ask('/ready'), 503)).code).toBe('draining');
+    expect((await server.ask('/v1/completions', { prompt: 'a', max_tokens: 1 })).status).toBe(200);
+    open();
+    await drained;
+    await errorOf(await server.ask('/v1/completions', { prompt: 'a' }), 503);
+  });
 });
 
 describe('the log', () => {

@@ -60,7 +60,7 @@ export interface TestServer extends AsyncDisposable {
   ask(path: string, body?: unknown, init?: RequestInit): Promise<Response>;
   /** The parsed answer, of whatever status. */
   json<T = Record<string, unknown>>(path: string, body?: unknown, init?: RequestInit): Promise<T>;
-  drain(): Promise<void>;
+  drain(notice?: Promise<unknown>): Promise<void>;
 }
 
 /** Sees every request before it is answered. */
@@ -107,7 +107,7 @@ export async function openServer(
     ask,
     json: async <T>(path: string, body?: unknown, init?: RequestInit) =>
       (await ask(path, body, init)).json() as Promise<T>,
-    drain: async () => app.drain(),
+    drain: async (notice) => app.drain(notice),
     async [Symbol.asyncDispose]() {
       await app.drain();
       await listener.close(100);

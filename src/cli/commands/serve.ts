@@ -2,12 +2,20 @@
  * `looplm serve`: a model over HTTP, as OpenAI's clients ask.
  *
  * The first Ctrl-C or SIGTERM lets what is under way end and takes nothing new; a second one ends now.
+ * Where a balancer asks (`--agent-port`), it is told first, so that nobody comes to a closed door.
  */
 import { basename, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { ConfigError } from '../../errors.js';
 import type { LoopLM } from '../../loop-lm.js';
-import { jsonLog, listen, readAssets, terminalLog } from '../../platform/node/http/index.js';
+import {
+  jsonLog,
+  listen,
+  readAssets,
+  serveAgentCheck,
+  terminalLog,
+} from '../../platform/node/http/index.js';
 import { packageFolder } from '../../platform/node/bundled-model.js';
 import { packageVersion } from '../../platform/node/version.js';
 import type { ServeOptions } from '../../serve/index.js';
@@ -21,6 +29,7 @@ import { collect, parseCount, wholeFrom } from '../parse-flags.js';
 
 interface Flags extends ModelFlags {
   readonly port: number;
+  readonly agentPort?: number;
   readonly host: string;
   readonly apiKey?: readonly string[];
   readonly cors?: readonly string[];
@@ -42,6 +51,7 @@ Examples:
   looplm serve --model ./my-chat-model --port 9000
   looplm serve --model ./my-base-model --chat-template chatml-corrected --served-model-name mine
   LOOPLM_API_KEY=secret looplm serve --host 0.0.0.0
+  LOOPLM_API_KEY=secret looplm serve --host 0.0.0.0 --agent-port 8081    a replica behind HAProxy
 `;
 
 /** The bundled model solves problems one at a time: what the user asked last, as it stands. */
@@ -57,6 +67,8 @@ const BUNDLED_EXAMPLES = [
 
 const BUNDLED_NAME = 'looplm-bundled';
 const MAX_TIMEOUT_SECONDS = 1_000_000;
+/** Longer than a balancer takes from one agent-check to the next. */
+const BALANCER_LEARNS_MS = 2000;
 /** What a server on this machine is called by those on it. */
 const LOOPBACK_NAMES = ['localhost', '127.0.0.1', '[::1]'];
 
@@ -68,6 +80,11 @@ export function registerServe(program: Command, io: CliIo): void {
   addEngineFlags(command)
     .option('--port <n>', 'port to listen on; 0 for any that is free', wholeFrom(0, 65535), 8080)
     .option('--host <address>', 'address to listen on', '127.0.0.1')
+    .option(
+      '--agent-port <n>',
+      "port on which HAProxy's agent-check is told how much is free",
+      wholeFrom(1, 65535),
+    )
     .option(
       '--api-key <key>',
       'key that requests must have; may be repeated (or LOOPLM_API_KEY)',
@@ -111,7 +128,11 @@ async function serve(
   io: CliIo,
 ): Promise<void> {
   const app = createServeApp(model, await optionsOf(model, flags, keys, io));
-  const { host, port } = flags;
+  const { host, port, agentPort } = flags;
+  await using agent =
+    agentPort === undefined
+      ? undefined
+      : await serveAgentCheck(() => app.capacity(), { host, port: agentPort });
   const listener = await listen(app.fetch, { host, port, errorBody });
   const stopped = new Promise<void>((resolve) => io.onInterrupt(resolve));
   io.stdout.write(`looplm is ready: ${nameOf(flags)} at ${listener.url}\n`);
@@ -119,7 +140,7 @@ async function serve(
   io.stderr.write(
     'Ending: what is under way is finished, and nothing new is taken. Again to end now.\n',
   );
-  await app.drain();
+  await app.drain(agent && sleep(BALANCER_LEARNS_MS));
   await listener.close();
 }
 

@@ -19,7 +19,7 @@ export const ready = route({
   isOpen: true,
   answer: statusSchema,
   handle({ server: { admission, model } }) {
-    if (admission.isClosed) {
+    if (admission.isEnding) {
       throw new ApiError(503, 'The server is ending and takes no new requests.', {
         code: 'draining',
       });

@@ -49,6 +49,10 @@ export const identityFields = {
     'Name of the model, as /v1/models tells it; the one that is served if left out.',
   ),
   user: field(text, 'Who asks; it is only written to the log.'),
+  prompt_cache_key: field(
+    text,
+    'Whose prompts begin alike. A balancer sends them to one replica; the replica itself looks at the tokens.',
+  ),
 };
 
 /** How tokens are drawn. */

@@ -10,8 +10,7 @@ import { STATUS_CODES, createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { getRequestListener } from '@hono/node-server';
-import { ConfigError } from '../../../errors.js';
-import { quote } from '../../../util/quote.js';
+import { bind } from './bind.js';
 
 /** Where and how to listen. */
 export interface ListenOptions {
@@ -191,39 +190,6 @@ function answerOthers(server: Server, errorBody: ListenOptions['errorBody']): vo
     };
     response.writeHead(417, headers).end(body);
   });
-}
-
-async function bind(server: Server, { host, port }: ListenOptions): Promise<void> {
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) => reject(bindError(error, host, port)));
-    server.listen(port, host, resolve);
-  });
-  server.removeAllListeners('error');
-}
-
-function bindError(error: NodeJS.ErrnoException, host: string, port: number): Error {
-  switch (error.code) {
-    case 'EADDRINUSE':
-      return new ConfigError(
-        'port',
-        `Port ${port} of ${host} is taken by another program. Choose another one, or 0 for any that is free.`,
-      );
-    case 'EACCES':
-      return new ConfigError(
-        'port',
-        `Port ${port} may not be opened by this user. Choose one from 1024 up.`,
-      );
-    case 'EADDRNOTAVAIL':
-    case 'ENOTFOUND':
-    case 'EAI_AGAIN':
-    case 'EINVAL':
-      return new ConfigError(
-        'host',
-        `The host is ${quote(host)}, which is no address of this machine. Use 127.0.0.1, or 0.0.0.0 for all.`,
-      );
-    default:
-      return error;
-  }
 }
 
 async function closeServer(server: Server, patienceMs: number): Promise<void> {
