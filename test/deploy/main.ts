@@ -1,0 +1,48 @@
+/**
+ * `npm run test:deploy -- --seed N --requests 240`: the arrangement of deploy/ with real programs. Installs
+ * HAProxy and Prometheus from Debian's packages where they are missing (as root).
+ */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { checkBalancerConfig } from './balancer.js';
+import { installPrograms, missingPrograms, runProgram } from './programs.js';
+import { checkPrometheusConfig } from './prometheus.js';
+import { playScenario } from './scenario.js';
+
+const { values } = parseArgs({
+  options: {
+    seed: { type: 'string', default: '1' },
+    requests: { type: 'string', default: '240' },
+    tokens: { type: 'string', default: '300' },
+    sessions: { type: 'string', default: '12' },
+  },
+});
+const say = (line: string) => void process.stdout.write(`${line}\n`);
+
+const missing = missingPrograms();
+if (missing.length > 0) installPrograms(missing);
+say(runProgram('haproxy', ['-v']).split('\n')[0] ?? '');
+say(runProgram('prometheus', ['--version']).split('\n')[0] ?? '');
+checkBalancerConfig();
+checkPrometheusConfig();
+
+const start = performance.now();
+const folder = mkdtempSync(join(tmpdir(), 'looplm-deploy-'));
+try {
+  const faults = await playScenario({
+    seed: Number(values.seed),
+    numRequests: Number(values.requests),
+    maxTokens: Number(values.tokens),
+    numSessions: Number(values.sessions),
+    folder,
+    say,
+  });
+  for (const fault of faults) say(`FAULT ${fault}`);
+  const seconds = Math.round((performance.now() - start) / 1000);
+  say(`seed ${values.seed}, ${seconds} s, ${faults.length} faults`);
+  if (faults.length > 0) process.exitCode = 1;
+} finally {
+  rmSync(folder, { recursive: true });
+}
