@@ -28,9 +28,9 @@ test('nothing is lost or mixed up when a replica drains or dies', async (context
   onTestFinished(() => rmSync(folder, { recursive: true }));
   const faults = await playScenario({
     seed: 1,
-    numRequests: 48,
-    maxTokens: 120,
-    numSessions: 4,
+    numRequests: 32,
+    maxTokens: 80,
+    numSessions: 2,
     folder,
     say: () => {},
   });
