@@ -34,6 +34,8 @@ export interface ModelFlags {
 interface LoadFlags extends ModelFlags {
   readonly kvPolicy?: PretrainedOptions['kvPolicy'];
   readonly maxSequences?: number;
+  /** Whether the weights may be exchanged. */
+  readonly updatable?: boolean;
   /** Whether the memory plan is shown however small it is. */
   readonly showsPlan?: boolean;
 }
@@ -99,7 +101,7 @@ export async function withModel<T>(
 }
 
 async function loadModelOf(flags: LoadFlags, io: CliIo, signal: AbortSignal): Promise<LoopLM> {
-  const { threads, kvDtype, context, kvPolicy, maxSequences, showsPlan } = flags;
+  const { threads, kvDtype, context, kvPolicy, maxSequences, updatable, showsPlan } = flags;
   let plan: MemoryPlan | undefined;
   const start = io.now();
   const model = await withProgress(flags, io, signal, (options, platform, stop) =>
@@ -111,6 +113,7 @@ async function loadModelOf(flags: LoadFlags, io: CliIo, signal: AbortSignal): Pr
         context,
         kvPolicy,
         maxSequences,
+        updatable,
         ...(threads !== undefined && { numThreads: threads }),
         onPlan(made) {
           stop();

@@ -36,7 +36,9 @@ export class Admission {
   #numOpen = 0;
   #isEnding = false;
   #isClosed = false;
+  #isHeld = false;
   #onIdle: (() => void)[] = [];
+  #onQuiet: (() => void)[] = [];
   /** Seconds that a request computes, about. */
   #seconds = 1;
 
@@ -89,6 +91,7 @@ export class Admission {
         this.#waiting = this.#waiting.filter((other) => other !== entry);
       } else {
         this.#numSequences -= size;
+        if (this.#numSequences === 0) for (const resolve of this.#onQuiet.splice(0)) resolve();
         this.#seconds += NEWEST * ((this.#now() - startedAt) / 1000 - this.#seconds);
       }
       this.#admit();
@@ -157,7 +160,19 @@ export class Admission {
     if (this.#numOpen > 0) await new Promise<void>((resolve) => this.#onIdle.push(resolve));
   }
 
+  /** Lets nobody begin until `goOn`; resolves when nobody computes any more. */
+  async hold(): Promise<void> {
+    this.#isHeld = true;
+    if (this.#numSequences > 0) await new Promise<void>((resolve) => this.#onQuiet.push(resolve));
+  }
+
+  goOn(): void {
+    this.#isHeld = false;
+    this.#admit();
+  }
+
   #admit(): void {
+    if (this.#isHeld) return;
     for (let next = this.#waiting[0]; next; next = this.#waiting[0]) {
       if (this.#numSequences + next.size > this.#maxSequences) return;
       this.#waiting.shift();

@@ -14,6 +14,7 @@ import { newId, unixSeconds } from './answers/ids.js';
 import type { Capacity } from './capacity.js';
 import { freeFraction } from './capacity.js';
 import { ApiError, toApiError } from './errors.js';
+import { Control, RunningRequests } from './control.js';
 import { Guard } from './guard.js';
 import { Metrics } from './metrics.js';
 import { openApiDocument } from './openapi.js';
@@ -65,11 +66,15 @@ export function createServeApp(model: ServedModel, options: ServeOptions): Serve
   const admission = new Admission(settings);
   const metrics = new Metrics(settings.modelName, model, admission);
   const chatTemplate = settings.chatTemplate ?? model.chatTemplate;
+  const running = new RunningRequests();
+  const control = new Control(model, admission, running);
   const server: Server = {
     model,
     settings,
     admission,
     metrics,
+    running,
+    control,
     chatTemplate,
     maxTextBytes: maxTextBytes(model),
     created: unixSeconds(),
@@ -85,7 +90,9 @@ export function createServeApp(model: ServedModel, options: ServeOptions): Serve
     async drain(notice) {
       admission.announceEnd();
       await notice;
-      await admission.close();
+      const ended = admission.close();
+      control.resume();
+      await ended;
       stopListening();
     },
   };
@@ -157,15 +164,30 @@ function addRoute(
   app: Hono<Env>,
   server: Server,
   guard: Guard,
-  { method, path, isOpen, body: schema, handle }: Omit<Route, 'answer'>,
+  { method, path, isOpen, isForTrainers, body: schema, handle }: Omit<Route, 'answer'>,
 ): void {
   app.on(method, honoPath(path), async (c) => {
     c.set('route', path);
     if (!isOpen) await guard.checkKey(c.req.raw);
+    if (isForTrainers && !server.settings.trainers) throw trainersOff(path);
     const { maxBodyBytes } = server.settings;
     const body = schema && (await readBody(c.req.raw, schema, maxBodyBytes));
-    return handle({ server, scope: c.get('scope'), body, params: c.req.param() });
+    return handle({
+      server,
+      scope: c.get('scope'),
+      body,
+      params: c.req.param(),
+      query: new URL(c.req.url).searchParams,
+    });
   });
+}
+
+function trainersOff(path: string): ApiError {
+  return new ApiError(
+    404,
+    `${path} is for trainers, and this server was not started for them; start it with --allow-weight-updates and a key.`,
+    { code: 'not_enabled' },
+  );
 }
 
 /** What a path does not do is told with what it does. */

@@ -95,6 +95,8 @@ class GenerationRun {
   readonly #times: RequestTimes;
   readonly #lastTokenAt = new Map<number, number>();
   readonly #finishes = new Map<number, TextFinishEvent>();
+  /** Ends its sequences with the tokens that they have. */
+  readonly #ending = new AbortController();
 
   constructor(server: Server, scope: Scope, plan: GenerationPlan, admitted: Admitted) {
     this.#server = server;
@@ -109,19 +111,21 @@ class GenerationRun {
     const { requestTimeoutMs } = this.#server.settings;
     const limit = setTimeout(() => stop(timeoutError(requestTimeoutMs)), requestTimeoutMs);
     let failure: unknown;
+    const leave = this.#server.running.add(() => this.#ending.abort());
     try {
       await ticket.turn;
       this.#times.admittedAt = performance.now();
       for await (const { index, value } of merge(this.#sequences())) {
         signal.throwIfAborted();
         this.#note(index, value);
-        yield { index, event: value };
+        yield { index, event: this.#isProcessed ? processed(value) : value };
       }
     } catch (error) {
       failure = error;
       throw error;
     } finally {
       clearTimeout(limit);
+      leave();
       stop(new Error('The request was left.'));
       ticket.release();
       this.#close(failure);
@@ -130,14 +134,22 @@ class GenerationRun {
 
   #sequences(): AsyncGenerator<TextEvent>[] {
     const { numChoices, seed, options } = this.#plan;
-    const { promptIds, signal } = this.#admitted;
+    const { promptIds } = this.#admitted;
+    const signal = AbortSignal.any([this.#admitted.signal, this.#ending.signal]);
+    const { topLogprobs: behaviorLogprobs } = options;
+    const shown = this.#isProcessed ? { topLogprobs: undefined, behaviorLogprobs } : {};
     return promptIds.flatMap((ids) => {
       this.#server.metrics.prompt(ids.length);
       return Array.from({ length: numChoices }, (_, choice) => {
         const sampling = { ...options.sampling, seed: seed + choice };
-        return this.#server.model.generate(ids, { ...options, sampling, signal });
+        return this.#server.model.generate(ids, { ...options, ...shown, sampling, signal });
       });
     });
+  }
+
+  /** Whether log-probabilities are those with which tokens are drawn. */
+  get #isProcessed(): boolean {
+    return this.#server.settings.logprobsMode === 'processed_logprobs';
   }
 
   #note(index: number, event: TextEvent): void {
@@ -184,6 +196,13 @@ class GenerationRun {
       }),
     });
   }
+}
+
+/** A token with the log-probabilities with which it was drawn in place of the model's. */
+function processed(event: TextEvent): TextEvent {
+  if (event.kind === 'finish' || !event.behavior) return event;
+  const { logprob, topLogprobs } = event.behavior;
+  return { ...event, logprob: logprob ?? -Infinity, topLogprobs };
 }
 
 function timeoutError(limitMs: number): ApiError {

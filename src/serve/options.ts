@@ -3,7 +3,9 @@
  */
 import { z } from 'zod';
 import { ChatTemplate } from '../tokenizer/index.js';
-import { callback, numberWhere, parseFields } from '../util/parse-fields.js';
+import { ConfigError } from '../errors.js';
+import type { Folder } from '../util/folder.js';
+import { callback, numberWhere, parseFields, wordOf } from '../util/parse-fields.js';
 
 /** A built file of the playground. */
 export interface Asset {
@@ -17,6 +19,19 @@ export type Log = (
   message: string,
   fields: Readonly<Record<string, unknown>>,
 ) => void;
+
+/** What trainers may do. */
+export interface TrainerSettings {
+  /**
+   * Opens a folder of weights.
+   *
+   * @throws LoopLMError if it is not there, or not one that the server may read
+   */
+  openFolder(path: string): Promise<Folder>;
+}
+
+/** `raw_logprobs`: of the model as it is. `processed_logprobs`: those with which tokens are drawn. */
+export const LOGPROBS_MODES = ['raw_logprobs', 'processed_logprobs'] as const;
 
 /** How to serve a model. */
 export interface ServeOptions {
@@ -46,6 +61,10 @@ export interface ServeOptions {
   readonly requestTimeoutMs?: number | undefined;
   /** Silence of a stream after which a comment is sent. Default 10 s. */
   readonly keepAliveMs?: number | undefined;
+  /** What log-probabilities of new tokens are; default `raw_logprobs`. As vLLM's setting. */
+  readonly logprobsMode?: (typeof LOGPROBS_MODES)[number] | undefined;
+  /** Turns the routes of trainers on; needs a key, and a model that is updatable. Default: off. */
+  readonly trainers?: TrainerSettings | undefined;
   /** Whether prompts and answers are in the log. Default false. */
   readonly logPrompts?: boolean | undefined;
   /** Default: nothing is logged. */
@@ -59,7 +78,7 @@ export type ServeSettings = {
   readonly [K in Exclude<keyof ServeOptions, Optional>]-?: NonNullable<ServeOptions[K]>;
 } & Pick<ServeOptions, Optional>;
 
-type Optional = 'chatTemplate' | 'allowedHosts';
+type Optional = 'chatTemplate' | 'allowedHosts' | 'trainers';
 
 const DEFAULT = 'Leave it out for the default.';
 const count = (min: number) =>
@@ -91,6 +110,13 @@ const schema = z.strictObject(
     maxBodyBytes: count(1).default(4 * 2 ** 20),
     requestTimeoutMs: milliseconds.default(600_000),
     keepAliveMs: milliseconds.default(10_000),
+    logprobsMode: wordOf(LOGPROBS_MODES, DEFAULT).default('raw_logprobs'),
+    trainers: z
+      .custom<TrainerSettings>(
+        (value) => typeof (value as Partial<TrainerSettings> | null)?.openFolder === 'function',
+        'it must be an object with openFolder. Leave it out to keep trainers out.',
+      )
+      .optional(),
     logPrompts: z.boolean('it must be true or false.').default(false),
     log: callback<Log>().default(() => () => {}),
     assets: z
@@ -102,5 +128,12 @@ const schema = z.strictObject(
 
 /** @throws ConfigError for an option that is unknown, missing or not allowed */
 export function parseServeOptions(value: unknown): ServeSettings {
-  return parseFields(schema, value, 'the server options');
+  const settings = parseFields(schema, value, 'the server options');
+  if (settings.trainers && settings.apiKeys.length === 0) {
+    throw new ConfigError(
+      'apiKeys',
+      'trainers may exchange weights, and there is no key; give apiKeys, so that only trainers may.',
+    );
+  }
+  return settings;
 }

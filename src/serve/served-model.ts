@@ -17,4 +17,8 @@ export type ServedModel = Pick<
   | 'chatPrompt'
   | 'stats'
   | 'onStep'
+  | 'pause'
+  | 'resume'
+  | 'clearPrefixes'
+  | 'updateWeights'
 >;

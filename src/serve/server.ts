@@ -1,6 +1,7 @@
 /** What the routes of one server share. */
 import type { ChatTemplate } from '../tokenizer/index.js';
 import type { Admission } from './admission.js';
+import type { Control, RunningRequests } from './control.js';
 import type { Metrics } from './metrics.js';
 import type { ServeSettings } from './options.js';
 import type { ServedModel } from './served-model.js';
@@ -10,6 +11,8 @@ export interface Server {
   readonly settings: ServeSettings;
   readonly admission: Admission;
   readonly metrics: Metrics;
+  readonly running: RunningRequests;
+  readonly control: Control;
   /** That of the settings, or else the model's own. */
   readonly chatTemplate: ChatTemplate | undefined;
   /** Bytes of the longest text that can fit the context. */

@@ -84,6 +84,10 @@ export function fakeModel(like: Model, options: FakeOptions = {}): Fake {
     check: (prompt) => (typeof prompt === 'string' ? Array.from(prompt, () => 5) : prompt),
     chatPrompt: (messages) => ({ prompt: messages.at(-1)!.content, endIds: [] }),
     onStep: () => () => {},
+    pause: async () => {},
+    resume: () => {},
+    clearPrefixes: () => {},
+    updateWeights: async () => 1,
     get stats() {
       return like.stats;
     },

@@ -4,6 +4,7 @@
 import { existsSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
 import type * as Library from '../../src/index.js';
+import type * as Files from '../../src/platform/node/files/index.js';
 import type * as Http from '../../src/platform/node/http/index.js';
 import type { ListenOptions } from '../../src/platform/node/http/index.js';
 import type * as Platform from '../../src/platform/node/index.js';
@@ -23,6 +24,7 @@ const { LoopLM } = await built<typeof Library>('index.js');
 const { bundledModelPath, openPretrained } = await built<typeof Platform>('platform/node/index.js');
 const { createServeApp, errorBody } = await built<typeof Serve>('serve/index.js');
 const { listen } = await built<typeof Http>('platform/node/http/index.js');
+export const { nodeFolder } = await built<typeof Files>('platform/node/files/index.js');
 export const { ChatTemplate, CHATML_TEMPLATES } =
   await built<typeof Tokenizers>('tokenizer/index.js');
 

@@ -4,10 +4,11 @@
  * The first Ctrl-C or SIGTERM lets what is under way end and takes nothing new; a second one ends now.
  * Where a balancer asks (`--agent-port`), it is told first, so that nobody comes to a closed door.
  */
-import { basename, join } from 'node:path';
+import { realpath } from 'node:fs/promises';
+import { basename, join, resolve, sep } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Command } from 'commander';
-import { ConfigError } from '../../errors.js';
+import { type Command, Option } from 'commander';
+import { ConfigError, FileError } from '../../errors.js';
 import type { LoopLM } from '../../loop-lm.js';
 import {
   jsonLog,
@@ -16,10 +17,12 @@ import {
   serveAgentCheck,
   terminalLog,
 } from '../../platform/node/http/index.js';
+import type { Folder } from '../../model/index.js';
+import { nodeFolder } from '../../platform/node/files/index.js';
 import { packageFolder } from '../../platform/node/bundled-model.js';
 import { packageVersion } from '../../platform/node/version.js';
 import type { ServeOptions } from '../../serve/index.js';
-import { createServeApp, errorBody } from '../../serve/index.js';
+import { LOGPROBS_MODES, createServeApp, errorBody } from '../../serve/index.js';
 import { ChatTemplate } from '../../tokenizer/index.js';
 import { CHAT_TEMPLATE_NAMES, chatTemplateOf } from '../chat-template.js';
 import type { CliIo } from '../io.js';
@@ -39,6 +42,8 @@ interface Flags extends ModelFlags {
   readonly maxSequences: number;
   readonly maxQueue: number;
   readonly requestTimeout: number;
+  readonly logprobsMode: NonNullable<ServeOptions['logprobsMode']>;
+  readonly allowWeightUpdates?: string | true;
   readonly logPrompts?: true;
 }
 
@@ -52,6 +57,7 @@ Examples:
   looplm serve --model ./my-base-model --chat-template chatml-corrected --served-model-name mine
   LOOPLM_API_KEY=secret looplm serve --host 0.0.0.0
   LOOPLM_API_KEY=secret looplm serve --host 0.0.0.0 --agent-port 8081    a replica behind HAProxy
+  LOOPLM_API_KEY=secret looplm serve --allow-weight-updates ./weights --logprobs-mode processed_logprobs
 `;
 
 /** The bundled model solves problems one at a time: what the user asked last, as it stands. */
@@ -113,11 +119,22 @@ export function registerServe(program: Command, io: CliIo): void {
       wholeFrom(1, MAX_TIMEOUT_SECONDS),
       600,
     )
+    .addOption(
+      new Option('--logprobs-mode <mode>', 'of the model, or those with which tokens are drawn')
+        .choices(LOGPROBS_MODES)
+        .default('raw_logprobs'),
+    )
+    .option(
+      '--allow-weight-updates [folder]',
+      'lets trainers in, with a key: they give the server weights, from within this folder',
+    )
     .option('--log-prompts', 'write prompts and answers to the log, too')
     .action(async (flags: Flags) => {
       const keys = keysOf(flags, io);
       checkReach(flags, keys);
-      await withModel({ ...flags, showsPlan: true }, io, (model) => serve(model, flags, keys, io));
+      const updatable = flags.allowWeightUpdates !== undefined;
+      const load = { ...flags, updatable, showsPlan: true };
+      await withModel(load, io, (model) => serve(model, flags, keys, io));
     });
 }
 
@@ -134,7 +151,7 @@ async function serve(
       ? undefined
       : await serveAgentCheck(() => app.capacity(), { host, port: agentPort });
   const listener = await listen(app.fetch, { host, port, errorBody });
-  const stopped = new Promise<void>((resolve) => io.onInterrupt(resolve));
+  const stopped = new Promise<void>((stop) => io.onInterrupt(stop));
   io.stdout.write(`looplm is ready: ${nameOf(flags)} at ${listener.url}\n`);
   await stopped;
   io.stderr.write(
@@ -152,6 +169,7 @@ async function optionsOf(
 ): Promise<ServeOptions> {
   const { allowHost = [], cors = [], host, maxQueue, maxSequences, logPrompts } = flags;
   const isBundled = flags.model === undefined;
+  const { allowWeightUpdates: within } = flags;
   const write = (line: string) => void io.stderr.write(line);
   const allowedHosts = isLoopback(host) || allowHost.length > 0;
   return {
@@ -163,11 +181,30 @@ async function optionsOf(
     maxSequences,
     maxQueue,
     requestTimeoutMs: 1000 * flags.requestTimeout,
+    logprobsMode: flags.logprobsMode,
+    ...(within !== undefined && { trainers: { openFolder: folderOpener(within) } }),
     logPrompts,
     log: io.stderr.isTTY ? terminalLog(write, () => new Date()) : jsonLog(write),
     assets: await readAssets(join(packageFolder(), 'dist', 'web')),
     ...(isBundled && { examples: BUNDLED_EXAMPLES }),
     chatTemplate: await templateOf(model, flags),
+  };
+}
+
+/** Opens folders of weights, within one folder if that was said. */
+function folderOpener(within: string | true): (path: string) => Promise<Folder> {
+  return async (path) => {
+    const absolute = await realpath(resolve(path)).catch(() => {
+      throw new FileError(path, `There is no folder ${path} on the machine of the server.`);
+    });
+    const root = within === true ? undefined : await realpath(resolve(within));
+    if (root !== undefined && !`${absolute}${sep}`.startsWith(`${root}${sep}`)) {
+      throw new FileError(
+        path,
+        `${path} is not within the folder of --allow-weight-updates; write the weights there.`,
+      );
+    }
+    return nodeFolder(absolute);
   };
 }
 
@@ -196,8 +233,14 @@ function keysOf({ apiKey = [] }: Flags, { env }: CliIo): readonly string[] {
   return keys;
 }
 
-/** Who can be reached by others asks for a key. */
-function checkReach({ host }: Flags, keys: readonly string[]): void {
+/** Who can be reached by others, or takes weights, asks for a key. */
+function checkReach({ host, allowWeightUpdates }: Flags, keys: readonly string[]): void {
+  if (allowWeightUpdates !== undefined && keys.length === 0) {
+    throw new ConfigError(
+      'allow-weight-updates',
+      '--allow-weight-updates lets others exchange the weights; give --api-key KEY or set LOOPLM_API_KEY, so that only trainers can.',
+    );
+  }
   if (keys.length > 0 || isLoopback(host)) return;
   throw new ConfigError(
     'host',

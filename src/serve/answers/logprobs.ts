@@ -16,7 +16,8 @@ import { tokenName } from './token-names.js';
 /** JSON has no -Infinity; this is what OpenAI has in its place. */
 const LEAST_LOGPROB = -9999;
 
-const finite = (logprob: number) => (Number.isFinite(logprob) ? logprob : LEAST_LOGPROB);
+/** A log-probability as JSON can tell it. */
+export const finite = (logprob: number) => (Number.isFinite(logprob) ? logprob : LEAST_LOGPROB);
 const sigmoid = (logit: number) => 1 / (1 + Math.exp(-logit));
 
 /** Entries of one token in the list of chat. */
@@ -49,11 +50,15 @@ function wireLoop(tokenizer: Tokenizer | undefined, loop: LoopDetail): WireLoop 
   };
 }
 
-/** Lists of completions for some tokens in a row; `offset` is where the text of the first begins. */
+/**
+ * Lists of completions for some tokens in a row; `offset` is where the text of the first begins, `count`
+ * how many alternatives are told.
+ */
 export function completionLogprobs(
   tokenizer: Tokenizer | undefined,
   tokens: readonly (ScoredToken | TextTokenEvent)[],
   offset: number,
+  count = 0,
 ): WireCompletionLogprobs {
   const names = tokens.map(({ tokenId }) => tokenName(tokenizer, tokenId).token);
   let place = offset;
@@ -66,7 +71,7 @@ export function completionLogprobs(
   return {
     tokens: names,
     token_logprobs: tokens.map(({ logprob }) => (logprob === undefined ? null : finite(logprob))),
-    top_logprobs: tokens.map((token) => topByText(tokenizer, token)),
+    top_logprobs: tokens.map((token) => topByText(tokenizer, token, count)),
     text_offset: offsets,
     token_ids: tokens.map(({ tokenId }) => tokenId),
     exit_depths: tokens.map(({ exitDepth }) => exitDepth ?? null),
@@ -80,9 +85,10 @@ export function completionLogprobs(
 function topByText(
   tokenizer: Tokenizer | undefined,
   { tokenId, logprob, topLogprobs = [] }: ScoredToken | TextTokenEvent,
+  count: number,
 ): Record<string, number> | null {
   if (logprob === undefined) return null;
-  const all = [...topLogprobs, { tokenId, logprob }];
+  const all = [...topLogprobs.slice(0, count), { tokenId, logprob }];
   return Object.fromEntries(
     all.map((top) => [tokenName(tokenizer, top.tokenId).token, finite(top.logprob)]),
   );

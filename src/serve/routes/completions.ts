@@ -4,6 +4,7 @@ import type { TextTokenEvent } from '../../loop-lm.js';
 import { rolloutField, stopReason } from '../answers/ends.js';
 import { newId, unixSeconds } from '../answers/ids.js';
 import { completionLogprobs, joinLogprobs } from '../answers/logprobs.js';
+import { promptLogprobs } from '../answers/prompt-logprobs.js';
 import type { Piece } from '../answers/pieces.js';
 import { Pieces, wireFinishReason } from '../answers/pieces.js';
 import type { ChunkSource } from '../answers/stream.js';
@@ -62,8 +63,25 @@ function planOf(server: Server, body: CompletionBody): GenerationPlan {
       // a token has to be drawn to score a prompt; without room for it, it is dropped again
       maxNewTokens: Math.max(1, maxTokens),
       topLogprobs: logprobs,
-      ...(echo && logprobs !== undefined && { promptLogprobs: logprobs }),
+      ...scoring(server, body),
     },
+  };
+}
+
+/** How the prompt is scored, for those who want to see it or its most likely tokens. */
+function scoring(
+  { settings: { logprobsMode } }: Server,
+  { echo, logprobs, prompt_logprobs: count, temperature = 1 }: CompletionBody,
+): Pick<GenerationPlan['options'], 'promptLogprobs' | 'promptTemperature'> {
+  const wanted = [
+    ...(echo && logprobs !== undefined ? [logprobs] : []),
+    ...(count === undefined ? [] : [count]),
+  ];
+  if (wanted.length === 0) return {};
+  const isCooled = logprobsMode === 'processed_logprobs' && temperature > 0;
+  return {
+    promptLogprobs: Math.max(...wanted),
+    ...(isCooled && { promptTemperature: temperature }),
   };
 }
 
@@ -135,7 +153,7 @@ class CompletionAnswer implements ChunkSource {
   }
 
   #part(index: number, { text, token, finish }: Piece): ChoicePart {
-    const { echo, logprobs, return_token_ids: wantsIds } = this.#body;
+    const { echo, logprobs, prompt_logprobs: count, return_token_ids: wantsIds } = this.#body;
     const isFirst = token?.tokenIndex === 0;
     const at = Math.floor(index / this.#plan.numChoices);
     const ownTokens = token && !this.#scoresOnly ? [token] : [];
@@ -146,6 +164,10 @@ class CompletionAnswer implements ChunkSource {
       logprobs: logprobs === undefined ? null : this.#logprobs(index, [...echoed, ...ownTokens]),
       finish_reason: finish ? wireFinishReason(finish) : null,
       stop_reason: finish ? stopReason(this.#server.model, finish, this.#plan.options) : null,
+      ...(count !== undefined &&
+        token?.promptTokens && {
+          prompt_logprobs: promptLogprobs(this.#server.model.tokenizer, token.promptTokens, count),
+        }),
       ...(wantsIds && {
         ...(isFirst && { prompt_token_ids: [...this.#generation.promptIds[at]!] }),
         token_ids: ownTokens.map(({ tokenId }) => tokenId),
@@ -164,7 +186,9 @@ class CompletionAnswer implements ChunkSource {
     tokens: readonly (ScoredToken | TextTokenEvent)[],
   ): WireCompletionLogprobs {
     const choice = this.#choices[index]!;
-    const lists = completionLogprobs(this.#server.model.tokenizer, tokens, choice.offset);
+    const { return_tokens_as_token_ids: byId, logprobs: count } = this.#body;
+    const tokenizer = byId ? undefined : this.#server.model.tokenizer;
+    const lists = completionLogprobs(tokenizer, tokens, choice.offset, count);
     choice.offset += lists.tokens.reduce((sum, { length }) => sum + length, 0);
     return lists;
   }
@@ -172,9 +196,11 @@ class CompletionAnswer implements ChunkSource {
 
 function joinParts(parts: readonly ChoicePart[]): ChoicePart {
   const ids = parts.flatMap(({ token_ids }) => token_ids ?? []);
-  const promptIds = parts[0]?.prompt_token_ids;
+  const [first] = parts;
+  const promptIds = first?.prompt_token_ids;
   return {
     ...parts.at(-1)!,
+    ...(first?.prompt_logprobs && { prompt_logprobs: first.prompt_logprobs }),
     text: parts.map(({ text }) => text).join(''),
     logprobs: joinLogprobs(parts.flatMap(({ logprobs }) => logprobs ?? [])),
     ...(promptIds && { prompt_token_ids: promptIds }),

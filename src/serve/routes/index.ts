@@ -6,6 +6,7 @@ import { getModel, listModels } from './models.js';
 import { responses } from './responses.js';
 import type { Route } from './route.js';
 import { detokenize, tokenize, tokenizerInfo } from './tokenizer.js';
+import { TRAINER_ROUTES } from './trainers/index.js';
 
 export const ROUTES: readonly Route[] = [
   completions,
@@ -20,4 +21,5 @@ export const ROUTES: readonly Route[] = [
   ready,
   metrics,
   version,
+  ...TRAINER_ROUTES,
 ];

@@ -10,6 +10,7 @@ export interface RouteRequest<Body> {
   readonly body: Body;
   /** Parts of the path, by name. */
   readonly params: Readonly<Record<string, string>>;
+  readonly query: URLSearchParams;
 }
 
 /** What an answer looks like, for the OpenAPI document. */
@@ -22,6 +23,8 @@ export interface Route<Body = unknown> {
   readonly summary: string;
   /** Whether it is served without a key, where keys are asked for. */
   readonly isOpen?: boolean;
+  /** Whether it is served only where trainers are allowed. */
+  readonly isForTrainers?: boolean;
   /** Schema of the body; none for routes without one. */
   readonly body?: z.ZodObject;
   readonly answer: AnswerFormat;

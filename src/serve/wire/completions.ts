@@ -15,8 +15,11 @@ import {
   tokenIds,
   whole,
 } from './fields.js';
-import { completionLogprobsSchema } from './logprobs.js';
+import { completionLogprobsSchema, promptLogprobsSchema } from './logprobs.js';
 import { usageSchema } from './usage.js';
+
+/** Distillation asks for many. */
+const MAX_PROMPT_LOGPROBS = 1024;
 
 const PROMPT_RULE =
   'it must be a text, a list of token ids, or a list of texts or of lists of token ids.';
@@ -34,6 +37,14 @@ export const completionBodySchema = z.strictObject({
   logprobs: field(
     whole(0, MAX_TOP_LOGPROBS),
     'Tells the log-probability of every token, and so many most likely ones.',
+  ),
+  prompt_logprobs: field(
+    whole(0, MAX_PROMPT_LOGPROBS),
+    'Scores the prompt: every token of it, and so many most likely ones, by token id.',
+  ),
+  return_tokens_as_token_ids: field(
+    flag,
+    'Names tokens in log-probabilities by `token_id:` and their id in place of their text.',
   ),
   best_of: field(only(1, 'use n for more choices.'), 'Only 1.'),
   ...outputFields,
@@ -53,6 +64,7 @@ const choiceSchema = z.strictObject({
     .union([z.string(), z.int()])
     .nullable()
     .describe('The stop string or stop token id that ended the answer.'),
+  prompt_logprobs: promptLogprobsSchema.optional(),
   prompt_token_ids: z.array(z.int()).optional(),
   token_ids: z.array(z.int()).optional(),
   rollout: z.record(z.string(), z.unknown()).optional(),

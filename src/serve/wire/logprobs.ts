@@ -34,7 +34,17 @@ export const completionLogprobsSchema = z.strictObject({
   loops: z.array(z.array(loop).nullable()).optional(),
 });
 
+const ranked = z.strictObject({
+  logprob: z.number(),
+  rank: z.int().describe('1 for the most likely token.'),
+  decoded_token: z.string().nullable(),
+});
+
+/** Of every token of a prompt but the first, by the id of the token. */
+export const promptLogprobsSchema = z.array(z.record(z.string(), ranked).nullable());
+
 export type WireTopLogprob = z.infer<typeof topLogprob>;
 export type WireLoop = z.infer<typeof loop>;
 export type WireTokenLogprob = z.infer<typeof tokenLogprobSchema>;
 export type WireCompletionLogprobs = z.infer<typeof completionLogprobsSchema>;
+export type WirePromptLogprobs = z.infer<typeof promptLogprobsSchema>;
