@@ -292,6 +292,11 @@ describe('everybody', () => {
     await press('Escape');
     await detail.waitFor({ state: 'detached' });
     expect(await focusedRole(page)).toBe('option');
+    await press('Enter');
+    await detail.waitFor();
+    await press('Shift+Tab');
+    await press('Escape');
+    await detail.waitFor({ state: 'detached' });
   });
 
   scene('reads it on a phone without scrolling sideways', async () => {
@@ -311,6 +316,22 @@ describe('everybody', () => {
       }
       const wide = await page.evaluate(() => document.documentElement.scrollWidth);
       expect(wide, `${hash} ${text}`).toBeLessThanOrEqual(360);
+    }
+  });
+
+  scene('sees the token that is open on a phone, above its detail', async () => {
+    const page = await answered('', `say ${'one two three '.repeat(12)}`, {
+      viewport: { width: 360, height: 740 },
+    });
+    for (const token of [tokens(page).last(), tokens(page).first()]) {
+      await token.click();
+      const [mark, detail] = await Promise.all([
+        token.boundingBox(),
+        page.getByRole('region', { name: /Token/ }).boundingBox(),
+      ]);
+      expect(mark!.y).toBeGreaterThanOrEqual(0);
+      expect(mark!.y + mark!.height).toBeLessThanOrEqual(detail!.y);
+      await page.getByRole('button', { name: 'Close' }).click();
     }
   });
 

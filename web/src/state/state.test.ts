@@ -54,6 +54,15 @@ describe('reduce', () => {
     expect(typed.turns).toBe(done.turns);
   });
 
+  it('completes where an address asks for a chat that the model has no template for', () => {
+    const model = { ...MODEL, hasChatTemplate: false };
+    const connection = { status: 'ready', model } as const;
+    const asked = initialState(readAddress('#mode=chat'));
+    const opened = after(asked, { type: 'connection', connection });
+    expect(opened.mode).toBe('completion');
+    expect(after(opened, { type: 'view', view: { mode: 'chat' } }).mode).toBe('completion');
+  });
+
   it('sets side a when there is no other', () => {
     const edited = after(
       ready,

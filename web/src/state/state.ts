@@ -95,7 +95,7 @@ export function reduce(state: State, action: Action): State {
     case 'view':
       return viewed(state, action.view);
     case 'connection':
-      return { ...state, connection: action.connection };
+      return viewed({ ...state, connection: action.connection }, {});
     case 'key':
       return { ...state, key: action.key };
     case 'setting': {
@@ -127,7 +127,9 @@ export function reduce(state: State, action: Action): State {
 
 /** Another way of asking starts anew: turns of a chat and completions do not mix. */
 function viewed(state: State, view: Partial<View>): State {
-  const next = { ...state, ...view };
+  const asked = { ...state, ...view };
+  const canChat = modelOf(state)?.hasChatTemplate ?? true;
+  const next: State = { ...asked, mode: canChat ? asked.mode : 'completion' };
   const edited = next.compares ? next.edited : 'a';
   if (next.mode === state.mode && next.compares === state.compares) return { ...next, edited };
   const isOtherMode = next.mode !== state.mode;

@@ -6,7 +6,7 @@ import { Intro } from './intro.js';
 import { KeyForm } from './key-form.js';
 import { Announcer } from './announcer.js';
 import { ProblemNotice } from './problem-notice.js';
-import { Reading } from './reading.js';
+import { closeDetail, Reading } from './reading.js';
 import type { ModelProps, PageProps } from './page-props.js';
 import { SettingsPanel } from './settings-panel.js';
 import { SIDES } from '../state/settings.js';
@@ -43,7 +43,12 @@ function Playground({ session, state, model }: ModelProps) {
   const isEmpty = SIDES.every((side) => state.turns[side].length === 0);
   const parts = { session, state, model };
   return (
-    <main class={`layout ${state.compares ? 'compares' : ''}`}>
+    <main
+      class={`layout ${state.compares ? 'compares' : ''}`}
+      onKeyDown={({ key }) => {
+        if (key === 'Escape' && state.selected) closeDetail(session);
+      }}
+    >
       <SettingsPanel {...parts} />
       <section class={`work ${state.mode}`} aria-label="Prompt and answer">
         {isEmpty && <Intro model={model} mode={state.mode} />}

@@ -1,4 +1,5 @@
 /** One token: what each loop would have said, and what the gate thought of stopping there. */
+import { useLayoutEffect } from 'preact/hooks';
 import type { Candidate, LoopReading, Token } from '../api/token.js';
 import { exitCdf } from '../state/figures.js';
 import { gateThreshold } from '../state/policies.js';
@@ -17,17 +18,13 @@ interface TokenDetailProps {
 
 export function TokenDetail({ token, settings, numLoops, onClose }: TokenDetailProps) {
   const { exitDepth, logprob, loops, top } = token;
+  // on a small screen the detail would lie on its token
+  useLayoutEffect(() => {
+    document.querySelector('.token[aria-selected="true"]')?.scrollIntoView({ block: 'nearest' });
+  }, [token]);
   const cdf = exitCdf(loops.map(({ exitProb }) => exitProb));
   return (
-    <section
-      id="detail"
-      class="detail"
-      aria-labelledby="detail-name"
-      tabIndex={-1}
-      onKeyDown={(event) => {
-        if (event.key === 'Escape') onClose();
-      }}
-    >
+    <section id="detail" class="detail" aria-labelledby="detail-name" tabIndex={-1}>
       <header class="detail-head">
         <h2 id="detail-name">
           <span class="unseen-text">Token </span>
