@@ -16,6 +16,7 @@ import type { RoofRounds } from './lib/roofs.js';
 import { distribution } from './lib/statistics.js';
 import { llamaCppFields, reportText } from './llama-cpp/report.js';
 import { memoryFields, memoryText } from './memory/report.js';
+import { servingFields, servingText } from './serving/report.js';
 import { LOSS_TOLERANCE } from './train-step/losses.js';
 import { trainStepFields, trainStepText } from './train-step/report.js';
 
@@ -34,6 +35,7 @@ const depthSchema = z.object({ ...provenance, ...depthFields });
 const batchSchema = z.object({ ...provenance, ...batchFields });
 const llamaCppSchema = z.object({ ...provenance, ...llamaCppFields });
 const equalQualitySchema = z.object({ ...provenance, ...equalQualityFields });
+const servingSchema = z.object({ ...provenance, ...servingFields });
 const memorySchema = z.object({ ...provenance, ...memoryFields });
 
 type Header = z.infer<z.ZodObject<typeof provenance>> & { readonly roofs?: RoofRounds };
@@ -161,6 +163,16 @@ all that is resident but pages of the mapped weight file that it does not read. 
   tables: equalQualityText,
 };
 
+const serving: Section<z.infer<typeof servingSchema>> = {
+  schema: servingSchema,
+  intro: `Requests come when they come, at a mean rate, whether the server keeps up or not, and stream over HTTP. New
+tokens have depths of their own, of mean 2.5 (\`by depth\`), those of the deepest of eight drawn alongside
+(\`whole batch\`: what a batch does that waits for its deepest row), or all loops; the same requests in each
+run, under \`last-exited\`. llama.cpp runs the same body once for each token, behind the same route by node-llama-cpp;
+\`one loop\` is looplm doing as much.`,
+  tables: servingText,
+};
+
 const memory: Section<z.infer<typeof memorySchema>> = {
   schema: memorySchema,
   intro: `Resident size of processes that do nothing else, against the plan that is printed before a model is
@@ -179,6 +191,7 @@ const sections = [
   await section('attention', attention),
   await section('llama-cpp', llamaCpp),
   await section('equal-quality', equalQuality),
+  await section('serving', serving),
   await section('memory', memory),
 ];
 

@@ -47,8 +47,19 @@ export async function erase(sequence: LlamaSequence, start: number): Promise<voi
 
 /** Runs `tokens`, the last one with the head. */
 export async function evaluate(sequence: LlamaSequence, tokens: readonly number[]): Promise<void> {
+  await evaluateNext(sequence, tokens);
+}
+
+/** As `evaluate`, and gives the best token after them. */
+export async function evaluateNext(
+  sequence: LlamaSequence,
+  tokens: readonly number[],
+): Promise<number> {
   const last = [tokens.at(-1)!, { generateNext: { token: true } }] as const;
-  await sequence.controlledEvaluate([...tokens.slice(0, -1), last]);
+  const results = await sequence.controlledEvaluate([...tokens.slice(0, -1), last]);
+  const token = results.at(-1)?.next.token;
+  if (token === undefined) throw new Error('llama.cpp gave no token');
+  return token;
 }
 
 interface LlamaContext {
@@ -59,6 +70,8 @@ interface LlamaModel {
   createContext(options: {
     readonly contextSize: number;
     readonly batchSize: number;
+    /** Default 1. */
+    readonly sequences?: number;
     readonly flashAttention: boolean;
     readonly experimentalKvCacheKeyType?: 'F16' | 'Q8_0';
     readonly experimentalKvCacheValueType?: 'F16' | 'Q8_0';
