@@ -75,7 +75,7 @@ test.each([
   ['an empty list', [], /at least one entry/],
   ['an empty role', [{ role: '', content: 'x' }], /0\.role/],
   ['no content', [user, { role: 'user' }], /1\.content/],
-  ['an unknown key', [{ ...user, name: 'x' }], /name/],
+  ['an unknown key', [{ ...user, mood: 'x' }], /mood/],
   ['something else than a list', 'Hi', /chat messages/],
 ])('messages that are %s are a RequestError', (_, messages, message) => {
   const apply = () => corrected.apply(messages as never);
