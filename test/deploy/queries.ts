@@ -1,4 +1,4 @@
-/** What the dashboard and the alerts ask for. */
+/** What the dashboard, the alerts and the endpoint picker ask for. */
 import { readFileSync } from 'node:fs';
 import { repositoryPath } from '../repository.js';
 
@@ -55,6 +55,15 @@ export function alertQueries(): readonly Query[] {
     const expr = /^ +expr: (?:>-\n)?([\s\S]*?)\n +for: /m.exec(alert)?.[1] ?? '';
     return { from: alert.split('\n')[0]!, expr: expr.replaceAll(/\s+/g, ' ').trim() };
   });
+}
+
+/** Metrics that the endpoint picker of Kubernetes reads. */
+export function pickerQueries(): readonly Query[] {
+  const text = readFileSync(repositoryPath('deploy/kubernetes/endpoint-picker.yaml'), 'utf8');
+  return [...text.matchAll(/^ +(\w+)Spec: (\S+)$/gm)].map(([, name, metric = '']) => ({
+    from: `endpoint picker, ${name}`,
+    expr: metric,
+  }));
 }
 
 const METRIC = /\b(?:vllm|looplm):[a-z0-9_]+|\bhaproxy_[a-z0-9_]+|\bup(?=\{)/g;

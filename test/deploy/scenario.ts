@@ -68,6 +68,7 @@ export async function playScenario(options: ScenarioOptions): Promise<readonly s
   await withClientsGone(scene);
   await watchQueries(prometheus, faults, options.say);
   checkAnsweredOnce(scene);
+  await withNobody(scene);
   return faults;
 }
 
@@ -328,4 +329,23 @@ async function withClientsGone({ balancer, faults, options, replicas }: Scene): 
   const haveEnded = async () => (await numGone()) >= before + gone.length || undefined;
   await until('replicas learn that their clients have gone', haveEnded);
   options.say(`clients that go: ${gone.length} of ${gone.length} requests end with them`);
+}
+
+/** What the balancer answers by itself, and what it hands on unread. */
+async function withNobody({ balancer, faults, options, replicas }: Scene): Promise<void> {
+  const expectRefusal = async (what: string, outcome: Promise<Outcome>, code: string) => {
+    const { kind, ...rest } = await outcome;
+    if (kind === 'refused' && 'code' in rest && rest.code === code) return;
+    faults.push(`${what}: ${JSON.stringify({ kind, ...rest })} instead of ${code}`);
+  };
+  const path = '/v1/completions' as const;
+  const long = { path, body: { prompt: 'cup 1; '.repeat(20_000) } };
+  await expectRefusal('a long body', send(balancer.url, long, 'long'), 'context_length_exceeded');
+  const metrics = await fetch(`${balancer.url}/metrics`);
+  const { error } = (await metrics.json()) as { error?: { code: string } };
+  if (error?.code !== 'not_balanced') faults.push('the balancer hands /metrics on');
+  await Promise.all(replicas.map(async (replica) => replica.stop('SIGTERM')));
+  const last = send(balancer.url, loadRequest(options, 0), 'nobody');
+  await expectRefusal('without replicas', last, 'no_replica');
+  options.say('without replicas: an error in shape');
 }

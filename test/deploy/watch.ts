@@ -1,7 +1,13 @@
 /** What Prometheus must know after all that. */
 import { until } from './programs.js';
 import type { Prometheus } from './prometheus.js';
-import { alertQueries, dashboardQueries, metricsOf, variableQueries } from './queries.js';
+import {
+  alertQueries,
+  dashboardQueries,
+  metricsOf,
+  pickerQueries,
+  variableQueries,
+} from './queries.js';
 
 const RATE_INTERVAL = '5m';
 
@@ -15,7 +21,7 @@ export async function watchReplicaDown(prometheus: Prometheus, port: number): Pr
 }
 
 /**
- * Every query of the dashboard must give numbers, every alert must be understood, and every metric that
+ * Every query of the dashboard and of the endpoint picker must give numbers, every alert must be understood, and every metric that
  * either asks for must exist.
  */
 export async function watchQueries(
@@ -23,7 +29,7 @@ export async function watchQueries(
   faults: string[],
   say: (line: string) => void,
 ): Promise<void> {
-  const panels = [...dashboardQueries(RATE_INTERVAL), ...variableQueries()];
+  const panels = [...dashboardQueries(RATE_INTERVAL), ...variableQueries(), ...pickerQueries()];
   for (const { from, expr } of panels) {
     try {
       await until(
@@ -35,7 +41,7 @@ export async function watchQueries(
         5000,
       );
     } catch (error) {
-      faults.push(`dashboard, ${from}: ${expr}: no number (${String(error)})`);
+      faults.push(`${from}: ${expr}: no number (${String(error)})`);
     }
   }
   const alerts = alertQueries();
@@ -56,6 +62,6 @@ export async function watchQueries(
     }
   }
   say(
-    `Prometheus: ${panels.length} queries of the dashboard give numbers, ${alerts.length} alerts are understood, ${numFiring} of them true now`,
+    `Prometheus: ${panels.length} queries of the dashboard and the endpoint picker give numbers, ${alerts.length} alerts are understood, ${numFiring} of them true now`,
   );
 }
