@@ -146,6 +146,11 @@ describe('what is no request', () => {
       'GET / HTTP/1.1\r\nHost: a\r\nExpect: magic\r\nConnection: close\r\n\r\n',
       417,
     ],
+    [
+      'an expectation, and noise',
+      'GET / HTTP/1.1\r\nHost: a\r\nExpect: magic\r\nConnection: close\r\n\r\n\u0001',
+      417,
+    ],
     ['no host', 'GET /v1/nothing HTTP/1.0\r\n\r\n', 404],
     ['an odd path', 'GET //// HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n', 404],
     ['a bad escape', 'GET /v1/models/%ff%zz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n', 404],

@@ -152,6 +152,8 @@ function answerOthers(server: Server, errorBody: ListenOptions['errorBody']): vo
   server.on('request', ({ socket }, response) => answers.set(socket, response));
   const refuse = (socket: Duplex, { status, code, message }: Refusal) => {
     const answer = answers.get(socket);
+    // the last answer of the connection is under way or done, and ends it
+    if (answer?.headersSent && !answer.shouldKeepAlive) return;
     // in the midst of an answer nothing else can be said
     const isMidway = answer?.headersSent && !answer.writableFinished;
     if (!socket.writable || isMidway) return void socket.destroy();
@@ -181,7 +183,8 @@ function answerOthers(server: Server, errorBody: ListenOptions['errorBody']): vo
       message: 'This server is no proxy and does not take CONNECT.',
     });
   });
-  server.on('checkExpectation', (_: IncomingMessage, response: ServerResponse) => {
+  server.on('checkExpectation', ({ socket }: IncomingMessage, response: ServerResponse) => {
+    answers.set(socket, response);
     const body = errorBody(417, 'expectation_failed', 'Only Expect: 100-continue is known.');
     const headers = {
       'content-type': 'application/json',
