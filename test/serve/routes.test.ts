@@ -64,6 +64,12 @@ describe('completions', () => {
     expect(usage!.prompt_tokens).toBe(model.encode(PROBLEM).length);
   });
 
+  test('a key for balancers changes no answer', async () => {
+    const body = { prompt: PROBLEM, prompt_cache_key: 'mine' };
+    const { choices } = completionSchema.parse(await server.json('/v1/completions', body));
+    expect(choices[0]!.text).toBe(await answerOf(PROBLEM));
+  });
+
   test('several prompts and choices come in order, as texts or as ids', async () => {
     const prompts = [PROBLEM, 'take 4; plus 7;'];
     const asTexts = await server.json('/v1/completions', { prompt: prompts, n: 2 });
@@ -420,6 +426,9 @@ describe('the server about itself', () => {
     expect([...after.keys()].some((name) => name.startsWith('looplm:batch_rows_bucket'))).toBe(
       true,
     );
+    // routers read it as a whole number, or as nothing
+    const info = [...after.keys()].find((name) => name.startsWith('vllm:cache_config_info'));
+    expect(info).toMatch(/num_gpu_blocks="\d*"/);
   });
 
   test('the OpenAPI document names every route and every field', async () => {
