@@ -491,7 +491,7 @@ function plainWeights(weights: ModelWeights | WeightSource, field: string): Mode
   if ('get' in weights) return weights;
   throw new ConfigError(
     field,
-    'The weights are of a converted model, and only f32 can be exchanged; take the checkpoint, with dtype f32.',
+    'The weights are of a converted model, which cannot be exchanged; take the checkpoint that it was made of.',
   );
 }
 

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, it, vi } from 'vitest';
 import type { Trace } from '../src/engine/index.js';
+import { nodeFolder } from '../src/platform/node/files/index.js';
 import type * as Errors from '../src/errors.js';
 import type * as Library from '../src/index.js';
 import type * as Platform from '../src/platform/node/index.js';
@@ -34,6 +35,20 @@ const load = (options: PretrainedOptions = {}) =>
 function numThreads(): number | undefined {
   return existsSync('/proc/self/task') ? readdirSync('/proc/self/task').length : undefined;
 }
+
+describe('weights that can be exchanged', () => {
+  it.each(['auto', 'f32'] as const)('are those of the checkpoint, dtype %s', async (dtype) => {
+    const model = await load({ updatable: true, dtype });
+    expect(await model.updateWeights(nodeFolder(TINY))).toBe(1);
+    await model.dispose();
+  });
+
+  it('are of no smaller format', async () => {
+    await expect(load({ updatable: true, dtype: 'q8' })).rejects.toThrow(
+      'dtype is q8, but weights that can be exchanged are float32. Leave dtype out.',
+    );
+  });
+});
 
 describe('the signal of fromPretrained', () => {
   it('ends the loading with its reason, wherever it is, and leaves no thread', async (context) => {

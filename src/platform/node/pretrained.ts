@@ -156,7 +156,7 @@ async function prepareModel(
     platform,
   );
   const parsed = await readModelConfig(nodeFolder(source.path));
-  const dtype = wantedDtype(idOrPath, parsed, options.dtype ?? 'auto');
+  const dtype = wantedDtype(idOrPath, parsed, options);
   if (dtype === undefined) return { path: source.path, parsed };
   const { convertedFolder } = await import('./convert/index.js');
   const path = await convertedFolder(
@@ -178,13 +178,20 @@ async function prepareModel(
 function wantedDtype(
   idOrPath: string,
   { config, format }: ParsedModelConfig,
-  dtype: NonNullable<PretrainedOptions['dtype']>,
+  { dtype = 'auto', updatable = false }: PretrainedOptions,
 ): MatrixDtype | undefined {
   if (format) {
     if (dtype === 'auto' || dtype === matrixDtype(format.body)) return undefined;
     throw new ConfigError(
       'dtype',
       `dtype is ${dtype}, but ${idOrPath} is already converted to ${describeFormat(format.body)}. Leave dtype out, or start from the checkpoint it was made of.`,
+    );
+  }
+  if (updatable) {
+    if (dtype === 'auto' || dtype === 'f32') return undefined;
+    throw new ConfigError(
+      'dtype',
+      `dtype is ${dtype}, but weights that can be exchanged are float32. Leave dtype out.`,
     );
   }
   if (dtype !== 'auto') return dtype;
