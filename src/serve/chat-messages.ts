@@ -10,7 +10,10 @@ import type { ChatBody, WireMessage, WireTool } from './wire/chat.js';
 /** A conversation to answer. */
 export interface Conversation {
   readonly messages: readonly ChatMessage[];
-  readonly tools: readonly WireTool[] | undefined;
+  /** Shown to the model, whether or not it may call them. */
+  readonly tools: readonly WireTool[];
+  /** Whether calls are told from text. */
+  readonly takesCalls: boolean;
   readonly templateArguments: Readonly<Record<string, unknown>>;
   readonly reasoningEffort: string | undefined;
 }
@@ -31,8 +34,8 @@ export function chatPrompt(server: Server, conversation: Conversation): ChatProm
       'no_chat_template',
     );
   }
-  const { messages, tools } = conversation;
-  if (tools && !chatTemplate.readsTools) {
+  const { messages, tools, takesCalls } = conversation;
+  if (takesCalls && !chatTemplate.readsTools) {
     throw badRequest(
       'tools',
       'tools are given, but the chat template of the model has no place for them. Leave them out.',
@@ -52,7 +55,7 @@ export function chatPrompt(server: Server, conversation: Conversation): ChatProm
     return model.chatPrompt(messages, {
       chatTemplate,
       enableThinking,
-      tools,
+      tools: chatTemplate.readsTools && tools.length > 0 ? tools : undefined,
       templateArguments: { ...effort.variables, ...templateArguments },
     });
   } catch (error) {
@@ -74,11 +77,17 @@ function effortArguments(source: string, effort: string | undefined) {
 }
 
 /** The conversation of a chat body. */
-export function conversationOf(body: ChatBody): Conversation {
-  const wantsTools = body.tool_choice !== 'none' && body.tools && body.tools.length > 0;
+export function conversationOf(
+  body: Pick<
+    ChatBody,
+    'messages' | 'tools' | 'tool_choice' | 'chat_template_kwargs' | 'reasoning_effort'
+  >,
+): Conversation {
+  const { messages, tools = [], tool_choice: choice } = body;
   return {
-    messages: body.messages.map(chatMessage),
-    tools: wantsTools ? body.tools : undefined,
+    messages: messages.map(chatMessage),
+    tools,
+    takesCalls: choice !== 'none' && tools.length > 0,
     templateArguments: body.chat_template_kwargs ?? {},
     reasoningEffort: body.reasoning_effort,
   };

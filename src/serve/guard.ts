@@ -64,7 +64,7 @@ export class Guard {
     const digests = await this.#digests;
     if (digests.length === 0) return;
     const header = request.headers.get('authorization') ?? '';
-    const given = await digestOf(/^Bearer +(.+)$/i.exec(header)?.[1] ?? '');
+    const given = await digestOf(keyOf(header));
     const isKnown = digests.reduce((known, digest) => areEqual(digest, given) || known, false);
     if (header !== '' && isKnown) return;
     throw new ApiError(
@@ -88,6 +88,30 @@ export class Guard {
       `The Host header is ${quote(host)}; this server answers to ${allowedHosts.join(', ')}. Start it with --allow-host ${name} to be called so.`,
       { code: 'host_not_allowed' },
     );
+  }
+}
+
+/**
+ * The key in an Authorization header; empty if there is none. Clients that have no place for a key but
+ * their server's address (`http://:KEY@host`) send it as the password of the Basic scheme.
+ */
+function keyOf(header: string): string {
+  const [, scheme = '', value = ''] = /^(\S+) +(.+)$/.exec(header) ?? [];
+  switch (scheme.toLowerCase()) {
+    case 'bearer':
+      return value;
+    case 'basic':
+      return /^[^:]*:(.*)$/s.exec(decodeBase64(value))?.[1] ?? '';
+    default:
+      return '';
+  }
+}
+
+function decodeBase64(text: string): string {
+  try {
+    return atob(text);
+  } catch {
+    return '';
   }
 }
 

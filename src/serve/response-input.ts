@@ -6,16 +6,14 @@ import { badRequest } from './errors.js';
 import type { ResponseBody, WireContent, WireInputItem } from './wire/responses.js';
 
 export function responseConversation(body: ResponseBody): Conversation {
-  const { input, instructions, tools, tool_choice: choice } = body;
+  const { input, instructions, tools = [], tool_choice: choice } = body;
   const items: readonly WireInputItem[] =
     typeof input === 'string' ? [{ role: 'user', content: input }] : input;
   const system = instructions === undefined ? [] : [{ role: 'system', content: instructions }];
-  const wantsTools = choice !== 'none' && tools && tools.length > 0;
   return {
     messages: [...system, ...messagesOf(items)],
-    tools: wantsTools
-      ? tools.map(({ type, ...description }) => ({ type, function: description }))
-      : undefined,
+    tools: tools.map(({ type, ...description }) => ({ type, function: description })),
+    takesCalls: choice !== 'none' && tools.length > 0,
     templateArguments: body.chat_template_kwargs ?? {},
     reasoningEffort: body.reasoning?.effort ?? undefined,
   };

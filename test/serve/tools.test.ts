@@ -102,6 +102,8 @@ describe('chat', () => {
       expect(choices[0]!.message.content).toBe(WRITTEN.slice(NUM_REASONING).join(''));
       expect(choices[0]!.message).not.toHaveProperty('tool_calls');
       expect(choices[0]!.finish_reason).toBe('stop');
+      // the model sees what it may not call
+      expect(rendered.startsWith('1 tools; ')).toBe('tools' in more);
     }
   });
 

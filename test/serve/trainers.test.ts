@@ -8,11 +8,12 @@ import type { TextFinishEvent, TextTokenEvent } from '../../src/loop-lm.js';
 import type { TrainerSettings } from '../../src/serve/index.js';
 import { createServeApp } from '../../src/serve/index.js';
 import type { WireGenerate } from '../../src/serve/wire/trainers.js';
+import { generateSchema } from '../../src/serve/wire/trainers.js';
 import {
-  generateSchema,
+  packedSequenceLogprobsSchema,
   sequenceLogprobsSchema,
   trlGenerateSchema,
-} from '../../src/serve/wire/trainers.js';
+} from '../../src/serve/wire/trl.js';
 import { bundledModelPath } from '../../src/platform/node/bundled-model.js';
 import { normalSampler } from '../../src/util/normal.js';
 import { temporaryFolder } from '../cli/support.js';
@@ -326,9 +327,101 @@ describe("TRL's routes", () => {
         scored.map(({ topLogprobs }) => topLogprobs!.map(({ tokenId }) => tokenId)),
       );
     }
-    const lengths = { ...body, prompt_lengths: [ids().length, 1] };
+    const lengths = { ...body, prompt_lengths: [ids().length + 1, 1] };
     expect(await post('/get_sequence_logprobs/', lengths)).toMatchObject({
       error: { param: 'prompt_lengths.0' },
+    });
+  });
+
+  test('score in arrays, too, which are padded to the longest', async () => {
+    const body = {
+      sequences: [ids(), [1, 2, 3, 4], [5, 6]],
+      prompt_lengths: [5, 1, 2],
+      top_logprobs: 3,
+    };
+    const lists = sequenceLogprobsSchema.parse(await post('/get_sequence_logprobs/', body));
+    const arrays = packedSequenceLogprobsSchema.parse(
+      await post('/get_sequence_logprobs/', { ...body, response_format: 'binary' }),
+    );
+    const [count, longest, width] = arrays.shape;
+    expect([count, width]).toEqual([3, 3]);
+    expect(arrays.completion_lengths).toEqual([ids().length - 5, 3, 0]);
+    const bytes = (text: string) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer;
+    const logprobs = new Float32Array(bytes(arrays.logprobs_b64));
+    const actual = new Float32Array(bytes(arrays.actual_logprobs_b64));
+    const actualIds = new Int32Array(bytes(arrays.actual_token_ids_b64));
+    const tokenIds = new Int32Array(bytes(arrays.token_ids_b64));
+    expect([logprobs.length, actual.length]).toEqual([count! * longest! * 3, count! * longest!]);
+    for (const [at, length] of arrays.completion_lengths.entries()) {
+      for (let n = 0; n < longest!; n++) {
+        const place = at * longest! + n;
+        const own = [...logprobs.subarray(3 * place, 3 * place + 3)];
+        const isThere = n < length;
+        const padding = [-Infinity, -Infinity, -Infinity];
+        expect(own).toEqual(isThere ? lists.logprobs[at]![n]!.map(Math.fround) : padding);
+        expect(actual[place]).toBe(
+          isThere ? Math.fround(lists.actual_logprobs[at]![n]![0]!) : -Infinity,
+        );
+        expect(actualIds[place]).toBe(isThere ? lists.actual_token_ids[at]![n]![0] : 0);
+        expect([...tokenIds.subarray(3 * place, 3 * place + 3)]).toEqual(
+          isThere ? lists.logprob_token_ids[at]![n] : [0, 0, 0],
+        );
+      }
+    }
+  });
+
+  test('take all that its clients send, and keep the end of a prompt that is to be cut', async () => {
+    const filters = { top_k: 0, top_p: 1, min_p: 0, repetition_penalty: 1, generation_kwargs: {} };
+    const more = { ...filters, n: 1, temperature: 0, max_tokens: 4, logprobs: 0 };
+    const versions = [
+      { images: null, structured_outputs_regex: null },
+      { images: null, guided_decoding_regex: null, truncate_prompt_tokens: 4 },
+    ];
+    for (const version of versions) {
+      const answer = trlGenerateSchema.parse(
+        await post('/generate/', { prompts: [PROBLEM, ids()], ...more, ...version }),
+      );
+      const kept = 'truncate_prompt_tokens' in version ? ids().slice(-4) : ids();
+      expect(answer.prompt_ids).toEqual([kept, kept]);
+    }
+    const refused = { prompts: [PROBLEM], structured_outputs_regex: 'a+' };
+    expect(await post('/generate/', refused)).toMatchObject({
+      error: { param: 'structured_outputs_regex' },
+    });
+  });
+
+  test('forget prefixes at either address', async () => {
+    for (const path of ['/reset_prefix_cache', '/reset_prefix_cache/']) {
+      expect(await post(path)).toEqual({ status: 'ok' });
+    }
+  });
+
+  test('answer conversations', async () => {
+    const messages = [PROBLEM, 'take 4; plus 7;'].map((content) => [{ role: 'user', content }]);
+    const more = { n: 2, temperature: 1, generation_kwargs: { seed: 3 }, max_tokens: 5 };
+    const none = { tools: null, chat_template_kwargs: {}, structured_outputs_regex: null };
+    const chats = trlGenerateSchema.parse(await post('/chat/', { messages, ...more, ...none }));
+    const prompts = [PROBLEM, 'take 4; plus 7;'];
+    // the template of this server is the last message as it stands
+    expect(chats).toEqual(trlGenerateSchema.parse(await post('/generate/', { prompts, ...more })));
+  });
+
+  test('of newer versions ask for chat with tokens by their ids', async () => {
+    const answer = await post<{ choices: { logprobs: { content: { token: string }[] } }[] }>(
+      '/v1/chat/completions',
+      {
+        messages: [{ role: 'user', content: PROBLEM }],
+        logprobs: true,
+        top_logprobs: 1,
+        return_token_ids: true,
+        return_tokens_as_token_ids: true,
+      },
+    );
+    const [choice] = answer.choices;
+    const spelt = (choice as { token_ids?: number[] }).token_ids!.map((id) => `token_id:${id}`);
+    expect(choice!.logprobs.content.map(({ token }) => token)).toEqual(spelt);
+    expect(await server.json('/server_info', undefined, { headers: KEY })).toMatchObject({
+      vllm_config: { weight_transfer_config: null },
     });
   });
 

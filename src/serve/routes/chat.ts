@@ -38,8 +38,7 @@ export const chat = route({
     const { prompt, endIds } = chatPrompt(server, conversation);
     const plan = planOf(server, body, prompt, endIds);
     const generation = startGeneration(server, scope, plan);
-    const takesCalls = conversation.tools !== undefined;
-    const answer = new ChatAnswer(server, body, plan, generation, takesCalls);
+    const answer = new ChatAnswer(server, body, plan, generation, conversation.takesCalls);
     if (body.stream) return chunkResponse(server, generation, answer);
     for await (const event of generation.events) answer.take(event);
     return Response.json(answer.whole());
@@ -159,8 +158,10 @@ class ChatAnswer implements ChunkSource {
     const { model } = this.#server;
     const choice = this.#choices[index]!;
     const { logprobs, return_token_ids: wantsIds, stop, stop_token_ids: stopIds } = this.#body;
+    const { return_tokens_as_token_ids: byId } = this.#body;
     const stopStrings = typeof stop === 'string' ? [stop] : stop;
-    const content = token ? [tokenLogprob(model.tokenizer, token)] : [];
+    const tokenizer = byId ? undefined : model.tokenizer;
+    const content = token ? [tokenLogprob(tokenizer, token)] : [];
     return {
       text,
       reasoning,

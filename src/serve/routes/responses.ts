@@ -33,7 +33,7 @@ export const responses = route({
     const conversation = responseConversation(body);
     const { prompt, endIds } = chatPrompt(server, conversation);
     const generation = startGeneration(server, scope, planOf(server, body, prompt, endIds));
-    const answer = new ResponseAnswer(server, body, generation, conversation.tools !== undefined);
+    const answer = new ResponseAnswer(server, body, generation, conversation.takesCalls);
     if (body.stream) return eventResponse(server, generation, answer.stream());
     for await (const event of generation.events) {
       for (const _ of answer.take(event)) {

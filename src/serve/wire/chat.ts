@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { Given } from './fields.js';
 import {
   MAX_TOP_LOGPROBS,
+  asTokenIds,
   depthFields,
   field,
   flag,
@@ -40,7 +41,7 @@ const calledSchema = z.strictObject(
   'it must be a call of a tool.',
 );
 
-const messageSchema = z.strictObject(
+export const messageSchema = z.strictObject(
   {
     role: oneOf(['system', 'developer', 'user', 'assistant', 'tool']),
     content: field(contentSchema, 'Text, or parts of it. Only calls of tools may have none.'),
@@ -54,7 +55,7 @@ const messageSchema = z.strictObject(
   'it must be an object with a role.',
 );
 
-const toolSchema = z.strictObject(
+export const toolSchema = z.strictObject(
   {
     type: only('function', 'tools are functions.'),
     function: z.strictObject(functionFields, 'it must be an object with a name.'),
@@ -93,6 +94,7 @@ export const chatBodySchema = z.strictObject({
   ),
   store: field(only(false, 'nothing is kept.'), 'Only false.'),
   modalities: field(z.array(only('text', 'the model writes text.')), 'Only text.'),
+  return_tokens_as_token_ids: asTokenIds,
   ...outputFields,
   ...samplingFields,
   ...stopFields,

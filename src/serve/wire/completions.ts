@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { Given } from './fields.js';
 import {
   MAX_TOP_LOGPROBS,
+  asTokenIds,
   depthFields,
   field,
   flag,
@@ -42,10 +43,7 @@ export const completionBodySchema = z.strictObject({
     whole(0, MAX_PROMPT_LOGPROBS),
     'Scores the prompt: every token of it, and so many most likely ones, by token id.',
   ),
-  return_tokens_as_token_ids: field(
-    flag,
-    'Names tokens in log-probabilities by `token_id:` and their id in place of their text.',
-  ),
+  return_tokens_as_token_ids: asTokenIds,
   best_of: field(only(1, 'use n for more choices.'), 'Only 1.'),
   ...outputFields,
   ...samplingFields,

@@ -141,6 +141,12 @@ export const outputFields = {
   return_token_ids: field(flag, 'Adds token ids of prompt and answer.'),
 };
 
+/** How tokens in log-probabilities are named. */
+export const asTokenIds = field(
+  flag,
+  'Names tokens in log-probabilities by `token_id:` and their id in place of their text.',
+);
+
 /** A function that a model may call. */
 export const functionFields = {
   name: text.min(1, 'it must not be empty.'),

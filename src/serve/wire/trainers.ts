@@ -1,7 +1,7 @@
 /**
  * What reinforcement-learning trainers send and read: token ids in, token ids, log-probabilities and
  * depths out; pauses and weights.
- * Sources: vLLM's disaggregated protocol, the clients of prime-rl, SkyRL and TRL.
+ * Sources: vLLM's disaggregated protocol, the clients of prime-rl and SkyRL.
  */
 import { z } from 'zod';
 import type { Given } from './fields.js';
@@ -22,9 +22,11 @@ import { promptLogprobsSchema } from './logprobs.js';
 import { usageSchema } from './usage.js';
 
 /** Most alternatives that are told beside a token here: distillation asks for many. */
-const MAX_ALTERNATIVES = 1024;
+export const MAX_ALTERNATIVES = 1024;
 
 const { priority: _, loop_logprobs: __, ...depths } = depthFields;
+/** Fields of depth that mean the same in every body for trainers. */
+export const trainerDepths = depths;
 
 /** Settings of vLLM that change nothing of what this route returns. */
 const hints = {
@@ -93,7 +95,7 @@ const packedSchema = z.strictObject({
   dtype: z.literal('uint8'),
 });
 
-const numbers = z.array(z.array(z.number()));
+export const numbers = z.array(z.array(z.number()));
 
 const generateChoiceSchema = z.strictObject({
   index: z.int(),
@@ -134,77 +136,7 @@ export const updateBodySchema = z.strictObject({
 export const pausedSchema = z.strictObject({ is_paused: z.boolean() });
 export const weightsSchema = z.strictObject({ weights_version: z.int() });
 
-const trlSampling = {
-  n: field(whole(1, 128), 'Answers for each prompt.'),
-  repetition_penalty: samplingFields.repetition_penalty,
-  temperature: samplingFields.temperature,
-  top_p: samplingFields.top_p,
-  top_k: samplingFields.top_k,
-  min_p: samplingFields.min_p,
-  max_tokens: field(whole(1), 'New tokens at most; default 16.'),
-  logprobs: field(whole(0, MAX_ALTERNATIVES), 'So many most likely tokens besides; default 0.'),
-  generation_kwargs: field(
-    z.strictObject(
-      { ...samplingFields, ...stopFields, ...depths },
-      'it must be an object of fields of this server.',
-    ),
-    'More settings.',
-  ),
-};
-
-export const trlGenerateBodySchema = z.strictObject({
-  prompts: z
-    .array(z.union([text, tokenIds], 'it must be a text or a list of token ids.'))
-    .min(1, 'it must have one entry at least.'),
-  ...trlSampling,
-});
-
-export const trlGenerateSchema = z.strictObject({
-  prompt_ids: z.array(z.array(z.int())),
-  completion_ids: z.array(z.array(z.int())),
-  logprobs: z.array(numbers).describe('By answer and token, falling.'),
-  logprob_token_ids: z.array(z.array(z.array(z.int()))),
-  exit_depths: z.array(z.array(z.int())),
-});
-
-export const sequenceLogprobsBodySchema = z.strictObject({
-  sequences: z.array(tokenIds).min(1, 'it must have one sequence at least.'),
-  prompt_lengths: z.array(whole(1), 'it must be a list of lengths.'),
-  top_logprobs: field(whole(1, MAX_ALTERNATIVES), 'So many most likely tokens; default 100.'),
-  temperature: field(
-    z.number('it must be a number above 0.').gt(0, 'it must be a number above 0.'),
-    'Divides the logits; default 1.',
-  ),
-  ...depths,
-});
-
-const padded = z.array(z.array(z.array(z.number())));
-const paddedIds = z.array(z.array(z.array(z.int())));
-
-export const sequenceLogprobsSchema = z.strictObject({
-  logprobs: padded.describe(
-    'By sequence and token after the prompt: the most likely ones, falling.',
-  ),
-  logprob_token_ids: paddedIds,
-  actual_logprobs: padded.describe('Of the token that is there.'),
-  actual_token_ids: paddedIds,
-});
-
-export const worldSizeSchema = z.strictObject({ world_size: z.literal(1) });
-
-/** What TRL asks of the configuration of a server. */
-export const serverInfoSchema = z.strictObject({
-  vllm_config: z.strictObject({
-    model_config: z.strictObject({
-      model: z.string(),
-      max_model_len: z.int(),
-      logprobs_mode: z.enum(['raw_logprobs', 'processed_logprobs']),
-    }),
-  }),
-});
-
 export type GenerateBody = Given<z.infer<typeof generateBodySchema>>;
 export type WireGenerateChoice = z.infer<typeof generateChoiceSchema>;
 export type WireGenerate = z.infer<typeof generateSchema>;
 export type WirePacked = z.infer<typeof packedSchema>;
-export type WireTrlGenerate = z.infer<typeof trlGenerateSchema>;

@@ -1,7 +1,8 @@
 /** Routes with which trainers of reinforcement learning drive the server. */
 import type { Route } from '../route.js';
 import { generate } from './generate.js';
-import { getWorldSize, sequenceLogprobs, serverInfo, trlGenerate, trlHealth } from './trl.js';
+import { getWorldSize, serverInfo, trlChat, trlGenerate, trlHealth } from './trl.js';
+import { sequenceLogprobs } from './trl-scores.js';
 import { isPaused, liveness, pause, resetPrefixCache, resume, updateWeights } from './weights.js';
 
 export const TRAINER_ROUTES: readonly Route[] = [
@@ -10,8 +11,9 @@ export const TRAINER_ROUTES: readonly Route[] = [
   resume,
   isPaused,
   updateWeights,
-  resetPrefixCache,
+  ...resetPrefixCache,
   trlGenerate,
+  trlChat,
   sequenceLogprobs,
   serverInfo,
   ...getWorldSize,

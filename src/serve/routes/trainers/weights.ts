@@ -60,17 +60,20 @@ export const updateWeights = route({
   },
 });
 
-export const resetPrefixCache = route({
-  method: 'POST',
-  path: '/reset_prefix_cache',
-  summary: 'Forgets what earlier prompts have left for those that begin alike.',
-  isForTrainers: true,
-  answer: statusSchema,
-  handle({ server }) {
-    server.model.clearPrefixes();
-    return Response.json({ status: 'ok' });
-  },
-});
+/** As vLLM has it, and as TRL's own server had it. */
+export const resetPrefixCache = ['/reset_prefix_cache', '/reset_prefix_cache/'].map((path) =>
+  route({
+    method: 'POST',
+    path,
+    summary: 'Forgets what earlier prompts have left for those that begin alike.',
+    isForTrainers: true,
+    answer: statusSchema,
+    handle({ server }) {
+      server.model.clearPrefixes();
+      return Response.json({ status: 'ok' });
+    },
+  }),
+);
 
 export const liveness = route({
   method: 'GET',
