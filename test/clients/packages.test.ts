@@ -12,3 +12,7 @@ test('the openai package and the AI SDK', { timeout: 240_000 }, (context) => {
   const { status, stdout } = spawnSync(process.execPath, [main], { encoding: 'utf8' });
   expect(status, stdout).toBe(0);
 });
+
+test('evaluators and trainers in Python', (context) => {
+  context.skip('left out: npm run test:clients:python installs and runs them, with Python 3.11');
+});
