@@ -58,11 +58,14 @@ const OPEN_API: Omit<Route, 'answer'> = {
 /**
  * Makes a server of a model. The model is borrowed: it is disposed by who loaded it, after `drain`.
  *
- * @throws ConfigError for an option that is not allowed, or what is no model
+ * @throws ConfigError for an option that is not allowed, or what is no model; also for an exit policy that the
+ *   model does not have
  */
 export function createServeApp(model: ServedModel, options: ServeOptions): ServeApp {
   checkModelToServe(model);
   const settings = parseServeOptions(options);
+  // refused now, and not with every request
+  model.check([0], { exitPolicy: settings.exitPolicy });
   const admission = new Admission(settings);
   const metrics = new Metrics(settings.modelName, model, admission);
   const chatTemplate = settings.chatTemplate ?? model.chatTemplate;

@@ -4,6 +4,7 @@
 import type { GenerateOptions } from '../loop-lm.js';
 import { badRequest } from './errors.js';
 import type { ServedModel } from './served-model.js';
+import type { Server } from './server.js';
 import type { CompletionBody } from './wire/completions.js';
 
 /** Fields of sampling, depth and end, which mean the same in every body. */
@@ -43,11 +44,14 @@ export function randomSeed(): number {
 }
 
 /** What the fields mean, but for the number of tokens, stop ids of a template, and the seed of a choice. */
-export function generationOptions(model: ServedModel, body: GenerationFields): GenerateOptions {
+export function generationOptions(
+  { model, settings }: Pick<Server, 'model' | 'settings'>,
+  body: GenerationFields,
+): GenerateOptions {
   const { stop, logit_bias: bias } = body;
   checkDepths(model, body);
   return {
-    exitPolicy: body.exit_policy,
+    exitPolicy: body.exit_policy ?? settings.exitPolicy,
     minDepth: body.min_depth,
     maxDepth: body.max_depth,
     numLoops: body.num_loops,
@@ -73,14 +77,14 @@ export function generationOptions(model: ServedModel, body: GenerationFields): G
 
 /** What the fields mean for an answer to a conversation, which may begin with reasoning. */
 export function answerOptions(
-  model: ServedModel,
+  server: Pick<Server, 'model' | 'settings'>,
   body: GenerationFields,
   { maxNewTokens, topLogprobs, endIds }: AnswerLimits,
 ): GenerateOptions {
-  const options = generationOptions(model, body);
+  const options = generationOptions(server, body);
   return {
     ...options,
-    maxNewTokens: maxNewTokens ?? model.config.maxPositionEmbeddings,
+    maxNewTokens: maxNewTokens ?? server.model.config.maxPositionEmbeddings,
     stopIds: [...(options.ignoreEos ? [] : endIds), ...(options.stopIds ?? [])],
     splitReasoning: true,
     topLogprobs,

@@ -41,6 +41,8 @@ export interface ServeOptions {
   readonly version?: string | undefined;
   /** Instead of the model's own. */
   readonly chatTemplate?: ChatTemplate | undefined;
+  /** Exit policy of requests that name none, such as `full`. Default: the model's own. */
+  readonly exitPolicy?: string | undefined;
   /** Prompts worth trying, for the playground. */
   readonly examples?: readonly string[] | undefined;
   /** Any of them lets a request in. None: no key is asked for. */
@@ -78,7 +80,7 @@ export type ServeSettings = {
   readonly [K in Exclude<keyof ServeOptions, Optional>]-?: NonNullable<ServeOptions[K]>;
 } & Pick<ServeOptions, Optional>;
 
-type Optional = 'chatTemplate' | 'allowedHosts' | 'trainers';
+type Optional = 'chatTemplate' | 'exitPolicy' | 'allowedHosts' | 'trainers';
 
 const DEFAULT = 'Leave it out for the default.';
 const count = (min: number) =>
@@ -100,6 +102,7 @@ const schema = z.strictObject(
     chatTemplate: z
       .instanceof(ChatTemplate, { error: 'it must be a ChatTemplate. Leave it out for none.' })
       .optional(),
+    exitPolicy: text.optional(),
     examples: texts.default([]),
     apiKeys: texts.default([]),
     allowedHosts: texts.optional(),

@@ -52,7 +52,7 @@ export function checkFields<S extends z.ZodObject>(
 ): { readonly data: z.output<S> } | { readonly faults: readonly FieldFault[] } {
   const result = schema.safeParse(value);
   if (result.success) return { data: result.data };
-  const faults = result.error.issues.flatMap((issue): FieldFault[] => {
+  const faults = result.error.issues.flatMap(innermost).flatMap((issue): FieldFault[] => {
     const path = issue.path.map(String).join('.');
     if (issue.code === 'unrecognized_keys') {
       return issue.keys.map((unknownKey) => {
@@ -65,6 +65,19 @@ export function checkFields<S extends z.ZodObject>(
     return [{ path, sentence: `${start}; ${issue.message}` }];
   });
   return { faults };
+}
+
+/**
+ * Where a value has the kind of one alternative only, what is wrong within it: of a list that may be a text,
+ * the entry.
+ */
+function innermost(issue: z.core.$ZodIssue): z.core.$ZodIssue[] {
+  if (issue.code !== 'invalid_union') return [issue];
+  const ofItsKind = issue.errors.filter((issues) => issues.every(({ path }) => path.length > 0));
+  if (ofItsKind.length !== 1) return [issue];
+  return ofItsKind[0]!.flatMap((inner) =>
+    innermost({ ...inner, path: [...issue.path, ...inner.path] }),
+  );
 }
 
 /**

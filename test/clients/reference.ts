@@ -17,6 +17,8 @@ interface ScoreCall {
   readonly temperature?: number;
   /** Most likely tokens beside each; default 0. */
   readonly count?: number;
+  /** All tokens at this depth; default where the model exits. */
+  readonly depth?: number;
 }
 
 interface AnswerCall {
@@ -39,7 +41,7 @@ async function score(model: LoopLM, call: ScoreCall) {
   const readings = await readLoops(model, [{ ids, targets }]);
   const read = readings.map(({ loops }) => {
     const gates = loops.map(({ gateLogit }) => gateLogit);
-    return loops[exitDepth(gates, model.config.exitThreshold) - 1]!;
+    return loops[(call.depth ?? exitDepth(gates, model.config.exitThreshold)) - 1]!;
   });
   return {
     ...(await scoredPrompt(model, call)),
@@ -48,8 +50,14 @@ async function score(model: LoopLM, call: ScoreCall) {
   };
 }
 
-async function scoredPrompt(model: LoopLM, { ids, start, temperature, count = 0 }: ScoreCall) {
-  const options = { promptLogprobs: count, promptTemperature: temperature, maxNewTokens: 1 };
+async function scoredPrompt(model: LoopLM, call: ScoreCall) {
+  const { ids, start, temperature, count = 0, depth } = call;
+  const options = {
+    promptLogprobs: count,
+    promptTemperature: temperature,
+    maxNewTokens: 1,
+    exitPolicy: depth === undefined ? undefined : `fixed:${depth}`,
+  };
   for await (const event of model.generate(ids, options)) {
     if (event.kind !== 'token') continue;
     const scored = event.promptTokens!.slice(start);

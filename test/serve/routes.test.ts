@@ -316,6 +316,34 @@ describe('responses', () => {
     expect(response.status).toBe(400);
     expect(errorSchema.parse(await response.json()).error.param).toBe(param);
   });
+
+  test.each([
+    [{ type: 'item_reference', id: 'msg_1' }, 'input.1', /nothing is kept; send the item itself/],
+    [{ role: 'user', content: 5 }, 'input.1.content', /^input\.1\.content is 5; it must be a text/],
+    [{ type: 'file_search_call' }, 'input.1', /^input\.1 is .* of type message, function_call/],
+  ])('an item that is wrong is named: %j', async (item, param, message) => {
+    const input = [{ role: 'user', content: PROBLEM }, item];
+    const response = await server.ask('/v1/responses', { input });
+    expect(response.status).toBe(400);
+    const { error } = errorSchema.parse(await response.json());
+    expect(error.param).toBe(param);
+    expect(error.message).toMatch(message);
+  });
+});
+
+test('a server may have a depth of its own, for requests that name none', async () => {
+  await using shallow = await openServer(model, { exitPolicy: 'fixed:1' });
+  const depthsOf = async (more: object) => {
+    const body = { prompt: PROBLEM, max_tokens: 2, logprobs: 0, echo: true, ...more };
+    const answer = completionSchema.parse(await shallow.json('/v1/completions', body));
+    return new Set(answer.choices[0]!.logprobs!.exit_depths.slice(1));
+  };
+  expect(await depthsOf({})).toEqual(new Set([1]));
+  expect(await depthsOf({ exit_policy: 'full' })).toEqual(new Set([4]));
+  expect(await shallow.json('/v1/models')).toMatchObject({ data: [{ exit_policy: 'fixed:1' }] });
+  await expect(openServer(model, { exitPolicy: 'fixed:9' })).rejects.toThrow(
+    /depths must be 1 to 4/,
+  );
 });
 
 test('a model without a tokenizer is served by token ids', async () => {

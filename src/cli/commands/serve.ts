@@ -8,6 +8,7 @@ import { realpath } from 'node:fs/promises';
 import { basename, join, resolve, sep } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Command, Option } from 'commander';
+import { EXIT_POLICY_FORMS } from '../../engine/index.js';
 import { ConfigError, FileError } from '../../errors.js';
 import type { LoopLM } from '../../loop-lm.js';
 import {
@@ -39,6 +40,7 @@ interface Flags extends ModelFlags {
   readonly allowHost?: readonly string[];
   readonly servedModelName?: string;
   readonly chatTemplate?: string;
+  readonly exitPolicy?: string;
   readonly maxSequences: number;
   readonly maxQueue: number;
   readonly requestTimeout: number;
@@ -111,6 +113,10 @@ export function registerServe(program: Command, io: CliIo): void {
       '--chat-template <source>',
       `instead of the model's own: ${CHAT_TEMPLATE_NAMES}, or a file with a Jinja template`,
     )
+    .option(
+      '--exit-policy <spec>',
+      `when a token stops looping, where a request does not say: ${EXIT_POLICY_FORMS} (default: the model's)`,
+    )
     .option('--max-sequences <n>', 'sequences that are computed at a time', parseCount, 64)
     .option('--max-queue <n>', 'requests that may wait for them', wholeFrom(0), 1024)
     .option(
@@ -168,6 +174,7 @@ async function optionsOf(
   io: CliIo,
 ): Promise<ServeOptions> {
   const { allowHost = [], cors = [], host, maxQueue, maxSequences, logPrompts } = flags;
+  const { exitPolicy } = flags;
   const isBundled = flags.model === undefined;
   const { allowWeightUpdates: within } = flags;
   const write = (line: string) => void io.stderr.write(line);
@@ -178,6 +185,7 @@ async function optionsOf(
     apiKeys,
     corsOrigins: cors,
     ...(allowedHosts && { allowedHosts: [...new Set([...LOOPBACK_NAMES, host, ...allowHost])] }),
+    exitPolicy,
     maxSequences,
     maxQueue,
     requestTimeoutMs: 1000 * flags.requestTimeout,

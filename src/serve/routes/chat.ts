@@ -68,7 +68,7 @@ function planOf(
     seed: body.seed ?? randomSeed(),
     param: 'messages',
     user: body.user,
-    options: answerOptions(server.model, body, {
+    options: answerOptions(server, body, {
       maxNewTokens: limit ?? oldLimit,
       topLogprobs: body.logprobs ? (body.top_logprobs ?? 0) : undefined,
       endIds,

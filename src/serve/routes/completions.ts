@@ -59,7 +59,7 @@ function planOf(server: Server, body: CompletionBody): GenerationPlan {
     param: 'prompt',
     user: body.user,
     options: {
-      ...generationOptions(server.model, body),
+      ...generationOptions(server, body),
       // a token has to be drawn to score a prompt; without room for it, it is dropped again
       maxNewTokens: Math.max(1, maxTokens),
       topLogprobs: logprobs,

@@ -37,7 +37,7 @@ function describeModel(server: Server): WireModel {
     max_model_len: maxModelLength(server),
     num_loops: config.numLoops,
     has_exit_gate: hasExitGate(config),
-    exit_policy: defaultExitPolicy(config).name,
+    exit_policy: settings.exitPolicy ?? defaultExitPolicy(config).name,
     kv_policies: [...KV_POLICIES],
     has_chat_template: chatTemplate !== undefined,
     has_reasoning: model.thinksByDefault,

@@ -64,7 +64,7 @@ function planOf(
     seed: body.seed ?? randomSeed(),
     param: 'input',
     user: body.user,
-    options: answerOptions(server.model, body, {
+    options: answerOptions(server, body, {
       maxNewTokens: body.max_output_tokens,
       topLogprobs: wantsLogprobs ? (body.top_logprobs ?? 0) : undefined,
       endIds,

@@ -73,10 +73,15 @@ const reasoningItem = z.strictObject({
   ...returnedFields,
 });
 
-const itemSchema = z.union(
-  [messageItem, callItem, callOutputItem, reasoningItem],
-  'it must be an item of type message, function_call, function_call_output or reasoning, with no other fields than these have.',
-);
+const ITEM_RULE =
+  'it must be an item of type message, function_call, function_call_output or reasoning, with no other fields than these have.';
+const REFERENCE_RULE =
+  'it refers to an item of an earlier answer, and nothing is kept; send the item itself, as clients do with store: false.';
+
+const itemSchema = z.union([messageItem, callItem, callOutputItem, reasoningItem], {
+  error: ({ input }) =>
+    (input as { type?: unknown } | null)?.type === 'item_reference' ? REFERENCE_RULE : ITEM_RULE,
+});
 
 const toolSchema = z.strictObject(
   {

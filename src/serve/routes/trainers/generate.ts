@@ -54,7 +54,7 @@ function planOf(server: Server, body: GenerateBody): GenerationPlan {
     seed: params.seed ?? randomSeed(),
     param: 'token_ids',
     options: {
-      ...generationOptions(server.model, { ...params, loop_logprobs: undefined }),
+      ...generationOptions(server, { ...params, loop_logprobs: undefined }),
       maxNewTokens: params.max_tokens,
       topLogprobs: params.logprobs,
       promptLogprobs: params.prompt_logprobs,

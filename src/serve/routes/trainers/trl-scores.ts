@@ -33,7 +33,7 @@ export const sequenceLogprobs = route({
       seed: 0,
       param: 'sequences',
       options: {
-        ...generationOptions(server.model, { ...rest, temperature: 0 }),
+        ...generationOptions(server, { ...rest, temperature: 0 }),
         // a token has to be drawn to score what is before it
         maxNewTokens: 1,
         promptLogprobs: count,

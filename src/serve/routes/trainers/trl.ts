@@ -63,7 +63,7 @@ async function answer(
 ): Promise<Response> {
   const params = { ...DEFAULTS, ...given, ...withoutNulls(more) };
   const numChoices = params.n ?? 1;
-  const options = generationOptions(server.model, params);
+  const options = generationOptions(server, params);
   const generation = startGeneration(server, scope, {
     prompts: keep === undefined ? prompts : prompts.map((one) => lastIds(server, one, keep, param)),
     numChoices,
