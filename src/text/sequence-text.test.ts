@@ -53,6 +53,18 @@ function readingOf(events: readonly TextEvent[]) {
   return { finish, shown, channels: tokens.map(({ channel }) => channel) };
 }
 
+test('tags of calls stay in a text whose channels are told apart, also where they are special tokens', () => {
+  const special = { special: true, normalized: false };
+  const added = ['<tool_call>', '</tool_call>'].map((content, index) => {
+    return { id: smol.vocabSize + index, content, ...special };
+  });
+  const tokenizer = Tokenizer.fromJson({ ...json, added_tokens: [...json.added_tokens, ...added] });
+  const ids = tokenizer.encode('<tool_call>{}</tool_call>');
+  expect(ids).toContain(smol.vocabSize);
+  const { finish } = readingOf(eventsOf([...ids, TURN_END], { tokenizer, thinking: false }));
+  expect(finish.answer).toBe('<tool_call>{}</tool_call>');
+});
+
 test('an end of reasoning that is spread over tokens parts the text', () => {
   const ids = smol.encode('First,\nadd 2.\n</think>\n\nIt is 5.');
   const { finish, shown, channels } = readingOf(eventsOf([...ids, TURN_END], { thinking: true }));

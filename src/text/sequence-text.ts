@@ -10,6 +10,7 @@ import type { EngineEvent, FinishEvent, TokenEvent } from '../engine/index.js';
 import type { DecodeStream, SplitText, TextChannel, Tokenizer } from '../tokenizer/index.js';
 import { ReasoningSplitter, THINK_TAGS } from '../tokenizer/index.js';
 import { StopStringMatcher } from './stop-strings.js';
+import { TOOL_CALL_TAGS } from './tool-calls.js';
 
 /** A new token, with the text that it makes certain. */
 export interface TextTokenEvent extends Omit<TokenEvent, 'requestIndex' | 'sampledId'> {
@@ -83,7 +84,7 @@ export class SequenceText {
     this.#splitter = thinking === undefined ? undefined : new ReasoningSplitter(thinking);
     this.#decoder = tokenizer?.decodeStream({
       skipSpecialTokens: true,
-      ...(this.#splitter && { keepTokens: THINK_TAGS }),
+      ...(this.#splitter && { keepTokens: [...THINK_TAGS, ...TOOL_CALL_TAGS] }),
     });
     this.#matcher = new StopStringMatcher(stopStrings);
   }

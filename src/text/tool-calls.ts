@@ -26,6 +26,9 @@ export interface ToolSplit {
 const OPEN = '<tool_call>';
 const CLOSE = '</tool_call>';
 
+/** Tags around a call; some tokenizers have them as special tokens. */
+export const TOOL_CALL_TAGS: readonly string[] = [OPEN, CLOSE];
+
 const callSchema = z.object({
   name: z.string().min(1),
   arguments: z.record(z.string(), z.unknown()).default({}),
