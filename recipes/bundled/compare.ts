@@ -15,7 +15,7 @@ import type { Device } from 'looplm/runtime';
 import { createInlineDevice, openSafetensors } from 'looplm/runtime';
 import { Tokenizer } from 'looplm/tokenizer';
 import type { TrainConfig } from 'looplm/train';
-import { readSnapshot, SNAPSHOT_FILE } from 'looplm/train';
+import { microBatchesBefore, readSnapshot, SNAPSHOT_FILE } from 'looplm/train';
 import { bundledModelConfig, LENGTH, ROWS, VARIANTS } from './configs.js';
 import type { Comparison } from './evaluation/figures.js';
 import { figuresToJson } from './evaluation/figures.js';
@@ -101,7 +101,7 @@ async function measureRun(
     numLoops: model.numLoops,
     flopsPerToken: byDepth.at(-1)!.flopsPerToken,
     trainSteps,
-    tokens: trainSteps * config.accumulate * ROWS * LENGTH,
+    tokens: microBatchesBefore(config, trainSteps) * ROWS * LENGTH,
     cells: measured.map((set) => {
       const { task, difficulty, n, accuracyByDepth } = accuracyCell(set);
       return { task, difficulty, n, accuracy: accuracyByDepth.at(-1)! };

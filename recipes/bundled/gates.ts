@@ -9,7 +9,7 @@ import { generatedSource } from 'looplm/data';
 import type { LoopLMConfig, ModelWeights } from 'looplm/model';
 import type { Device, HostTensor } from 'looplm/runtime';
 import { encodeSafetensors } from 'looplm/runtime';
-import type { MetricRecord, Objective, TrainConfig } from 'looplm/train';
+import type { MetricRecord, ObjectiveSettings, TrainConfig } from 'looplm/train';
 import { train } from 'looplm/train';
 import { LENGTH, ROWS, SEED } from './configs.js';
 import type { Encode } from './curriculum.js';
@@ -30,7 +30,7 @@ const GATE_BIAS = 'model.early_exit_gate.bias';
 const STAGE_TWO = { k: 50, gamma: 0.005 } as const;
 
 export function gateTrainConfig(model: LoopLMConfig, target: GateTarget): TrainConfig {
-  const objective: Objective = { kind: 'stage-2', target, ...STAGE_TWO };
+  const objective: ObjectiveSettings = { kind: 'stage-2', target, ...STAGE_TWO };
   return {
     model,
     objective,

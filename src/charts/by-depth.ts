@@ -5,13 +5,13 @@ import { depthNames, fraction } from './names.js';
 /** A training record as far as the loss curves need it. */
 export interface LossRecord {
   readonly trainStep: number;
-  /** Cross-entropy at depth 1..R, in nats. */
+  /** Cross-entropy at depth 1..R, in nats; R may change on the way. */
   readonly lossPerLoop: readonly number[];
 }
 
 /** Loss at every depth against the train step, logarithmic. Records are those of metrics.jsonl. */
 export function lossCurves(records: readonly LossRecord[]): string {
-  const names = depthNames(records[0]?.lossPerLoop.length ?? 0);
+  const names = depthNames(Math.max(0, ...records.map(({ lossPerLoop }) => lossPerLoop.length)));
   return lineChart({
     title: 'Training loss by depth',
     isOrdered: true,
@@ -22,7 +22,9 @@ export function lossCurves(records: readonly LossRecord[]): string {
         y: { name: 'cross-entropy (nats per label)', kind: 'log' },
         lines: names.map((name, loopIndex) => ({
           name,
-          points: records.map(({ trainStep, lossPerLoop }) => [trainStep, lossPerLoop[loopIndex]!]),
+          points: records
+            .filter(({ lossPerLoop }) => loopIndex < lossPerLoop.length)
+            .map(({ trainStep, lossPerLoop }) => [trainStep, lossPerLoop[loopIndex]!]),
         })),
       },
     ],

@@ -31,6 +31,8 @@ export interface TrainingBatch {
   readonly segments: Int32Array;
   /** `[B * T]` position within the document, from 0; 0 at padding. */
   readonly positions: Int32Array;
+  /** `[B * T]` each: what an objective of its own reads beside tokens and targets, by name. */
+  readonly extra?: Readonly<Record<string, Float32Array | Int32Array>>;
 }
 
 /** Where a trainer gets its batches. */
@@ -45,7 +47,9 @@ export interface BatchSource {
    *
    * @param trainStep - optimizer update, from 0.
    * @param microBatch - index within the update's accumulated batches, from 0.
+   * @param index - micro-batches of the stage before this one, for sources that count them. After a loss
+   *   spike some are left out.
    * @returns a new batch, which the caller owns.
    */
-  batchAt(trainStep: number, microBatch: number): TrainingBatch;
+  batchAt(trainStep: number, microBatch: number, index?: number): TrainingBatch;
 }

@@ -1,5 +1,6 @@
 /**
- * The forward pass over a fixed rectangle of packed documents: h of every loop at every position.
+ * The forward pass over a fixed rectangle of packed documents: the state of every loop at every
+ * position.
  *
  * Training and calibration read a whole batch at once, so nothing is cached: a position sees the
  * earlier positions of its own document and no others. What is done with the states (losses,
@@ -16,6 +17,7 @@ import {
   input,
   recompute,
   reshape,
+  stopGradient,
   where,
 } from '../graph/index.js';
 import type { LoopLMConfig } from './config.js';
@@ -35,10 +37,25 @@ export interface BatchForwardOptions {
   readonly numLoops?: number;
   /** Keeps only the state between loops for the backward pass. Default false. */
   readonly recomputesLoops?: boolean;
+  /**
+   * Loops through which a gradient flows back at most, counted from the last: between two such groups
+   * the state is a constant. Default: all.
+   */
+  readonly backpropLoops?: number;
+}
+
+/** What the loops of a batch leave, `[B*T, D]` each. */
+export interface LoopStates {
+  /** The state that the first loop takes. */
+  readonly embedded: Tensor;
+  /** The state after each loop, which the next one takes. */
+  readonly states: readonly Tensor[];
+  /** h of each loop, which gate and readout take. */
+  readonly hidden: readonly Tensor[];
 }
 
 /**
- * h of every loop, `[B*T, D]` each. The graph gets the inputs `ids` and `segments`, i32 `[B, T]`, and
+ * States and h of every loop. The graph gets the inputs `ids` and `segments`, i32 `[B, T]`, and
  * `cos` and `sin`, `[B*T, 1, Dh/2]`; `batchForwardFeeds` makes them.
  *
  * @param weights - gives each weight, the same one each time it is asked
@@ -48,20 +65,23 @@ export function batchLoopStates(
   config: LoopLMConfig,
   weights: WeightSource,
   options: BatchForwardOptions,
-): readonly Tensor[] {
+): LoopStates {
   const { rows, length } = options;
   const numLoops = resolveNumLoops(config, options.numLoops);
+  const { backpropLoops = numLoops } = options;
   const ids = reshape(input('ids', 'i32', [rows, length]), [rows * length]);
   const params = loopParams(config, weights.leaf);
   const context = batchContext(config, options);
   const pass = ([x]: readonly Tensor[]) => loop(x!, params, context);
-  const hidden: Tensor[] = [];
-  let state = embed(config, weights, ids);
+  const embedded = embed(config, weights, ids);
+  const states: Tensor[] = [];
   for (let loopIndex = 0; loopIndex < numLoops; loopIndex++) {
-    state = options.recomputesLoops ? recompute(pass, [state]) : pass([state]);
-    hidden.push(hiddenOf(state, params, config));
+    const before = states.at(-1) ?? embedded;
+    const isCut = loopIndex > 0 && (numLoops - loopIndex) % backpropLoops === 0;
+    const start = isCut ? stopGradient(before) : before;
+    states.push(options.recomputesLoops ? recompute(pass, [start]) : pass([start]));
   }
-  return hidden;
+  return { embedded, states, hidden: states.map((state) => hiddenOf(state, params, config)) };
 }
 
 /**

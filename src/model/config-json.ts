@@ -8,6 +8,7 @@
 import { z } from 'zod';
 import { ConfigError, UnsupportedError } from '../errors.js';
 import { quote, showValue } from '../util/quote.js';
+import { withoutUndefined } from '../util/without-undefined.js';
 import type { Architecture } from './architectures/index.js';
 import { ARCHITECTURES, architectureOf } from './architectures/index.js';
 import type { LoopLMConfig } from './config.js';
@@ -304,8 +305,4 @@ function checkSize(config: LoopLMConfig, file: string): void {
     'hidden_size',
     `${file}: its sizes come to ${size.toPrecision(3)} parameters; looplm reads models of at most ${MAX_PARAMETERS}. Correct hidden_size, intermediate_size, num_hidden_layers or vocab_size.`,
   );
-}
-
-function withoutUndefined(values: object): object {
-  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined));
 }

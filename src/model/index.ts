@@ -27,7 +27,7 @@ export type { MemoryNeeds, MemoryPlan } from './memory-plan.js';
 export { describePlan, MAX_STEP_ROWS, planMemory, showBytes } from './memory-plan.js';
 export { hasExitGate } from './architectures/index.js';
 export type { ArchitectureName, LoopLMConfig } from './config.js';
-export { resolveNumLoops } from './config.js';
+export { MAX_NUM_LOOPS, resolveNumLoops } from './config.js';
 export type { ParsedModelConfig } from './config-json.js';
 export { modelConfigToJson, parseModelConfig } from './config-json.js';
 export type { ConvertedModel, ConvertedTensor } from './converted.js';

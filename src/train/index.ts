@@ -1,16 +1,58 @@
-/** Objectives, optimizer, schedules and the training loop. */
-export type { AdamWOptions } from './adamw.js';
-export type { Evaluation, EvaluationRecord, MetricRecord } from './metrics.js';
+/** Objectives, optimizers, stages and the training loop. */
+export { batchFeeds, countTargets } from './batch-feeds.js';
+export type { SpikeSettings, StageSettings, TrainConfig } from './config.js';
+export { parseTrainConfig, trainingFields } from './config.js';
+export type {
+  Evaluation,
+  EvaluationRecord,
+  MetricRecord,
+  RollbackRecord,
+  RunRecord,
+} from './metrics.js';
 export { METRICS_FILE, parseMetrics } from './metrics.js';
-export type { MetricName, Objective, ObjectiveGraph, ObjectiveOptions } from './objective.js';
-export { checkObjective, gradientOutputs, objectiveGraph } from './objective.js';
+export type { MetricName, ObjectiveGraph, ObjectiveOptions } from './objective-graph.js';
+export { diagnosedOutputs, gradientOutputs, objectiveGraph } from './objective-graph.js';
+export type {
+  ExtraInput,
+  LossParts,
+  Objective,
+  ObjectiveDefinition,
+  ObjectiveSettings,
+} from './objectives/index.js';
+export { checkObjective, objectiveOf } from './objectives/index.js';
+export type {
+  AdamWOptions,
+  MuonOptions,
+  Optimizer,
+  OptimizerSettings,
+  ParameterUpdate,
+  Slot,
+  UpdateMoment,
+} from './optimizers/index.js';
+export { applyOutputs, optimizerOf } from './optimizers/index.js';
 export type { Schedule } from './schedule.js';
-export { checkSchedule, scheduleFraction } from './schedule.js';
+export { checkSchedule, defaultSchedule, scheduleFraction } from './schedule.js';
 export type { Snapshot } from './snapshot.js';
 export { SNAPSHOT_FILE, readSnapshot, writeSnapshot } from './snapshot.js';
-export type { TrainStateOptions, UpdateMetrics } from './state.js';
-export { TrainState, batchFeeds, countTargets } from './state.js';
+export type { Rollback } from './spikes.js';
+export { spikeThreshold } from './spikes.js';
+export type { RunSource } from './stage-batches.js';
+export type { Stage } from './stages.js';
+export {
+  accumulateAt,
+  learningRateAt,
+  loopsAt,
+  microBatchesBefore,
+  stagesOf,
+  tokensOf,
+} from './stages.js';
+export type { Exchange, LoopDiagnostics, TrainStateOptions, UpdateMetrics } from './state.js';
+export { TrainState } from './state.js';
+export type { TrainableSet } from './trainable.js';
+export { trainableSpecs } from './trainable.js';
 export type { TrainingMemory } from './training-memory.js';
-export { trainingMemory } from './training-memory.js';
-export type { TrainConfig, TrainOptions, TrainResult } from './trainer.js';
+export { stageMemory, trainingMemory } from './training-memory.js';
+export type { TrainOptions, TrainResult } from './trainer.js';
 export { train } from './trainer.js';
+export type { CopyOrder } from './upcycle.js';
+export { upcycle } from './upcycle.js';

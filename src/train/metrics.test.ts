@@ -21,7 +21,7 @@ const record = (trainStep: number): MetricRecord => ({
 describe('metrics', () => {
   it('are read as they were written', async () => {
     const folder = memoryFolder('run', new Map());
-    const log = await MetricLog.open(folder, 0);
+    const log = await MetricLog.open(folder, undefined);
     log.add(record(1));
     log.addEvaluation(1, { accuracy: 0.5 });
     log.add(record(2));
@@ -34,12 +34,36 @@ describe('metrics', () => {
   it('of a resumed run drop what came after its snapshot, and of a fresh run everything', async () => {
     for (const trainSteps of [0, 1, 3, 9]) {
       const folder = memoryFolder('run', new Map());
-      const before = await MetricLog.open(folder, 0);
+      const before = await MetricLog.open(folder, undefined);
       for (let trainStep = 1; trainStep <= 5; trainStep++) before.add(record(trainStep));
       await before.flush();
-      await (await MetricLog.open(folder, trainSteps)).flush();
+      const snapshot = trainSteps === 0 ? undefined : { trainSteps, rollbacks: [] };
+      await (await MetricLog.open(folder, snapshot)).flush();
       const kept = parseMetrics(await folder.readText(METRICS_FILE));
       expect(kept).toEqual([1, 2, 3, 4, 5].filter((n) => n <= trainSteps).map(record));
+    }
+  });
+
+  it('of a run that went back drop what it left, and keep of spikes those of the snapshot', async () => {
+    const folder = memoryFolder('run', new Map());
+    const log = await MetricLog.open(folder, undefined);
+    const spike = { trainStep: 3, loss: 9, threshold: 2.5, backTo: 1 };
+    for (const trainStep of [1, 2]) log.add(record(trainStep));
+    log.goBack(spike);
+    log.add(record(2));
+    await log.flush();
+    const all = [record(1), { trainStep: 1, rollback: spike }, record(2)];
+    const read = async () => parseMetrics(await folder.readText(METRICS_FILE));
+    expect(await read()).toEqual(all);
+    // a snapshot from before the spike knows nothing of it, and will see it again
+    for (const [rollbacks, kept] of [
+      [[spike], all],
+      [[], [record(1), record(2)]],
+    ] as const) {
+      const again = memoryFolder('again', new Map());
+      await again.write(METRICS_FILE, await folder.readText(METRICS_FILE));
+      await (await MetricLog.open(again, { trainSteps: 2, rollbacks })).flush();
+      expect(parseMetrics(await again.readText(METRICS_FILE))).toEqual(kept);
     }
   });
 

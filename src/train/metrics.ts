@@ -7,11 +7,16 @@
 import { z } from 'zod';
 import { FileError } from '../errors.js';
 import type { Folder } from '../util/folder.js';
+import type { Snapshot } from './snapshot.js';
+import type { Rollback } from './spikes.js';
+import { rollbackSchema } from './spikes.js';
 import type { UpdateMetrics } from './state.js';
 
 export interface MetricRecord extends UpdateMetrics {
   /** Updates done when the record was made. */
   readonly trainStep: number;
+  /** Name of the stage, where a run has stages. */
+  readonly stage?: string | undefined;
   readonly learningRate: number;
   readonly tokensPerSecond: number;
   /** Resident memory of the process. */
@@ -27,6 +32,14 @@ export interface EvaluationRecord {
   readonly evaluation: Evaluation;
 }
 
+/** That a run went back for a spike; stands behind the records of what it went back to. */
+export interface RollbackRecord {
+  readonly trainStep: number;
+  readonly rollback: Rollback;
+}
+
+export type RunRecord = MetricRecord | EvaluationRecord | RollbackRecord;
+
 export const METRICS_FILE = 'metrics.jsonl';
 
 const number = z.number();
@@ -38,8 +51,10 @@ const recordSchema = z.union([
     trainStep: z.int(),
     evaluation: z.record(z.string(), evaluated.or(z.array(evaluated))),
   }),
+  z.strictObject({ trainStep: z.int(), rollback: rollbackSchema }),
   z.strictObject({
     trainStep: z.int(),
+    stage: z.string().optional(),
     loss: number,
     lossPerLoop: perLoop,
     accuracyPerLoop: perLoop,
@@ -47,6 +62,13 @@ const recordSchema = z.union([
     entropy: number,
     gradNorm: number,
     countedTargets: number,
+    loops: z
+      .strictObject({
+        stateNorm: perLoop,
+        stateChange: perLoop,
+        stateGradNorm: perLoop.optional(),
+      })
+      .optional(),
     learningRate: number,
     tokensPerSecond: number,
     memoryBytes: number,
@@ -54,7 +76,7 @@ const recordSchema = z.union([
 ]);
 
 /** Parses a metrics file. @throws FileError naming the line that is not a record */
-export function parseMetrics(text: string): readonly (MetricRecord | EvaluationRecord)[] {
+export function parseMetrics(text: string): readonly RunRecord[] {
   return text
     .split('\n')
     .filter((line) => line !== '')
@@ -74,21 +96,26 @@ export function parseMetrics(text: string): readonly (MetricRecord | EvaluationR
 /** The metrics of a run under way. */
 export class MetricLog {
   readonly #folder: Folder;
-  readonly #records: (MetricRecord | EvaluationRecord)[];
+  #records: RunRecord[];
 
-  private constructor(folder: Folder, records: (MetricRecord | EvaluationRecord)[]) {
+  private constructor(folder: Folder, records: RunRecord[]) {
     this.#folder = folder;
     this.#records = records;
   }
 
-  /** Opens the log of a run that has done `trainSteps` updates. */
-  static async open(folder: Folder, trainSteps: number): Promise<MetricLog> {
-    if (trainSteps === 0 || !(await folder.exists(METRICS_FILE))) return new MetricLog(folder, []);
+  /** Opens the log of a run that goes on from a snapshot, or of a new one. */
+  static async open(
+    folder: Folder,
+    snapshot: Pick<Snapshot, 'trainSteps' | 'rollbacks'> | undefined,
+  ): Promise<MetricLog> {
+    if (!snapshot || !(await folder.exists(METRICS_FILE))) return new MetricLog(folder, []);
+    let rollbacks = 0;
+    const isKept = (record: RunRecord) =>
+      'rollback' in record
+        ? ++rollbacks <= snapshot.rollbacks.length
+        : record.trainStep <= snapshot.trainSteps;
     const records = parseMetrics(await folder.readText(METRICS_FILE));
-    return new MetricLog(
-      folder,
-      records.filter(({ trainStep }) => trainStep <= trainSteps),
-    );
+    return new MetricLog(folder, records.filter(isKept));
   }
 
   add(record: MetricRecord): MetricRecord {
@@ -98,6 +125,13 @@ export class MetricLog {
 
   addEvaluation(trainStep: number, evaluation: Evaluation): void {
     this.#records.push({ trainStep, evaluation });
+  }
+
+  /** Drops what came after the train step that the run goes back to. */
+  goBack(rollback: Rollback): void {
+    const { backTo } = rollback;
+    this.#records = this.#records.filter(({ trainStep }) => trainStep <= backTo);
+    this.#records.push({ trainStep: backTo, rollback });
   }
 
   async flush(): Promise<void> {

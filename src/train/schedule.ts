@@ -64,3 +64,11 @@ export function checkSchedule(schedule: Schedule, totalTrainSteps: number): void
     );
   }
 }
+
+const LONGEST_WARMUP = 100;
+
+/** A cosine down to a tenth after a warm-up of a tenth, 100 train steps at most. */
+export function defaultSchedule(totalTrainSteps: number): Schedule {
+  const warmupTrainSteps = Math.min(LONGEST_WARMUP, Math.floor(totalTrainSteps / 10));
+  return { kind: 'cosine', warmupTrainSteps, finalFraction: 0.1 };
+}

@@ -2,12 +2,21 @@
  * Snapshots: the whole state of a run in one safetensors file, with the run's config in its
  * metadata. Written under a temporary name and renamed, so there is always one good snapshot.
  */
+import { z } from 'zod';
 import { CheckpointError, ConfigError } from '../errors.js';
-import type { LoopLMConfig, ModelWeights } from '../model/index.js';
+import type { ModelWeights } from '../model/index.js';
 import { parameterSpecs } from '../model/index.js';
 import { openSafetensors, safetensorsChunks } from '../runtime/safetensors.js';
 import type { Folder } from '../util/folder.js';
 import { quote, showValue } from '../util/quote.js';
+import type { TrainConfig } from './config.js';
+import { objectiveOf } from './objectives/index.js';
+import { optimizerOf } from './optimizers/index.js';
+import type { Rollback } from './spikes.js';
+import { rollbackSchema } from './spikes.js';
+import type { Stage } from './stages.js';
+import { stagesOf } from './stages.js';
+import { trainableSpecs } from './trainable.js';
 
 export const SNAPSHOT_FILE = 'snapshot.safetensors';
 
@@ -15,33 +24,61 @@ export interface Snapshot {
   /** Updates done. */
   readonly trainSteps: number;
   readonly weights: ModelWeights;
-  /** By `m:NAME` and `v:NAME`. */
-  readonly moments: ReadonlyMap<string, Float32Array>;
+  /** What the optimizer keeps, by `SLOT:NAME`. */
+  readonly slots: ReadonlyMap<string, Float32Array>;
+  /** Spikes that the run went back for, so far. */
+  readonly rollbacks: readonly Rollback[];
+  /** Losses that the next one is compared with to find a spike. */
+  readonly recentLosses: readonly number[];
 }
 
 const PARAM = 'param:';
 
-/** Any run config: JSON that names the model. */
-type RunConfig = { readonly model: LoopLMConfig };
+const progressSchema = z.strictObject({
+  rollbacks: z.array(rollbackSchema),
+  recentLosses: z.array(z.number()),
+});
 
 export async function writeSnapshot(
   folder: Folder,
-  config: RunConfig,
-  { trainSteps, weights, moments }: Snapshot,
+  config: TrainConfig,
+  { trainSteps, weights, slots, rollbacks, recentLosses }: Snapshot,
 ): Promise<void> {
-  const shapes = new Map(parameterSpecs(config.model).map(({ hfName, shape }) => [hfName, shape]));
-  const entry = (name: string, hfName: string, data: Float32Array) => ({
-    name,
-    shape: shapes.get(hfName)!,
-    dtype: 'F32' as const,
-    data,
-  });
+  const shapes = tensorShapes(stageAt(config, trainSteps));
   const tensors = [
-    ...[...weights].map(([name, data]) => entry(`${PARAM}${name}`, name, data)),
-    ...[...moments].map(([name, data]) => entry(name, name.slice(2), data)),
-  ];
-  const metadata = { trainSteps: String(trainSteps), config: JSON.stringify(config) };
+    ...[...weights].map(([name, data]) => ({ name: `${PARAM}${name}`, data })),
+    ...[...slots].map(([name, data]) => ({ name, data })),
+  ].map(({ name, data }) => ({ name, shape: shapes.get(name)!, dtype: 'F32' as const, data }));
+  const metadata = {
+    trainSteps: String(trainSteps),
+    config: JSON.stringify(config),
+    progress: JSON.stringify({ rollbacks, recentLosses }),
+  };
   await folder.write(SNAPSHOT_FILE, safetensorsChunks(tensors, metadata));
+}
+
+/** The stage that made a snapshot of so many train steps. */
+function stageAt(config: TrainConfig, trainSteps: number): Stage {
+  const stages = stagesOf(config);
+  const isMaker = (stage: Stage) => trainSteps <= stage.firstTrainStep + stage.trainSteps;
+  return stages.find(isMaker) ?? stages.at(-1)!;
+}
+
+/** Shapes of all tensors of a snapshot: weights, and what the optimizer keeps of those it trains. */
+function tensorShapes({
+  model,
+  objective,
+  optimizer,
+  trained,
+}: Stage): ReadonlyMap<string, readonly number[]> {
+  const weights = parameterSpecs(model).map(
+    ({ hfName, shape }) => [`${PARAM}${hfName}`, shape] as const,
+  );
+  const { slots } = optimizerOf(optimizer);
+  const kept = trainableSpecs(model, trained ?? objectiveOf(objective).trains).flatMap((spec) =>
+    slots(spec).map(({ name }) => [`${name}:${spec.hfName}`, spec.shape] as const),
+  );
+  return new Map([...weights, ...kept]);
 }
 
 /**
@@ -52,29 +89,27 @@ export async function writeSnapshot(
  */
 export async function readSnapshot(
   folder: Folder,
-  config: RunConfig,
+  config: TrainConfig,
 ): Promise<Snapshot | undefined> {
   if (!(await folder.exists(SNAPSHOT_FILE))) return undefined;
   const source = await folder.open(SNAPSHOT_FILE);
   try {
     const reader = await openSafetensors(source);
     checkConfig(folder, reader.metadata.get('config'), config);
-    checkTensors(folder, config, reader.entries);
+    const trainSteps = trainStepsOf(folder, reader.metadata.get('trainSteps'));
+    checkTensors(folder, tensorShapes(stageAt(config, trainSteps)), reader.entries);
     const weights = new Map<string, Float32Array>();
-    const moments = new Map<string, Float32Array>();
+    const slots = new Map<string, Float32Array>();
     for (const name of reader.entries.keys()) {
       const data = await reader.readFloat32(name);
       if (data.some((value) => !Number.isFinite(value))) {
         throw damaged(folder, `${name} holds values that are not finite`);
       }
       if (name.startsWith(PARAM)) weights.set(name.slice(PARAM.length), data);
-      else moments.set(name, data);
+      else slots.set(name, data);
     }
-    return {
-      trainSteps: trainStepsOf(folder, reader.metadata.get('trainSteps')),
-      weights,
-      moments,
-    };
+    const progress = progressOf(folder, reader.metadata.get('progress'));
+    return { trainSteps, weights, slots, ...progress };
   } finally {
     await source.close();
   }
@@ -92,29 +127,31 @@ function trainStepsOf(folder: Folder, text: string | undefined): number {
   throw damaged(folder, 'it does not say how many train steps it has');
 }
 
-/** Every weight must be there in its shape; moments come in pairs, for the weights that are trained. */
+/** How the run went; a snapshot that does not say has seen no spike. */
+function progressOf(folder: Folder, text: string | undefined): z.output<typeof progressSchema> {
+  if (text === undefined) return { rollbacks: [], recentLosses: [] };
+  try {
+    return progressSchema.parse(JSON.parse(text));
+  } catch {
+    throw damaged(folder, 'what it says of the run so far cannot be read');
+  }
+}
+
 function checkTensors(
   folder: Folder,
-  config: RunConfig,
+  expected: ReadonlyMap<string, readonly number[]>,
   entries: ReadonlyMap<string, { readonly shape: readonly number[] }>,
 ): void {
-  const expected = new Map<string, string>();
-  for (const { hfName, shape } of parameterSpecs(config.model)) {
-    expected.set(`${PARAM}${hfName}`, shape.join());
-    if (!entries.has(`m:${hfName}`) && !entries.has(`v:${hfName}`)) continue;
-    expected.set(`m:${hfName}`, shape.join());
-    expected.set(`v:${hfName}`, shape.join());
-  }
   for (const [name, shape] of expected) {
-    if (entries.get(name)?.shape.join() !== shape) {
-      throw damaged(folder, `it lacks ${name} of shape [${shape}]`);
+    if (entries.get(name)?.shape.join() !== shape.join()) {
+      throw damaged(folder, `it lacks ${name} of shape [${shape.join()}]`);
     }
   }
   const extra = [...entries.keys()].find((name) => !expected.has(name));
   if (extra !== undefined) throw damaged(folder, `it holds ${quote(extra)}`);
 }
 
-function checkConfig(folder: Folder, saved: string | undefined, config: RunConfig): void {
+function checkConfig(folder: Folder, saved: string | undefined, config: TrainConfig): void {
   const wanted: unknown = JSON.parse(JSON.stringify(config));
   const different = differences(parseSaved(folder, saved), wanted);
   const [first] = different;

@@ -1,13 +1,15 @@
 /**
- * The state of a training run on a device: weights, moments and gradients as resident buffers, and
- * the three programs that change them. Only batches go in and only metrics come out.
+ * The state of a training run on a device: weights, the optimizer's slots and gradients as resident
+ * buffers, and the programs that change them. Only batches go in and only metrics come out.
  *
- * It knows one update; when to log, evaluate or save is the trainer's business.
+ * An update is accumulate, exchange, apply: gradients are added up over the micro-batches, machines
+ * that train together make them equal, and the optimizer changes the weights. It knows one update;
+ * when to log, evaluate or save is the trainer's business.
  */
 import type { TrainingBatch } from '../data/index.js';
 import { buildGraph } from '../graph/index.js';
 import type { LoopLMConfig, ModelWeights, ParameterSpec } from '../model/index.js';
-import { batchForwardFeeds, checkWeights, parameterSpecs } from '../model/index.js';
+import { checkWeights, parameterSpecs } from '../model/index.js';
 import type {
   Command,
   Device,
@@ -16,10 +18,13 @@ import type {
   Program,
   ResidentWeights,
 } from '../runtime/index.js';
-import type { AdamWOptions } from './adamw.js';
-import { accumulateOutputs, adamWOutputs, updateScalars } from './adamw.js';
-import type { MetricName, Objective, ObjectiveOptions } from './objective.js';
-import { gradientOutputs, objectiveGraph } from './objective.js';
+import { batchFeeds, countTargets, scalarTensor } from './batch-feeds.js';
+import type { DiagnosticName, MetricName, ObjectiveOptions } from './objective-graph.js';
+import { diagnosedOutputs, gradientOutputs, objectiveGraph } from './objective-graph.js';
+import type { ExtraInput, Objective } from './objectives/index.js';
+import { objectiveOf } from './objectives/index.js';
+import type { Optimizer, OptimizerSettings } from './optimizers/index.js';
+import { AVERAGE, accumulateOutputs, applyOutputs, optimizerOf } from './optimizers/index.js';
 
 /** Means over the counted targets of one update. */
 export interface UpdateMetrics {
@@ -35,21 +40,47 @@ export interface UpdateMetrics {
   /** Norm of all gradients together, before clipping. */
   readonly gradNorm: number;
   readonly countedTargets: number;
+  /** How each loop fares, if it was asked for. */
+  readonly loops?: LoopDiagnostics | undefined;
 }
 
-export interface TrainStateOptions {
+/** One number for depth 1..R each; docs/math.md (loop-diagnostics). */
+export interface LoopDiagnostics {
+  /** L2 norm of the state. */
+  readonly stateNorm: readonly number[];
+  /** L2 norm of what the loop changed, relative to the state before it. */
+  readonly stateChange: readonly number[];
+  /** L2 norm of the gradient of the loss by the states of all tokens; absent where only the gate is trained. */
+  readonly stateGradNorm?: readonly number[] | undefined;
+}
+
+/**
+ * Makes the gradients of several machines those of all, in place: `gradients` holds them by the name
+ * of the weight. Called once in an update, after they are added up and before they are applied.
+ */
+export type Exchange = (gradients: {
+  readonly device: Device;
+  readonly buffers: ReadonlyMap<string, DeviceBuffer>;
+  readonly trainStep: number;
+}) => Promise<void>;
+
+export interface TrainStateOptions extends Omit<ObjectiveOptions, 'recompute'> {
   readonly device: Device;
   readonly config: LoopLMConfig;
-  readonly rows: number;
-  readonly length: number;
   readonly objective: Objective;
-  readonly optimizer: AdamWOptions;
+  readonly optimizer: OptimizerSettings | Optimizer;
   readonly recompute: NonNullable<ObjectiveOptions['recompute']>;
+  /** Numbers of loops that updates may ask for. Default: that of the model. */
+  readonly loopCounts?: readonly number[];
   readonly weights: ModelWeights;
-  /** First and second moments by `m:NAME` and `v:NAME`; zero when absent. */
-  readonly moments?: ReadonlyMap<string, Float32Array>;
+  /** What the optimizer keeps, by `SLOT:NAME`; fresh when absent. */
+  readonly slots?: ReadonlyMap<string, Float32Array>;
   /** Updates that made the weights: their first version. Default 0. */
   readonly trainStepsDone?: number;
+  /** Whether metrics say how each loop fares. Default false. */
+  readonly diagnoses?: boolean;
+  /** Default: nothing, which is right for one machine. */
+  readonly exchange?: Exchange;
 }
 
 const METRICS = [
@@ -59,34 +90,47 @@ const METRICS = [
   'meanExitPdf',
   'entropy',
 ] as const satisfies readonly MetricName[];
+const DIAGNOSTICS = [
+  'stateNorm',
+  'stateChange',
+  'squaredStateGradient',
+] as const satisfies readonly DiagnosticName[];
+
+interface Programs {
+  /** By number of loops. */
+  readonly gradients: ReadonlyMap<number, Program>;
+  readonly accumulate: Program;
+  readonly apply: Program;
+}
 
 export class TrainState {
   readonly #device: Device;
   readonly #config: LoopLMConfig;
-  readonly #optimizer: AdamWOptions;
+  readonly #optimizer: Optimizer;
+  readonly #extraInputs: readonly ExtraInput[];
+  readonly #exchange: Exchange | undefined;
   readonly #trained: readonly ParameterSpec[];
-  readonly #programs: { gradients: Program; update: Program; accumulate: Program };
-  /** By `param:NAME`, `m:NAME`, `v:NAME`, `grad:NAME` and `total:NAME`. */
+  readonly #programs: Programs;
+  /** By `param:NAME`, `SLOT:NAME`, `grad:NAME` and `total:NAME`. */
   readonly #buffers: ReadonlyMap<string, DeviceBuffer>;
-  readonly #resident: { -readonly [key in keyof ResidentWeights]: ResidentWeights[key] };
+  #version: number;
 
   private constructor(
     options: TrainStateOptions,
+    optimizer: Optimizer,
     trained: readonly ParameterSpec[],
-    programs: { gradients: Program; update: Program; accumulate: Program },
+    programs: Programs,
     buffers: ReadonlyMap<string, DeviceBuffer>,
   ) {
     this.#device = options.device;
     this.#config = options.config;
-    this.#optimizer = options.optimizer;
+    this.#optimizer = optimizer;
+    this.#extraInputs = objectiveOf(options.objective).extraInputs;
+    this.#exchange = options.exchange;
     this.#trained = trained;
     this.#programs = programs;
     this.#buffers = buffers;
-    const weights = parameterSpecs(options.config).map(
-      ({ hfName }) => [hfName, buffers.get(`param:${hfName}`)!] as const,
-    );
-    const { device, trainStepsDone: version = 0 } = options;
-    this.#resident = { device, buffers: new Map(weights), version };
+    this.#version = options.trainStepsDone ?? 0;
   }
 
   /**
@@ -96,14 +140,23 @@ export class TrainState {
    * @throws ConfigError if the objective does not fit the model
    */
   static async create(options: TrainStateOptions): Promise<TrainState> {
-    const { device, config, weights, moments } = options;
+    const { device, config, weights, slots, loopCounts = [config.numLoops] } = options;
     checkWeights(config, weights);
-    const objective = objectiveGraph(config, options);
-    const trained = objective.trained.map(({ spec }) => spec);
-    const programs = {
-      gradients: await device.compile(buildGraph(gradientOutputs(objective))),
-      update: await device.compile(buildGraph(adamWOutputs(trained, options.optimizer))),
+    const optimizer = optimizerOf(options.optimizer);
+    const gradientPrograms = new Map<number, Program>();
+    let trained: readonly ParameterSpec[] = [];
+    for (const numLoops of loopCounts) {
+      const graph = objectiveGraph({ ...config, numLoops }, options);
+      trained = graph.trained.map(({ spec }) => spec);
+      const outputs = options.diagnoses ? diagnosedOutputs(graph) : gradientOutputs(graph);
+      // Of several programs that run in turn, each would keep memory of its own.
+      const keepsWorkspace = loopCounts.length === 1;
+      gradientPrograms.set(numLoops, await device.compile(buildGraph(outputs), { keepsWorkspace }));
+    }
+    const programs: Programs = {
+      gradients: gradientPrograms,
       accumulate: await device.compile(buildGraph(accumulateOutputs(trained))),
+      apply: await device.compile(buildGraph(applyOutputs(trained, optimizer))),
     };
     const buffers = new Map<string, DeviceBuffer>();
     const place = async (name: string, shape: readonly number[], data?: Float32Array) => {
@@ -117,47 +170,58 @@ export class TrainState {
     for (const { hfName, shape } of parameterSpecs(config)) {
       await place(`param:${hfName}`, shape, weights.get(hfName));
     }
-    for (const { hfName, shape } of trained) {
-      await place(`m:${hfName}`, shape, moments?.get(`m:${hfName}`));
-      await place(`v:${hfName}`, shape, moments?.get(`v:${hfName}`));
+    for (const spec of trained) {
+      const { hfName, shape } = spec;
+      for (const { name, starts } of optimizer.slots(spec)) {
+        const fresh = starts === 'as the weight' ? weights.get(hfName) : undefined;
+        await place(`${name}:${hfName}`, shape, slots?.get(`${name}:${hfName}`) ?? fresh);
+      }
       await place(`grad:${hfName}`, shape);
       await place(`total:${hfName}`, shape);
     }
-    return new TrainState(options, trained, programs, buffers);
+    return new TrainState(options, optimizer, trained, programs, buffers);
   }
 
   /**
    * One optimizer update from the gradients of all `batches` together.
    *
-   * @param trainStep - from 0; decides the bias correction of the moments
+   * @param trainStep - updates since the optimizer's slots were fresh, from 0
+   * @param numLoops - one of `loopCounts`; default that of the model
    */
   async update(
     batches: readonly TrainingBatch[],
     trainStep: number,
     learningRate: number,
+    numLoops: number = this.#config.numLoops,
   ): Promise<UpdateMetrics> {
     const countedTargets = batches.reduce((sum, batch) => sum + countTargets(batch), 0);
     const inverseCount = countedTargets === 0 ? 0 : 1 / countedTargets;
-    // The first micro-batch writes the total; each further one is added to it.
-    const commands = batches.flatMap((batch, microBatch) =>
-      microBatch === 0
-        ? [this.#gradientCommand(batch, inverseCount, 'total')]
-        : [this.#gradientCommand(batch, inverseCount, 'grad'), this.#accumulateCommand()],
-    );
-    commands.push(this.#updateCommand(trainStep, learningRate));
+    const accumulate = this.#accumulateCommands(batches, inverseCount, numLoops);
+    const apply = this.#applyCommand(trainStep, learningRate);
+    const results = this.#exchange
+      ? [
+          ...(await this.#device.submit(accumulate)),
+          ...(await this.#exchanged(this.#exchange, trainStep, apply)),
+        ]
+      : await this.#submit([...accumulate, apply]);
+    const gradNorm = results.at(-1)!['gradNorm']!.data[0] as number;
+    const loops = diagnosticsOf(results);
+    return { ...metricsOf(results), gradNorm, countedTargets, ...(loops && { loops }) };
+  }
+
+  /** Submits commands that change the weights. */
+  #submit(commands: readonly Command[]) {
     const submitted = this.#device.submit(commands);
-    this.#resident.version++;
-    const results = await submitted;
-    const sums = sumMetrics(results);
-    return {
-      loss: sums('loss')[0]!,
-      lossPerLoop: sums('lossPerLoop'),
-      accuracyPerLoop: sums('accuracyPerLoop'),
-      meanExitPdf: sums('meanExitPdf'),
-      entropy: sums('entropy')[0]!,
-      gradNorm: results.at(-1)!['gradNorm']!.data[0] as number,
-      countedTargets,
-    };
+    this.#version++;
+    return submitted;
+  }
+
+  async #exchanged(exchange: Exchange, trainStep: number, apply: Command) {
+    const buffers = new Map(
+      this.#trained.map(({ hfName }) => [hfName, this.#buffer(`total:${hfName}`)] as const),
+    );
+    await exchange({ device: this.#device, buffers, trainStep });
+    return this.#submit([apply]);
   }
 
   /**
@@ -165,30 +229,85 @@ export class TrainState {
    * them: its next step reads what an update left. The version counts updates.
    */
   get residentWeights(): ResidentWeights {
-    return this.#resident;
+    return this.#residentOf(() => 'param');
+  }
+
+  /** The same for their averages, if the optimizer keeps any; else the weights themselves. */
+  get residentAverages(): ResidentWeights {
+    return this.#residentOf((hfName) =>
+      this.#buffers.has(`${AVERAGE}:${hfName}`) ? AVERAGE : 'param',
+    );
+  }
+
+  #residentOf(kindOf: (hfName: string) => string): ResidentWeights {
+    const buffers = parameterSpecs(this.#config).map(
+      ({ hfName }) => [hfName, this.#buffer(`${kindOf(hfName)}:${hfName}`)] as const,
+    );
+    const version = () => this.#version;
+    return {
+      device: this.#device,
+      buffers: new Map(buffers),
+      get version() {
+        return version();
+      },
+    };
   }
 
   /** Copies of all weights by name. */
   async weights(): Promise<Map<string, Float32Array>> {
-    return this.#read(parameterSpecs(this.#config), ['param'], () => '');
+    const values = new Map<string, Float32Array>();
+    for (const { hfName } of parameterSpecs(this.#config)) {
+      values.set(hfName, await this.#read(`param:${hfName}`));
+    }
+    return values;
   }
 
-  /** Copies of the optimizer's moments by `m:NAME` and `v:NAME`. */
-  async moments(): Promise<Map<string, Float32Array>> {
-    return this.#read(this.#trained, ['m', 'v'], (kind) => `${kind}:`);
+  /** Copies of what the optimizer keeps by `SLOT:NAME`. */
+  async slots(): Promise<Map<string, Float32Array>> {
+    const values = new Map<string, Float32Array>();
+    for (const spec of this.#trained) {
+      for (const slot of this.#optimizer.slots(spec)) {
+        const name = `${slot.name}:${spec.hfName}`;
+        values.set(name, await this.#read(name));
+      }
+    }
+    return values;
   }
 
   /** Frees the buffers and programs; the device stays. */
   async dispose(): Promise<void> {
+    const { gradients, accumulate, apply } = this.#programs;
     for (const buffer of this.#buffers.values()) await this.#device.free(buffer);
-    for (const program of Object.values(this.#programs)) await this.#device.free(program);
+    for (const program of [...gradients.values(), accumulate, apply]) {
+      await this.#device.free(program);
+    }
   }
 
-  #gradientCommand(batch: TrainingBatch, inverseCount: number, target: 'grad' | 'total'): Command {
+  /** The first micro-batch writes the total; each further one is added to it. */
+  #accumulateCommands(
+    batches: readonly TrainingBatch[],
+    inverseCount: number,
+    numLoops: number,
+  ): readonly Command[] {
+    return batches.flatMap((batch, microBatch) =>
+      microBatch === 0
+        ? [this.#gradientCommand(batch, inverseCount, numLoops, 'total')]
+        : [this.#gradientCommand(batch, inverseCount, numLoops, 'grad'), this.#accumulateCommand()],
+    );
+  }
+
+  #gradientCommand(
+    batch: TrainingBatch,
+    inverseCount: number,
+    numLoops: number,
+    target: 'grad' | 'total',
+  ): Command {
+    const program = this.#programs.gradients.get(numLoops)!;
     const feeds: Record<string, HostTensor | DeviceBuffer> = batchFeeds(
       batch,
       this.#config,
       inverseCount,
+      this.#extraInputs,
     );
     for (const { hfName } of parameterSpecs(this.#config)) {
       feeds[hfName] = this.#buffer(`param:${hfName}`);
@@ -196,7 +315,8 @@ export class TrainState {
     const store = Object.fromEntries(
       this.#trained.map(({ hfName }) => [`grad:${hfName}`, this.#buffer(`${target}:${hfName}`)]),
     );
-    return { kind: 'run', program: this.#programs.gradients, feeds, fetch: METRICS, store };
+    const fetch = [...METRICS, ...DIAGNOSTICS].filter((name) => program.outputNames.includes(name));
+    return { kind: 'run', program, feeds, fetch, store };
   }
 
   #accumulateCommand(): Command {
@@ -210,71 +330,68 @@ export class TrainState {
     return { kind: 'run', program: this.#programs.accumulate, feeds, store };
   }
 
-  #updateCommand(trainStep: number, learningRate: number): Command {
-    const scalars = updateScalars(this.#optimizer, trainStep, learningRate);
+  #applyCommand(trainStep: number, learningRate: number): Command {
+    const program = this.#programs.apply;
+    const scalars = this.#optimizer.scalars({ trainStep, learningRate });
     const feeds: Record<string, HostTensor | DeviceBuffer> = {};
-    for (const [name, value] of Object.entries({ ...scalars })) feeds[name] = scalarTensor(value);
+    // An optimizer need not use all its scalars for every set of parameters.
+    for (const [name, value] of Object.entries(scalars)) {
+      if (program.inputNames.includes(name)) feeds[name] = scalarTensor(value);
+    }
     const store: Record<string, DeviceBuffer> = {};
-    for (const { hfName } of this.#trained) {
+    for (const spec of this.#trained) {
+      const { hfName } = spec;
       feeds[`grad:${hfName}`] = this.#buffer(`total:${hfName}`);
-      for (const kind of ['param', 'm', 'v']) {
+      for (const kind of ['param', ...this.#optimizer.slots(spec).map(({ name }) => name)]) {
         feeds[`${kind}:${hfName}`] = this.#buffer(`${kind}:${hfName}`);
         store[`next:${kind}:${hfName}`] = this.#buffer(`${kind}:${hfName}`);
       }
     }
-    return { kind: 'run', program: this.#programs.update, feeds, fetch: ['gradNorm'], store };
+    return { kind: 'run', program, feeds, fetch: ['gradNorm'], store };
   }
 
   #buffer(name: string): DeviceBuffer {
     return this.#buffers.get(name)!;
   }
 
-  async #read(
-    specs: readonly ParameterSpec[],
-    kinds: readonly string[],
-    prefix: (kind: string) => string,
-  ): Promise<Map<string, Float32Array>> {
-    const values = new Map<string, Float32Array>();
-    for (const { hfName } of specs) {
-      for (const kind of kinds) {
-        const { data } = await this.#device.download(this.#buffer(`${kind}:${hfName}`));
-        values.set(`${prefix(kind)}${hfName}`, data as Float32Array);
-      }
-    }
-    return values;
+  async #read(name: string): Promise<Float32Array> {
+    const { data } = await this.#device.download(this.#buffer(name));
+    return data as Float32Array;
   }
 }
 
-/** The batch inputs of an objective graph. Padding and ignored targets pass through as they are. */
-export function batchFeeds(
-  batch: TrainingBatch,
-  config: LoopLMConfig,
-  inverseCount: number,
-): Record<string, HostTensor> {
+type Results = readonly Readonly<Record<string, HostTensor>>[];
+
+function metricsOf(results: Results) {
+  const sums = (name: MetricName) => summed(results, name)!;
   return {
-    ...batchForwardFeeds(batch, config),
-    targets: { dtype: 'i32', dims: [batch.rows, batch.length], data: batch.targets },
-    inverseCount: scalarTensor(inverseCount),
+    loss: sums('loss')[0]!,
+    lossPerLoop: sums('lossPerLoop'),
+    accuracyPerLoop: sums('accuracyPerLoop'),
+    meanExitPdf: sums('meanExitPdf'),
+    entropy: sums('entropy')[0]!,
   };
 }
 
-/** Number of targets that the loss counts. */
-export function countTargets({ targets }: TrainingBatch): number {
-  return targets.reduce((count, target) => count + (target >= 0 ? 1 : 0), 0);
-}
-
-function scalarTensor(value: number): HostTensor {
-  return { dtype: 'f32', dims: [], data: Float32Array.of(value) };
-}
-
-/** Adds up a metric over the commands that fetched it. */
-function sumMetrics(
-  results: readonly Readonly<Record<string, HostTensor>>[],
-): (name: MetricName) => readonly number[] {
-  return (name) => {
-    const rows = results
-      .flatMap((result) => result[name] ?? [])
-      .map(({ data }) => [...data].map(Number));
-    return rows[0]!.map((_, index) => rows.reduce((sum, row) => sum + row[index]!, 0));
+function diagnosticsOf(results: Results): LoopDiagnostics | undefined {
+  const stateNorm = summed(results, 'stateNorm');
+  const stateChange = summed(results, 'stateChange');
+  if (!stateNorm || !stateChange) return undefined;
+  const squared = summed(results, 'squaredStateGradient');
+  return {
+    stateNorm,
+    stateChange,
+    ...(squared && { stateGradNorm: squared.map((value) => Math.sqrt(value)) }),
   };
+}
+
+/** Adds up an output over the commands that fetched it; undefined if none did. */
+function summed(
+  results: Results,
+  name: MetricName | DiagnosticName,
+): readonly number[] | undefined {
+  const rows = results
+    .flatMap((result) => result[name] ?? [])
+    .map(({ data }) => [...data].map(Number));
+  return rows[0]?.map((_, index) => rows.reduce((sum, row) => sum + row[index]!, 0));
 }

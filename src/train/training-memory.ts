@@ -7,7 +7,8 @@
  */
 import type { LoopLMConfig } from '../model/index.js';
 import { elementCount, parameterSpecs } from '../model/index.js';
-import type { ObjectiveOptions } from './objective.js';
+import type { ObjectiveOptions } from './objective-graph.js';
+import type { Stage } from './stages.js';
 
 export interface TrainingMemory {
   /** Weights, gradients and moments, and their copies on the way to and from the device. */
@@ -47,4 +48,9 @@ export function trainingMemory(
   const stateBytes = FLOAT_BYTES * STATE * numParameters;
   const batchBytes = FLOAT_BYTES * rows * length * token;
   return { stateBytes, batchBytes, totalBytes: PROCESS_BYTES + stateBytes + batchBytes };
+}
+
+/** The same for a stage, whose batches say their size: the most that one of its updates takes. */
+export function stageMemory({ model, rows = 1, length = 1, recompute }: Stage): TrainingMemory {
+  return trainingMemory(model, { rows, length, recompute });
 }

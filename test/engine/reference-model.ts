@@ -42,6 +42,8 @@ export interface ReferenceHooks {
   readonly read?: (matrix: string, row: Row) => Row;
   /** What is kept of the keys, rotated, or the values of a token, `[K * headDim]`. */
   readonly cache?: (row: Row) => Row;
+  /** What the loop after `depth` takes of a position, in place of the state that loop `depth` left. */
+  readonly state?: (depth: number, position: number, row: Row) => Row;
 }
 
 /** Runs a sequence position by position. */
@@ -50,9 +52,13 @@ export function referenceRun(
   weights: ModelWeights,
   inputs: readonly ReferenceInput[],
   readVersion: ReadVersion,
-  { read = (_, row) => row, cache = (row) => row }: ReferenceHooks = {},
+  {
+    read = (_, row) => row,
+    cache = (row) => row,
+    state = (_, __, row) => row,
+  }: ReferenceHooks = {},
 ): readonly ReferenceToken[] {
-  const hooks = { read, cache };
+  const hooks = { read, cache, state };
   const matrix = matrices(weights);
   const head = matrix(
     config.tieWordEmbeddings ? 'model.embed_tokens.weight' : 'lm_head.weight',
@@ -82,6 +88,7 @@ export function referenceRun(
       if (gateWeight) token.gateLogits.push(dot([...gateWeight], h) + gateBias![0]!);
       token.logits.push(times(head, read('lm_head.weight', h)));
       if (!config.skipLoopFinalNorm) x = h;
+      x = state(depth, position, x);
     }
     return token;
   });

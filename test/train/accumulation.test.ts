@@ -71,7 +71,7 @@ it.each([2, 4])('%d micro-batches give the metrics and weights of one batch', as
         expect(actual.countedTargets).toBe(expected.countedTargets);
         for (const [name, value] of Object.entries(expected)) {
           const got = actual[name as keyof typeof actual];
-          expectClose([got].flat(), [value as number].flat(), TOLERANCE.loss, name);
+          expectClose([got as number].flat(), [value as number].flat(), TOLERANCE.loss, name);
         }
       }
       const trained = await split.weights();

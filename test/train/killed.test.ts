@@ -8,24 +8,27 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { uniformInt } from 'pure-rand/distribution/uniformInt';
 import { mersenne } from 'pure-rand/generator/mersenne';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterEach, beforeEach, expect, it } from 'vitest';
 import { memoryFolder } from '../../src/model/index.js';
 import { METRICS_FILE, SNAPSHOT_FILE } from '../../src/train/index.js';
-import { RUN_CONFIG, runTiny } from './tiny-run.js';
+import { RUN_CONFIG, runStaged, runTiny } from './tiny-run.js';
 
 const script = fileURLToPath(new URL('../../dist/test/train/tiny-run.js', import.meta.url));
 if (!existsSync(script)) throw new Error('dist/ is missing: run `npm run build` first.');
 
 let path: string;
-beforeAll(async () => {
+beforeEach(async () => {
   path = await mkdtemp(join(tmpdir(), 'looplm-killed-'));
 });
-afterAll(() => rm(path, { recursive: true, force: true }));
+afterEach(() => rm(path, { recursive: true, force: true }));
 
 /** Runs the program, kills it soon after it reports a train step; resolves to what ended it. */
-async function runUntil(killAt: number | undefined, delayMs: number) {
-  const hang = killAt === undefined ? [] : ['hang'];
-  const child = spawn(process.execPath, [script, path, ...hang], {
+async function runUntil(
+  isDue: (trainStep: number, numReported: number) => boolean,
+  delayMs: number,
+  words: readonly string[],
+) {
+  const child = spawn(process.execPath, [script, path, ...words], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const ended = new Promise<{ code: number | null; signal: string | null }>((resolve, reject) => {
@@ -34,7 +37,9 @@ async function runUntil(killAt: number | undefined, delayMs: number) {
   const trainSteps: number[] = [];
   for await (const line of createInterface({ input: child.stdout })) {
     trainSteps.push(Number(line));
-    if (trainSteps.at(-1) === killAt) setTimeout(() => child.kill('SIGKILL'), delayMs);
+    if (isDue(trainSteps.at(-1)!, trainSteps.length)) {
+      setTimeout(() => child.kill('SIGKILL'), delayMs);
+    }
   }
   return { ...(await ended), trainSteps };
 }
@@ -47,11 +52,12 @@ it('a run killed twice with SIGKILL ends in the bytes of an uninterrupted one', 
   const kills = [uniformInt(rng, 1, 5), uniformInt(rng, 7, 10)];
   const firstTrainSteps: number[] = [];
   for (const killAt of kills) {
-    const { signal, trainSteps } = await runUntil(killAt, uniformInt(rng, 0, 3));
+    const isDue = (trainStep: number) => trainStep === killAt;
+    const { signal, trainSteps } = await runUntil(isDue, uniformInt(rng, 0, 3), ['hang']);
     expect(signal).toBe('SIGKILL');
     firstTrainSteps.push(trainSteps[0]!);
   }
-  const { code, trainSteps } = await runUntil(undefined, 0);
+  const { code, trainSteps } = await runUntil(() => false, 0, []);
   expect(code).toBe(0);
   firstTrainSteps.push(trainSteps[0]!);
 
@@ -66,4 +72,28 @@ it('a run killed twice with SIGKILL ends in the bytes of an uninterrupted one', 
   }
   const left = (await readdir(path)).filter((name) => !name.endsWith('.tmp'));
   expect(left.toSorted()).toEqual([METRICS_FILE, SNAPSHOT_FILE].toSorted());
+}, 120_000);
+
+it('a run of several stages killed again and again ends in the bytes of an uninterrupted one', async () => {
+  const files = new Map<string, Uint8Array>();
+  await runStaged({ folder: memoryFolder('whole', files) });
+
+  const rng = mersenne(12);
+  let numKilled = 0;
+  for (let sitting = 0; sitting < 7; sitting++) {
+    // few enough train steps that a sitting may end before its first snapshot
+    const count = uniformInt(rng, 1, 5);
+    const isDue = (_: number, numReported: number) => numReported === count;
+    const { signal, code } = await runUntil(isDue, uniformInt(rng, 0, 5), ['hang', 'staged']);
+    if (code === 0) break;
+    expect(signal).toBe('SIGKILL');
+    numKilled++;
+  }
+  expect(numKilled).toBeGreaterThan(3);
+  const { code } = await runUntil(() => false, 0, ['staged']);
+  expect(code).toBe(0);
+  for (const name of [SNAPSHOT_FILE, METRICS_FILE]) {
+    const bytes = await readFile(join(path, name));
+    expect(bytes.equals(files.get(name)!), name).toBe(true);
+  }
 }, 120_000);

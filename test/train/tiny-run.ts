@@ -1,7 +1,8 @@
 /**
  * A whole training run on a tiny model, in this process or as a program of its own:
- * `node dist/test/train/tiny-run.js FOLDER [hang]` prints the number of each train step when it is
- * done. With `hang` it stops before the last one and waits for whoever kills it.
+ * `node dist/test/train/tiny-run.js FOLDER [hang] [staged]` prints the number of each train step when it
+ * is done. With `hang` it stops before the last one and waits for whoever kills it; with `staged` the run
+ * has several stages.
  */
 import { fileURLToPath } from 'node:url';
 import { uniformInt } from 'pure-rand/distribution/uniformInt';
@@ -10,7 +11,7 @@ import { generatedSource } from '../../src/data/index.js';
 import { initializeWeights } from '../../src/model/index.js';
 import { nodeFolder } from '../../src/platform/node/files/index.js';
 import { createInlineDevice } from '../../src/runtime/index.js';
-import type { TrainConfig, TrainOptions, TrainResult } from '../../src/train/index.js';
+import type { Stage, TrainConfig, TrainOptions, TrainResult } from '../../src/train/index.js';
 import { train } from '../../src/train/index.js';
 
 export const RUN_CONFIG: TrainConfig = {
@@ -47,15 +48,69 @@ export const RUN_CONFIG: TrainConfig = {
 };
 
 /** Pairs of tokens, each named after the other. */
-export const SOURCE: BatchSource = generatedSource({
-  documents: (rng) => {
-    const [a, b] = [uniformInt(rng, 0, 10), uniformInt(rng, 0, 10)];
-    return { ids: [a, b], targets: [-100, a] };
-  },
-  rows: 2,
-  length: 7,
-  seed: 5,
-});
+const sourceOf = ({ rows = 2, length = 7 }: Partial<Pick<Stage, 'rows' | 'length'>>): BatchSource =>
+  generatedSource({
+    documents: (rng) => {
+      const [a, b] = [uniformInt(rng, 0, 10), uniformInt(rng, 0, 10)];
+      return { ids: [a, b], targets: [-100, a] };
+    },
+    rows,
+    length,
+    seed: 5,
+  });
+export const SOURCE = sourceOf({});
+
+/** Stages that differ in what stages may differ in. */
+export const STAGED_CONFIG: TrainConfig = {
+  ...RUN_CONFIG,
+  seed: 8,
+  spikes: { window: 8, deviations: 50, maxRollbacks: 1 },
+  stages: [
+    {
+      name: 'draw loops',
+      trainSteps: 5,
+      loops: { from: 1, to: 4 },
+      optimizer: {
+        ...RUN_CONFIG.optimizer,
+        kind: 'muon',
+        momentum: 0.9,
+        iterations: 5,
+        averageDecay: 0.8,
+      },
+      accumulate: { from: 1, to: 3, overTrainSteps: 4 },
+      schedule: { kind: 'wsd', warmupTrainSteps: 1, decayTrainSteps: 2, finalFraction: 0.2 },
+      optimizerState: 'fresh',
+    },
+    {
+      name: 'deepen',
+      tokens: 100,
+      loops: 2,
+      ropeTheta: 40_000,
+      upcycle: { numHiddenLayers: 2, order: 'interleaved' },
+      backpropLoops: 1,
+      rows: 3,
+      length: 5,
+      optimizerState: 'fresh',
+    },
+    {
+      name: 'go on',
+      trainSteps: 3,
+      learningRate: 0.001,
+      objective: { kind: 'stage-1', beta: 0.05 },
+      optimizerState: 'kept',
+    },
+    {
+      name: 'gate',
+      trainSteps: 3,
+      objective: { kind: 'stage-2', target: 'forward', k: 50, gamma: 0.005 },
+      optimizerState: 'fresh',
+    },
+  ],
+};
+
+/** Trains the stages in a folder, from its snapshot if it has one. */
+export const runStaged = (options: Pick<TrainOptions, 'folder'> & Partial<TrainOptions>) =>
+  runTiny({ config: STAGED_CONFIG, source: sourceOf, ...options });
 
 /** Trains in a folder, from its snapshot if it has one. */
 export async function runTiny(
@@ -86,10 +141,11 @@ function waitForever(): void {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const [, , folder, hang] = process.argv;
+  const [, , folder, ...words] = process.argv;
   const onProgress = ({ trainStep }: { trainStep: number }, total: number) => {
     process.stdout.write(`${trainStep}\n`);
-    if (hang && trainStep === total - 1) waitForever();
+    if (words.includes('hang') && trainStep === total - 1) waitForever();
   };
-  await runTiny({ folder: nodeFolder(folder!), onProgress });
+  const run = words.includes('staged') ? runStaged : runTiny;
+  await run({ folder: nodeFolder(folder!), onProgress });
 }

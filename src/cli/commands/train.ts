@@ -8,24 +8,30 @@ import { join, parse } from 'node:path';
 import { type Command, Option } from 'commander';
 import { VARIANTS, type Variant } from '../../../recipes/bundled/configs.js';
 import { BUNDLED_TRAIN_STEPS, bundledRun } from '../../../recipes/bundled/train.js';
+import { OURO_SIZES, type OuroSize, ouroTrainConfig } from '../../../recipes/ouro/stages.js';
 import { RequestError } from '../../errors.js';
 import { openProgress } from '../byte-progress.js';
 import { LINE_FORMS } from '../documents.js';
 import { printable } from '../../util/quote.js';
+import { stagesOf } from '../../train/index.js';
 import type { CliIo } from '../io.js';
 import { InterruptedError, interruptible } from '../io.js';
 import { parseCount } from '../parse-flags.js';
+import { describePlan, planOf } from '../training/plan.js';
 import { readRunFile, runOf } from '../training/run-file.js';
 import type { TrainingOutcome, TrainingRun } from '../training/run.js';
 import { runTraining } from '../training/run.js';
 import { describeDefaults } from '../training/schema.js';
 
+const RECIPES = ['bundled', 'ouro'] as const;
+
 interface Flags {
   readonly text?: string;
   readonly tokenizer?: string;
   readonly config?: string;
-  readonly recipe?: 'bundled';
-  readonly variant?: Variant;
+  readonly recipe?: (typeof RECIPES)[number];
+  readonly variant?: Variant | OuroSize;
+  readonly plan?: true;
   readonly trainSteps?: number;
   readonly out?: string;
   readonly threads?: number;
@@ -53,6 +59,7 @@ Examples:
   looplm train --text notes.txt --train-steps 3000 --out runs/notes
   looplm train --config train.json --out runs/mine
   looplm train --recipe bundled --variant twin --out runs/twin
+  looplm train --recipe ouro --plan
 `;
 
 /** Small matrices: a second thread of the recipe's model costs more than it brings. */
@@ -65,9 +72,12 @@ export function registerTrain(program: Command, io: CliIo): void {
     .option('--text <file>', 'train a small model on a text')
     .option('--tokenizer <folder>', 'for --text: folder with tokenizer.json (default: bytes)')
     .option('--config <file>', 'JSON file that describes a run')
-    .addOption(new Option('--recipe <name>', 'a recipe of looplm').choices(['bundled']))
+    .addOption(new Option('--recipe <name>', 'a recipe of looplm').choices(RECIPES))
     .addOption(
-      new Option('--variant <name>', 'model of the recipe (default: looped)').choices(VARIANTS),
+      new Option('--variant <name>', 'model of the recipe (default: looped, 1.4b)').choices([
+        ...VARIANTS,
+        ...OURO_SIZES,
+      ]),
     )
     .option(
       '--train-steps <n>',
@@ -80,24 +90,45 @@ export function registerTrain(program: Command, io: CliIo): void {
       `threads inside one operator (default: ${RECIPE_THREADS} for the recipe, else all cores)`,
       parseCount,
     )
+    .option('--plan', 'print the stages of the run with tokens and memory, and train nothing')
     .option('--json', 'print one JSON object at the end')
     .addHelpText('after', HELP)
     .action((flags: Flags) => trainCommand(flags, io));
 }
 
 async function trainCommand(flags: Flags, io: CliIo): Promise<void> {
+  if (flags.plan) return planCommand(flags, io);
   const out = outOf(flags);
   const numThreads = flags.threads ?? (flags.recipe ? RECIPE_THREADS : undefined);
   const { run, outcome } = await interruptible(io, async (signal) => {
     const chosen = await chooseRun(flags, io, signal);
     return { run: chosen, outcome: await runTraining(chosen, out, { numThreads }, io, signal) };
   });
-  const { trainSteps } = run.config;
+  const trainSteps = stagesOf(run.config).reduce((sum, stage) => sum + stage.trainSteps, 0);
   const text = flags.json
     ? JSON.stringify(summaryOf(outcome, trainSteps, out))
     : sentencesOf(outcome, trainSteps, out);
   io.stdout.write(`${text}\n`);
   if (!outcome.finished) throw new InterruptedError();
+}
+
+async function planCommand(flags: Flags, io: CliIo): Promise<void> {
+  wayOf(flags);
+  const plan = await interruptible(io, async (signal) => {
+    if (flags.recipe === 'ouro') return planOf(ouroTrainConfig(variantOf(flags, OURO_SIZES)));
+    const { config, source } = await chooseRun(flags, io, signal);
+    return planOf(config, typeof source === 'function' ? undefined : source);
+  });
+  io.stdout.write(`${flags.json ? JSON.stringify({ stages: plan }) : describePlan(plan)}\n`);
+}
+
+/** The variant of a recipe, by default its first. @throws RequestError for one of another recipe */
+function variantOf<T extends string>({ variant, recipe }: Flags, known: readonly T[]): T {
+  const found = known.find((name) => name === (variant ?? known[0]));
+  if (found !== undefined) return found;
+  throw new RequestError(
+    `--variant is ${variant}, and those of the recipe ${recipe} are ${known.join(', ')}.`,
+  );
 }
 
 const WAYS = ['text', 'config', 'recipe'] as const;
@@ -141,9 +172,14 @@ function outOf(flags: Flags): string {
 const QUICKLY_READ = 250_000;
 
 async function chooseRun(flags: Flags, io: CliIo, signal: AbortSignal): Promise<TrainingRun> {
-  const { text, tokenizer, config, variant = 'looped', trainSteps } = flags;
+  const { text, tokenizer, config, recipe, trainSteps } = flags;
   const length = trainSteps === undefined ? {} : { trainSteps };
-  if (flags.recipe) return bundledRun({ variant, ...length });
+  if (recipe === 'ouro') {
+    throw new RequestError(
+      'The recipe ouro holds the stages of the paper, 7.7 trillion tokens of data that looplm does not have. See them with --plan; --config FILE trains stages of your own.',
+    );
+  }
+  if (recipe) return bundledRun({ variant: variantOf(flags, VARIANTS), ...length });
   const progress = openProgress(io, 'reading', ' characters');
   const onProgress = (done: number, total: number) => {
     if (total > QUICKLY_READ) progress.show(done, total);

@@ -3,7 +3,7 @@
  * on stderr.
  */
 import { SingleBar } from 'cli-progress';
-import type { MetricRecord } from '../../train/index.js';
+import type { MetricRecord, Rollback } from '../../train/index.js';
 import type { CliIo } from '../io.js';
 import { isRich } from '../style.js';
 
@@ -49,9 +49,19 @@ export function openTrainingProgress(io: CliIo): TrainingProgress {
   };
 }
 
-function describe({ loss, lossPerLoop, accuracyPerLoop, tokensPerSecond }: MetricRecord): string {
+export function describeRollback({ trainStep, loss, threshold, backTo }: Rollback): string {
+  const what =
+    loss === null
+      ? 'loss, gradient or weights are not finite'
+      : `a loss of ${loss.toFixed(3)} is a spike, above ${threshold!.toFixed(3)}`;
+  return `train step ${trainStep}: ${what}; going back to train step ${backTo}, past these data`;
+}
+
+function describe(record: MetricRecord): string {
+  const { stage, loss, lossPerLoop, accuracyPerLoop, tokensPerSecond } = record;
   const accuracy = 100 * accuracyPerLoop.at(-1)!;
   return [
+    ...(stage === undefined ? [] : [stage]),
     `loss ${loss.toFixed(3)}`,
     `by loop ${lossPerLoop.map((value) => value.toFixed(2)).join(' ')}`,
     `accuracy ${accuracy.toFixed(1)} %`,

@@ -33,7 +33,8 @@ const LINES = Array.from({ length: 60 }, (_, line) => {
 
 describe('lines of JSON', () => {
   test('are trained on or held out, each as a whole and all of them', async () => {
-    const { source, validation } = await read('a.jsonl', LINES.join('\n'));
+    const { sourceOf, validation } = await read('a.jsonl', LINES.join('\n'));
+    const source = sourceOf({});
     const heldOut = new Set(validation.flatMap(({ ids }) => [...ids]));
     expect(heldOut.size % 5).toBe(0);
     expect(heldOut.size).toBeGreaterThan(5);

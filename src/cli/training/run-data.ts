@@ -10,12 +10,15 @@ import { generatedSource, holdOut, textDocuments, windowsOf } from '../../data/i
 import { ConfigError } from '../../errors.js';
 import type { LoopLMConfig } from '../../model/index.js';
 import type { Tokenizer } from '../../tokenizer/index.js';
-import type { TrainConfig } from '../../train/index.js';
+import type { Stage, TrainConfig } from '../../train/index.js';
 import { documentsOfLines, noDocuments } from '../documents.js';
 import { formatOf, type RunFile } from './schema.js';
 
+/** Rows and positions of a micro-batch, where they are not those of the data. */
+export type BatchSize = Pick<Stage, 'rows' | 'length'>;
+
 export interface RunData {
-  readonly source: BatchSource;
+  readonly sourceOf: (size: BatchSize) => BatchSource;
   /** Documents that are not trained on. */
   readonly validation: readonly TrainingDocument[];
   /** See `TrainConfig`. */
@@ -58,13 +61,14 @@ export async function readRunData(
     );
   }
   return {
-    source: generatedSource({
-      documents: windowsOf(training, length),
-      rows,
-      length,
-      seed: file.seed,
-      ...(padTokenId !== undefined && { padId: padTokenId }),
-    }),
+    sourceOf: (size) =>
+      generatedSource({
+        documents: windowsOf(training, size.length ?? length),
+        rows: size.rows ?? rows,
+        length: size.length ?? length,
+        seed: file.seed,
+        ...(padTokenId !== undefined && { padId: padTokenId }),
+      }),
     validation: validationOf(file, heldOut),
     description: {
       file: basename(path),

@@ -4,19 +4,19 @@
  * The one idea: settings are checked together, so that all that is wrong is told at once, and before
  * data become tokens or weights are made.
  */
-import { basename, dirname, resolve } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import { CapacityError, ConfigError } from '../../errors.js';
-import type { InitializeOptions, LoopLMConfig } from '../../model/index.js';
+import type { InitializeOptions } from '../../model/index.js';
 import { initializeWeights, loadCheckpoint, showBytes } from '../../model/index.js';
 import { availableMemory, nodeFolder, readTextFile } from '../../platform/node/index.js';
-import type { TrainConfig } from '../../train/index.js';
-import { trainingMemory } from '../../train/index.js';
+import type { Stage } from '../../train/index.js';
+import { stageMemory, stagesOf } from '../../train/index.js';
 import type { RunDataOptions } from './run-data.js';
 import { readRunData } from './run-data.js';
 import type { TrainingRun } from './run.js';
 import type { RunFile, RunFileInput } from './schema.js';
-import { scheduleOf } from './schema.js';
 import { checkSettings } from './settings.js';
+import { trainConfigOf } from './train-config.js';
 
 /** How reading shows its progress, and what stops it. */
 export type ReadRunOptions = Pick<RunDataOptions, 'onProgress' | 'signal'>;
@@ -53,7 +53,8 @@ async function assembleRun(
 ): Promise<TrainingRun> {
   const { file, model: parsed, texts, dataText } = await checkSettings(json, what, at);
   const model = parsed.config;
-  checkMemory(file, model);
+  const stages = stagesOf(trainConfigOf(file, model, {}));
+  for (const stage of stages) checkMemory(stage);
   const { tokenizer } = texts;
   const data = await readRunData(file, dataText, { ...options, config: model, tokenizer });
   const weights =
@@ -65,7 +66,7 @@ async function assembleRun(
       ...data.description,
       ...(texts.sha256 !== undefined && { tokenizer: texts.sha256 }),
     }),
-    source: data.source,
+    source: data.sourceOf,
     validation: data.validation,
     weights,
     extraFiles: texts.files,
@@ -82,34 +83,14 @@ function spreadOf({ model }: RunFile): InitializeOptions {
   return { matrixStd: 'fanIn', embeddingStd: 1 };
 }
 
-function trainConfigOf(file: RunFile, model: LoopLMConfig, data: TrainConfig['data']): TrainConfig {
-  const { objective, optimizer, learningRate, trainSteps, accumulate, recompute } = file;
-  const { seed, from, logEvery, snapshotEvery, validation } = file;
-  return {
-    model,
-    ...(from !== undefined && { from: basename(resolve(from)) }),
-    objective,
-    optimizer,
-    learningRate,
-    schedule: scheduleOf(file),
-    trainSteps,
-    accumulate,
-    recompute,
-    logEvery,
-    snapshotEvery,
-    evaluateEvery: validation.evaluateEvery,
-    seed,
-    data,
-  };
-}
-
-function checkMemory({ data, recompute }: RunFile, model: LoopLMConfig): void {
-  const needed = trainingMemory(model, { ...data, recompute });
+function checkMemory(stage: Stage): void {
+  const needed = stageMemory(stage);
   const available = availableMemory();
   if (needed.totalBytes <= available) return;
   const parts = `weights and optimizer ${showBytes(needed.stateBytes)}, a batch ${showBytes(needed.batchBytes)}`;
+  const { rows = 1, recompute } = stage;
   const remedies = [
-    ...(data.rows > 1 ? [`fewer rows than ${data.rows}, with accumulate for as many in all`] : []),
+    ...(rows > 1 ? [`fewer rows than ${rows}, with accumulate for as many in all`] : []),
     'shorter rows',
     ...(recompute === 'loop' ? [] : ['recompute "loop"']),
     'a smaller model',

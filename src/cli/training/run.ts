@@ -4,15 +4,21 @@
  * In the run's folder: train-config.json, metrics.jsonl, loss.svg, snapshot.safetensors, and at the
  * end a model in the layout that every command loads.
  */
-import type { BatchSource, TrainingDocument } from '../../data/index.js';
+import type { TrainingDocument } from '../../data/index.js';
 import type { Folder, ModelWeights, WeightDtype } from '../../model/index.js';
 import { saveCheckpoint } from '../../model/index.js';
 import { createNodeDevice } from '../../platform/node/index.js';
 import type { Device, DeviceOptions } from '../../runtime/index.js';
-import type { MetricRecord, TrainConfig, TrainResult } from '../../train/index.js';
+import type {
+  MetricRecord,
+  RunRecord,
+  TrainConfig,
+  TrainOptions,
+  TrainResult,
+} from '../../train/index.js';
 import { METRICS_FILE, parseMetrics, train } from '../../train/index.js';
 import type { CliIo } from '../io.js';
-import { openTrainingProgress } from './progress.js';
+import { describeRollback, openTrainingProgress } from './progress.js';
 import { LOSS_FILE, takeRunFolder } from './run-folder.js';
 import type { ValidationLoss } from './validation.js';
 import { lastValidation, validate } from './validation.js';
@@ -20,7 +26,7 @@ import { lastValidation, validate } from './validation.js';
 /** All that decides a run, and the files that go beside the trained weights. */
 export interface TrainingRun {
   readonly config: TrainConfig;
-  readonly source: BatchSource;
+  readonly source: TrainOptions['source'];
   /** Where a run starts that has no snapshot. */
   readonly weights: ModelWeights;
   /** Looked at every `config.evaluateEvery` train steps and at the end, and never trained on. */
@@ -86,15 +92,16 @@ async function trainIn(
         lastRecord = record;
         progress.show(record, totalTrainSteps);
       },
+      onRollback: (rollback) => progress.note(describeRollback(rollback)),
       ...(validation.length > 0 && {
-        evaluate: (current, trainStep) =>
-          validate({ device, config: config.model, weights: current }, validation, (losses) =>
+        evaluate: (current, trainStep, model) =>
+          validate({ device, config: model, weights: current }, validation, (losses) =>
             progress.note(`validation after train step ${trainStep}: loss by depth ${losses}`),
           ),
       }),
     });
     if (result.finished) {
-      await saveCheckpoint(folder, config.model, result.weights, { dtype, extraFiles });
+      await saveCheckpoint(folder, result.model, result.weights, { dtype, extraFiles });
     }
     const records = await readMetrics(folder);
     await drawLosses(folder, records);
@@ -104,16 +111,14 @@ async function trainIn(
   }
 }
 
-type MetricRecords = ReturnType<typeof parseMetrics>;
-
 /** The metrics of the whole run; none if it has not got so far. */
-async function readMetrics(folder: Folder): Promise<MetricRecords> {
+async function readMetrics(folder: Folder): Promise<readonly RunRecord[]> {
   return (await folder.exists(METRICS_FILE))
     ? parseMetrics(await folder.readText(METRICS_FILE))
     : [];
 }
 
-async function drawLosses(folder: Folder, all: MetricRecords): Promise<void> {
+async function drawLosses(folder: Folder, all: readonly RunRecord[]): Promise<void> {
   const records = all.filter((record) => 'lossPerLoop' in record);
   if (records.length === 0) return;
   const { lossCurves } = await import('../../charts/index.js');

@@ -11,12 +11,13 @@ import { memoryFolder, readModelConfig } from '../../model/index.js';
 import { nodeFolder, readTextFile } from '../../platform/node/index.js';
 import type { Tokenizer } from '../../tokenizer/index.js';
 import { MIN_SYNTHETIC_VOCAB, syntheticTokenizerFiles } from '../../tokenizer/index.js';
-import { checkObjective, checkSchedule } from '../../train/index.js';
+import { stagesOf } from '../../train/index.js';
 import { tellFaults } from '../../util/faults.js';
 import { checkFields } from '../../util/parse-fields.js';
 import { parseModelSection } from './model-section.js';
 import type { RunFile } from './schema.js';
-import { DATA_FORMATS, formatOf, runFileSchema, scheduleOf } from './schema.js';
+import { DATA_FORMATS, formatOf, runFileSchema } from './schema.js';
+import { trainConfigOf } from './train-config.js';
 
 /** Settings that nothing is wrong with. */
 export interface CheckedSettings {
@@ -85,7 +86,9 @@ interface Start {
   readonly model: RunFile['model'];
   readonly from: string | undefined;
   readonly tokenizer: string | undefined;
+  /** Positions of the rows of the data, and of the longest rows of all stages. */
   readonly length: number;
+  readonly longest: number;
 }
 
 /** Those keys where they are right, whatever others are. */
@@ -94,13 +97,16 @@ function startOf(json: unknown): Start {
   const { path, format, length } = shape.data.shape;
   const settings = asObject(json);
   const data = asObject(settings['data']);
+  const rowLength = valueOr(length.parse(undefined), length, data['length']);
+  const stages = valueOr(undefined, shape.stages, settings['stages']) ?? [];
   return {
     model: valueOr(undefined, shape.model, settings['model']),
     from: valueOr(undefined, shape.from, settings['from']),
     tokenizer: valueOr(undefined, shape.tokenizer, settings['tokenizer']),
     path: valueOr(undefined, path, data['path']),
     format: valueOr(undefined, format, data['format']),
-    length: valueOr(length.parse(undefined), length, data['length']),
+    length: rowLength,
+    longest: Math.max(rowLength, ...stages.map((stage) => stage.length ?? 0)),
   };
 }
 
@@ -166,7 +172,7 @@ async function modelOf(
     // A tokenizer that cannot be read is a fault of its own, and none of the model.
     vocabSize: texts ? texts.tokenizer?.vocabSize : MIN_SYNTHETIC_VOCAB,
     endOfTextId: texts?.endOfTextId,
-    length: start.length,
+    length: start.longest,
   });
   const { ignoredKeys } = parsed;
   if (ignoredKeys.length === 0) return parsed;
@@ -205,8 +211,7 @@ function checkFile(faults: Faults, file: RunFile, model: LoopLMConfig | undefine
       `data.format is missing, and ${JSON.stringify(file.data.path)} does not end in ${ends}. Give "jsonl" or "text".`,
     );
   }
-  faults.try('schedule', () => checkSchedule(scheduleOf(file), file.trainSteps));
-  if (model) faults.try('objective', () => checkObjective(model, file.objective));
+  if (model) faults.try('stages', () => stagesOf(trainConfigOf(file, model, {})));
 }
 
 /** Gathers what is wrong. */

@@ -4,7 +4,7 @@
 import type { TrainingDocument } from '../../data/index.js';
 import type { EngineOptions } from '../../engine/index.js';
 import { Engine } from '../../engine/index.js';
-import type { Evaluation, EvaluationRecord, MetricRecord } from '../../train/index.js';
+import type { Evaluation, RunRecord } from '../../train/index.js';
 
 /** How well a run does on what it never saw. */
 export interface ValidationLoss {
@@ -39,9 +39,7 @@ export async function validate(
 }
 
 /** The last that is in the metrics of a run. */
-export function lastValidation(
-  records: readonly (MetricRecord | EvaluationRecord)[],
-): ValidationLoss | undefined {
+export function lastValidation(records: readonly RunRecord[]): ValidationLoss | undefined {
   const evaluations = records.filter((record) => 'evaluation' in record);
   const last = evaluations.findLast(({ evaluation }) => Array.isArray(evaluation[NAME]));
   return last && { trainStep: last.trainStep, lossByDepth: last.evaluation[NAME] as number[] };

@@ -1,0 +1,48 @@
+/**
+ * Finds losses that jump up, so that a run can go back to its last good snapshot.
+ *
+ * The rule: a loss is a spike if it lies more than so many standard deviations above the mean of the
+ * losses before it, of which at least half a window must be there; so is one that is not a number. Its
+ * state is the list of those losses, which snapshots keep. docs/math.md (spikes).
+ * Source of the rule: OLMo 2 (arXiv 2501.00656), spike score.
+ */
+import { z } from 'zod';
+import type { SpikeSettings } from './config.js';
+
+/** A spike that a run went back for. */
+export const rollbackSchema = z.strictObject({
+  /** Train step whose loss it was. */
+  trainStep: z.int(),
+  /** The loss; null where it was not a number, or the weights after it were not. */
+  loss: z.number().nullable(),
+  /** Largest loss that would not have been one; null where there was too little to compare with. */
+  threshold: z.number().nullable(),
+  /** Train steps that the run went back to. */
+  backTo: z.int(),
+});
+
+export type Rollback = Readonly<z.output<typeof rollbackSchema>>;
+
+/** Standard deviations are at least this part of the mean: equal losses make no spike of rounding. */
+const LEAST_DEVIATION = 1e-3;
+
+/** Largest loss that is no spike; undefined while too few are known. */
+export function spikeThreshold(
+  { window, deviations }: SpikeSettings,
+  losses: readonly number[],
+): number | undefined {
+  if (losses.length < window / 2) return undefined;
+  const mean = losses.reduce((sum, loss) => sum + loss, 0) / losses.length;
+  const variance = losses.reduce((sum, loss) => sum + (loss - mean) ** 2, 0) / losses.length;
+  const deviation = Math.max(Math.sqrt(variance), LEAST_DEVIATION * Math.abs(mean));
+  return mean + deviations * deviation;
+}
+
+/** The losses that the next one is compared with. */
+export function withLoss(
+  { window }: SpikeSettings,
+  losses: readonly number[],
+  loss: number,
+): readonly number[] {
+  return [...losses, loss].slice(-window);
+}

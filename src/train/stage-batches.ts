@@ -1,0 +1,62 @@
+/** Where a stage gets the batches of its updates, and which they are after a run went back for a spike. */
+import type { BatchSource, TrainingBatch } from '../data/index.js';
+import { ConfigError } from '../errors.js';
+import type { Rollback } from './spikes.js';
+import type { Stage } from './stages.js';
+import { accumulateAt, microBatchesBefore } from './stages.js';
+
+/** One source for all stages, or one for each, which is asked for when the stage begins. */
+export type RunSource = BatchSource | ((stage: Stage) => BatchSource | Promise<BatchSource>);
+
+export interface StageBatches {
+  readonly rows: number;
+  readonly length: number;
+  /** The micro-batches of an update, by its train step in the run. */
+  batchesAt(trainStep: number): Promise<readonly TrainingBatch[]>;
+}
+
+/**
+ * Opens the source of a stage.
+ *
+ * @param rollbacks - spikes so far: the data that were read before them are not read again
+ * @throws ConfigError if its batches have another size than the stage says
+ */
+export async function openBatches(
+  source: RunSource,
+  stage: Stage,
+  rollbacks: readonly Rollback[],
+): Promise<StageBatches> {
+  const opened = typeof source === 'function' ? await source(stage) : source;
+  checkSize(opened, stage);
+  const skipped = skippedBy(rollbacks);
+  const skippedInStage = skippedBy(
+    rollbacks.filter(({ backTo }) => backTo >= stage.firstTrainStep),
+  );
+  return {
+    rows: opened.rows,
+    length: opened.length,
+    async batchesAt(trainStep) {
+      const inStage = trainStep - stage.firstTrainStep;
+      const first = microBatchesBefore(stage, inStage + skippedInStage);
+      const batches = Array.from({ length: accumulateAt(stage, inStage) }, (_, microBatch) =>
+        Promise.resolve(opened.batchAt(trainStep + skipped, microBatch, first + microBatch)),
+      );
+      return Promise.all(batches);
+    },
+  };
+}
+
+/** Updates that were thrown away. */
+function skippedBy(rollbacks: readonly Rollback[]): number {
+  return rollbacks.reduce((sum, { trainStep, backTo }) => sum + trainStep - backTo, 0);
+}
+
+function checkSize(source: BatchSource, stage: Stage): void {
+  for (const side of ['rows', 'length'] as const) {
+    if (stage[side] === undefined || stage[side] === source[side]) continue;
+    throw new ConfigError(
+      side,
+      `${side} of ${stage.name} is ${stage[side]}, and its source has batches of ${source[side]}. Give a source for each stage.`,
+    );
+  }
+}

@@ -1,0 +1,277 @@
+/**
+ * The stages of a run, worked out from its settings: what each trains, how, and when.
+ *
+ * Everything here is a function of the settings and a train step, so a resumed run goes on as if it had
+ * not stopped. A stage begins with the model that the one before left, under its own settings.
+ */
+import { uniformInt } from 'pure-rand/distribution/uniformInt';
+import { ConfigError } from '../errors.js';
+import type { LoopLMConfig } from '../model/index.js';
+import { generatorFor } from '../util/random.js';
+import { withoutUndefined } from '../util/without-undefined.js';
+import type { StageSettings, TrainConfig } from './config.js';
+import type { ObjectiveOptions } from './objective-graph.js';
+import { checkObjective } from './objectives/index.js';
+import type { Schedule } from './schedule.js';
+import { checkSchedule, defaultSchedule, scheduleFraction } from './schedule.js';
+import { trainableSpecs } from './trainable.js';
+
+/** What a stage and the settings of all stages have in common, as the stage says it. */
+type Shared = Pick<
+  TrainConfig,
+  | 'objective'
+  | 'optimizer'
+  | 'learningRate'
+  | 'accumulate'
+  | 'recompute'
+  | 'trained'
+  | 'backpropLoops'
+  | 'mixture'
+>;
+
+export interface Stage extends Shared {
+  readonly index: number;
+  readonly name: string;
+  /** Train steps of the run before this stage. */
+  readonly firstTrainStep: number;
+  readonly trainSteps: number;
+  readonly schedule: Schedule;
+  /** The model as this stage trains it. */
+  readonly model: LoopLMConfig;
+  /** Numbers of loops that its updates may have. */
+  readonly loopCounts: readonly number[];
+  /** Rows and positions of a micro-batch, where the settings say them. */
+  readonly rows?: number | undefined;
+  readonly length?: number | undefined;
+  readonly upcycle?: StageSettings['upcycle'];
+  readonly keepsOptimizerState: boolean;
+}
+
+/**
+ * The stages of a run in their order.
+ *
+ * @throws ConfigError for settings that contradict each other or do not fit the model
+ */
+export function stagesOf(config: TrainConfig): readonly Stage[] {
+  const stages: Stage[] = [];
+  const faults: ConfigError[] = [];
+  for (const [index, own] of (config.stages ?? [ONE_STAGE]).entries()) {
+    const before = stages.at(-1);
+    const stage = stageOf(config, own, index, before);
+    const found = faultsOf(stage, before, config);
+    faults.push(...(config.stages ? found.map((fault) => inStage(stage, fault)) : found));
+    stages.push(stage);
+  }
+  const [first] = faults;
+  if (!first) return stages;
+  const messages = faults.map(({ message }) => message);
+  throw new ConfigError(first.field, messages.join(' '), { cause: first, faults: messages });
+}
+
+function inStage({ index, name }: Stage, fault: ConfigError): ConfigError {
+  const at = `stages.${index}`;
+  return new ConfigError(`${at}.${fault.field}`, `${at} (${name}): ${fault.message}`);
+}
+
+const ONE_STAGE: StageSettings = { optimizerState: 'fresh' };
+
+function stageOf(
+  config: TrainConfig,
+  own: StageSettings,
+  index: number,
+  before: Stage | undefined,
+): Stage {
+  const { objective, optimizer, learningRate, accumulate, recompute, trained } = config;
+  const { backpropLoops, mixture, rows, length } = config;
+  const { loops, ropeTheta, upcycle, tokens, optimizerState, schedule, ...overrides } = own;
+  const last = before?.model ?? config.model;
+  const range = typeof loops === 'number' ? { from: loops, to: loops } : loops;
+  const model: LoopLMConfig = {
+    ...last,
+    ...(range && { numLoops: range.to }),
+    ...(ropeTheta !== undefined && { ropeTheta }),
+    ...(upcycle && { numHiddenLayers: upcycle.numHiddenLayers }),
+  };
+  const { from, to } = range ?? { from: model.numLoops, to: model.numLoops };
+  const shared = { objective, optimizer, learningRate, accumulate, recompute, trained };
+  const settings = {
+    ...shared,
+    backpropLoops,
+    mixture,
+    rows,
+    length,
+    ...withoutUndefined(overrides),
+  };
+  const trainSteps =
+    tokens === undefined
+      ? (own.trainSteps ?? config.trainSteps)
+      : trainStepsOfTokens(tokens, settings, index);
+  return {
+    ...settings,
+    index,
+    name: own.name ?? `stage ${index + 1}`,
+    firstTrainStep: before ? before.firstTrainStep + before.trainSteps : 0,
+    trainSteps,
+    schedule: schedule ?? config.schedule ?? defaultSchedule(trainSteps),
+    model,
+    loopCounts: Array.from({ length: to - from + 1 }, (_, more) => from + more),
+    upcycle,
+    keepsOptimizerState: optimizerState === 'kept',
+  };
+}
+
+/** What is wrong with several settings of one stage together. */
+function faultsOf(stage: Stage, before: Stage | undefined, config: TrainConfig): ConfigError[] {
+  const { model, objective, trained, schedule, trainSteps, upcycle, loopCounts } = stage;
+  const checks = [
+    () => checkSchedule(schedule, trainSteps),
+    () => loopCounts.forEach((numLoops) => checkObjective({ ...model, numLoops }, objective)),
+    () => Array.isArray(trained) && trainableSpecs(model, trained),
+    () => upcycle && checkUpcycle(upcycle.numHiddenLayers, (before ?? config).model),
+    () => stage.length !== config.length && checkLength(stage),
+    () => stage.keepsOptimizerState && checkKeeps(stage, before),
+  ];
+  return checks.flatMap((check) => {
+    try {
+      check();
+      return [];
+    } catch (error) {
+      if (error instanceof ConfigError) return [error];
+      throw error;
+    }
+  });
+}
+
+function checkLength({ length, model: { maxPositionEmbeddings } }: Stage): void {
+  if (length === undefined || length <= maxPositionEmbeddings) return;
+  throw new ConfigError(
+    'length',
+    `length is ${length}, and the model has ${maxPositionEmbeddings} positions (max_position_embeddings). Shorten the rows, or give it more positions.`,
+  );
+}
+
+function checkUpcycle(wanted: number, { numHiddenLayers }: LoopLMConfig): void {
+  if (wanted % numHiddenLayers === 0 && wanted > numHiddenLayers) return;
+  throw new ConfigError(
+    'upcycle',
+    `upcycle.numHiddenLayers is ${wanted}, and the model before has ${numHiddenLayers} layers; it must be 2, 3, ... times as many.`,
+  );
+}
+
+function checkKeeps(stage: Stage, before: Stage | undefined): void {
+  const same = (value: (of: Stage) => unknown) =>
+    before && JSON.stringify(value(stage)) === JSON.stringify(value(before));
+  const isSame =
+    same(({ optimizer }) => optimizer.kind ?? 'adamw') &&
+    same(({ optimizer }) => optimizer.averageDecay === undefined) &&
+    same((of) => trainedNames(of)) &&
+    same(({ model }) => model.numHiddenLayers);
+  if (isSame) return;
+  throw new ConfigError(
+    'optimizerState',
+    'optimizerState is "kept", and the stage before trains other parameters or with another kind of optimizer. Say "fresh", or leave it out.',
+  );
+}
+
+const trainedNames = ({ model, trained, objective }: Stage) =>
+  trainableSpecs(model, trained ?? (objective.kind === 'stage-2' ? 'gate' : 'all')).map(
+    ({ hfName }) => hfName,
+  );
+
+/** Train steps until so many tokens are read, padding included. */
+function trainStepsOfTokens(
+  tokens: number,
+  { rows, length, accumulate }: Pick<Stage, 'rows' | 'length' | 'accumulate'>,
+  index: number,
+): number {
+  if (rows === undefined || length === undefined) {
+    throw new ConfigError(
+      `stages.${index}.tokens`,
+      `stages.${index}.tokens is ${tokens}, and rows and length of its batches are not said. Give them, or trainSteps.`,
+    );
+  }
+  const microBatches = tokens / (rows * length);
+  const ramp = typeof accumulate === 'number' ? undefined : accumulate;
+  let done = 0;
+  let trainStep = 0;
+  for (; ramp && trainStep < ramp.overTrainSteps && done < microBatches; trainStep++) {
+    done += accumulateAt({ accumulate }, trainStep);
+  }
+  const left = Math.max(0, microBatches - done);
+  return Math.max(1, trainStep + Math.ceil(left / accumulateAt({ accumulate }, trainStep)));
+}
+
+/**
+ * Micro-batches of an update.
+ *
+ * @param trainStep - of the stage, from 0
+ */
+export function accumulateAt({ accumulate }: Pick<Stage, 'accumulate'>, trainStep: number): number {
+  if (typeof accumulate === 'number') return accumulate;
+  const { from, to, overTrainSteps } = accumulate;
+  const fraction = Math.min(1, trainStep / overTrainSteps);
+  return Math.round(from + (to - from) * fraction);
+}
+
+/** Micro-batches of a stage before one of its updates. */
+export function microBatchesBefore(stage: Pick<Stage, 'accumulate'>, trainStep: number): number {
+  const { accumulate } = stage;
+  if (typeof accumulate === 'number') return accumulate * trainStep;
+  const inRamp = Math.min(trainStep, accumulate.overTrainSteps);
+  let sum = 0;
+  for (let step = 0; step < inRamp; step++) sum += accumulateAt(stage, step);
+  return sum + (trainStep - inRamp) * accumulate.to;
+}
+
+/** Loops of an update, drawn for it from the run's seed where a stage has several. */
+export function loopsAt(
+  { loopCounts, firstTrainStep }: Pick<Stage, 'loopCounts' | 'firstTrainStep'>,
+  trainStep: number,
+  seed: number,
+): number {
+  if (loopCounts.length === 1) return loopCounts[0]!;
+  const rng = generatorFor(seed, LOOP_DRAWS, firstTrainStep + trainStep);
+  return loopCounts[uniformInt(rng, 0, loopCounts.length - 1)]!;
+}
+
+/** Tells these draws from those of the data. */
+const LOOP_DRAWS = 0x6c6f6f70;
+
+export function learningRateAt(
+  { learningRate, schedule, trainSteps }: Pick<Stage, 'learningRate' | 'schedule' | 'trainSteps'>,
+  trainStep: number,
+): number {
+  return learningRate * scheduleFraction(schedule, trainStep, trainSteps);
+}
+
+/** Tokens that a stage reads, padding included; undefined where the size of its batches is not said. */
+export function tokensOf(stage: Stage): number | undefined {
+  const { rows, length, trainSteps } = stage;
+  if (rows === undefined || length === undefined) return undefined;
+  return rows * length * microBatchesBefore(stage, trainSteps);
+}
+
+/**
+ * Updates since the optimizer's slots were fresh, at an update of a stage: it counts through stages that
+ * keep them.
+ */
+export function optimizerStepAt(stages: readonly Stage[], stage: Stage, trainStep: number): number {
+  let first = stage;
+  while (first.keepsOptimizerState) first = stages[first.index - 1]!;
+  return stage.firstTrainStep - first.firstTrainStep + trainStep;
+}
+
+/** What objective graphs of a stage are made with. */
+export function objectiveOptionsOf({ objective, recompute, trained, backpropLoops }: Stage): Omit<
+  ObjectiveOptions,
+  'rows' | 'length' | 'recompute'
+> & {
+  recompute: Stage['recompute'];
+} {
+  return {
+    objective,
+    recompute,
+    ...(trained !== undefined && { trained }),
+    ...(backpropLoops !== undefined && { backpropLoops }),
+  };
+}
