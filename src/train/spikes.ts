@@ -7,7 +7,7 @@
  * Source of the rule: OLMo 2 (arXiv 2501.00656), spike score.
  */
 import { z } from 'zod';
-import type { SpikeSettings } from './config.js';
+import type { SpikeSettings, TrainConfig } from './config.js';
 
 /** A spike that a run went back for. */
 export const rollbackSchema = z.strictObject({
@@ -38,11 +38,54 @@ export function spikeThreshold(
   return mean + deviations * deviation;
 }
 
-/** The losses that the next one is compared with. */
-export function withLoss(
-  { window }: SpikeSettings,
-  losses: readonly number[],
-  loss: number,
-): readonly number[] {
-  return [...losses, loss].slice(-window);
+/** An update that went wrong. */
+export interface Spike extends Omit<Rollback, 'backTo'> {
+  /** What is not finite, if that is the fault: no run can go on from there. */
+  readonly fault: string | undefined;
+}
+
+/** Watches the losses of a stage. */
+export class SpikeWatch {
+  readonly #settings: SpikeSettings | undefined;
+  #losses: readonly number[];
+
+  /** @param losses - of a snapshot that the stage goes on from */
+  constructor(settings: TrainConfig['spikes'], losses: readonly number[]) {
+    this.#settings = typeof settings === 'object' ? settings : undefined;
+    this.#losses = losses;
+  }
+
+  /** Losses that the next one is compared with. */
+  get losses(): readonly number[] {
+    return this.#losses;
+  }
+
+  /** Whether an update went wrong. */
+  judge(
+    trainStep: number,
+    { loss, gradNorm }: { readonly loss: number; readonly gradNorm: number },
+  ): Spike | undefined {
+    if (!Number.isFinite(loss)) return this.failed(trainStep, `the loss is ${loss}`);
+    if (!Number.isFinite(gradNorm)) {
+      return this.failed(trainStep, `the gradient norm is ${gradNorm}`);
+    }
+    const threshold = this.#threshold();
+    if (threshold === null || loss <= threshold) return undefined;
+    return { trainStep, loss, threshold, fault: undefined };
+  }
+
+  /** An update after which something is not finite. */
+  failed(trainStep: number, fault: string): Spike {
+    return { trainStep, loss: null, threshold: this.#threshold(), fault };
+  }
+
+  /** Remembers the loss of an update that is trained on from. */
+  accept(loss: number): void {
+    if (!this.#settings) return;
+    this.#losses = [...this.#losses, loss].slice(-this.#settings.window);
+  }
+
+  #threshold(): number | null {
+    return (this.#settings && spikeThreshold(this.#settings, this.#losses)) ?? null;
+  }
 }

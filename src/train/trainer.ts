@@ -7,6 +7,7 @@
  * moment continues from its last snapshot and ends in the same weights, bit for bit. Clock and memory
  * reading are handed in; files are a `Folder`.
  */
+import type { TrainingBatch } from '../data/index.js';
 import { ConfigError } from '../errors.js';
 import type { LoopLMConfig, ModelWeights } from '../model/index.js';
 import type { Device, ResidentWeights } from '../runtime/index.js';
@@ -17,9 +18,9 @@ import type { Evaluation, MetricRecord } from './metrics.js';
 import { MetricLog } from './metrics.js';
 import type { Snapshot } from './snapshot.js';
 import { readSnapshot, writeSnapshot } from './snapshot.js';
-import type { Rollback } from './spikes.js';
-import { spikeThreshold, withLoss } from './spikes.js';
-import type { RunSource } from './stage-batches.js';
+import type { Rollback, Spike } from './spikes.js';
+import { SpikeWatch } from './spikes.js';
+import type { RunSource, StageBatches } from './stage-batches.js';
 import { openBatches } from './stage-batches.js';
 import type { Stage } from './stages.js';
 import {
@@ -124,34 +125,20 @@ function stageAfter({ stages }: Run, { trainSteps }: Snapshot): Stage {
 
 /** Trains a stage to its end, or until it is stopped or goes back; returns what it came to. */
 async function trainStage(run: Run, stage: Stage, from: Snapshot): Promise<Snapshot> {
-  const { config, device, folder, log, signal, now, exchange } = run;
+  const { config, log, signal, now } = run;
   const isBegun = from.trainSteps > stage.firstTrainStep || stage.index === 0;
   const start = isBegun ? from : handOver(stage, from);
   const source = await openBatches(run.source, stage, start.rollbacks);
-  const state = await TrainState.create({
-    device,
-    config: stage.model,
-    rows: source.rows,
-    length: source.length,
-    ...objectiveOptionsOf(stage),
-    optimizer: stage.optimizer,
-    loopCounts: stage.loopCounts,
-    weights: start.weights,
-    slots: start.slots,
-    trainStepsDone: start.trainSteps,
-    diagnoses: true,
-    ...(exchange && { exchange }),
-  });
-  let { recentLosses } = start;
-  const { rollbacks } = start;
-  const contents = async (trainSteps: number): Promise<Snapshot> => {
+  const state = await openState(run, stage, start, source);
+  const watch = new SpikeWatch(config.spikes, start.recentLosses);
+  /** Saves what the stage has come to, unless it is not finite. */
+  const save = async (trainStep: number): Promise<Snapshot> => {
     const [weights, slots] = [await state.weights(), await state.slots()];
-    return { trainSteps, weights, slots, rollbacks, recentLosses };
-  };
-  const save = async (snapshot: Snapshot) => {
-    await log.flush();
-    await writeSnapshot(folder, config, snapshot);
-    return snapshot;
+    const fault = faultOf(weights);
+    if (fault !== undefined) return goBack(run, start, watch.failed(trainStep, fault));
+    const { rollbacks } = start;
+    const snapshot = { trainSteps: trainStep, weights, slots, rollbacks };
+    return saved(run, { ...snapshot, recentLosses: watch.losses });
   };
 
   try {
@@ -160,36 +147,18 @@ async function trainStage(run: Run, stage: Stage, from: Snapshot): Promise<Snaps
     let batches = await source.batchesAt(trainStep);
     let since = { time: now(), tokens: 0 };
     while (!signal?.aborted) {
-      const inStage = trainStep - stage.firstTrainStep;
-      const learningRate = learningRateAt(stage, inStage);
-      const updating = state.update(
-        batches,
-        optimizerStepAt(run.stages, stage, inStage),
-        learningRate,
-        loopsAt(stage, inStage, config.seed),
-      );
-      const numTokens = batches.length * source.rows * source.length;
+      const updating = update(run, stage, state, batches, trainStep);
       const drawing = trainStep + 1 < end ? source.batchesAt(trainStep + 1) : [];
+      since.tokens += batches.length * source.rows * source.length;
       const [metrics, drawn] = await Promise.all([updating, drawing]);
       batches = drawn;
       trainStep++;
-      since.tokens += numTokens;
 
-      const fault = faultOf(metrics);
-      const threshold = thresholdOf(config, recentLosses);
-      if (fault !== undefined || metrics.loss > (threshold ?? Infinity)) {
-        const loss = fault === undefined ? metrics.loss : null;
-        const back = await goBack(run, rollbacks, {
-          trainStep,
-          loss,
-          threshold: threshold ?? null,
-        });
-        if (back) return back;
-        if (fault !== undefined) throw diverged(fault, trainStep);
+      const spike = watch.judge(trainStep, metrics);
+      if (spike && (spike.fault !== undefined || mayGoBack(config, start))) {
+        return await goBack(run, start, spike);
       }
-      if (typeof config.spikes === 'object') {
-        recentLosses = withLoss(config.spikes, recentLosses, metrics.loss);
-      }
+      watch.accept(metrics.loss);
 
       const isLast = trainStep === end;
       if (isLast || trainStep % config.logEvery === 0) {
@@ -198,7 +167,7 @@ async function trainStage(run: Run, stage: Stage, from: Snapshot): Promise<Snaps
           trainStep,
           ...(config.stages && { stage: stage.name }),
           ...metrics,
-          learningRate,
+          learningRate: learningRateAt(stage, trainStep - 1 - stage.firstTrainStep),
           tokensPerSecond: since.tokens / seconds,
           memoryBytes: run.memoryBytes(),
         });
@@ -211,46 +180,77 @@ async function trainStage(run: Run, stage: Stage, from: Snapshot): Promise<Snaps
         log.addEvaluation(trainStep, evaluation);
       }
       if (isLast || trainStep % config.snapshotEvery === 0) {
-        const snapshot = await contents(trainStep);
-        const wrong = faultOfWeights(snapshot.weights);
-        if (wrong !== undefined) {
-          const spike = { trainStep, loss: null, threshold: threshold ?? null };
-          const back = await goBack(run, rollbacks, spike);
-          if (back) return back;
-          throw diverged(wrong, trainStep);
-        }
-        await save(snapshot);
-        if (isLast) return snapshot;
+        const snapshot = await save(trainStep);
+        if (isLast || snapshot.trainSteps < trainStep) return snapshot;
       }
     }
     // A stage that has not begun is in no snapshot: it begins again from that of the stage before.
-    if (trainStep === stage.firstTrainStep && stage.index > 0) return from;
-    const snapshot = await contents(trainStep);
-    const wrong = faultOfWeights(snapshot.weights);
-    if (wrong !== undefined) throw diverged(wrong, trainStep);
-    return await save(snapshot);
+    const isUntouched = trainStep === stage.firstTrainStep && stage.index > 0;
+    return isUntouched ? from : await save(trainStep);
   } finally {
     await state.dispose();
   }
 }
 
-const thresholdOf = ({ spikes }: TrainConfig, losses: readonly number[]) =>
-  typeof spikes === 'object' ? spikeThreshold(spikes, losses) : undefined;
+function openState(run: Run, stage: Stage, start: Snapshot, { rows, length }: StageBatches) {
+  const { device, exchange } = run;
+  return TrainState.create({
+    device,
+    config: stage.model,
+    rows,
+    length,
+    ...objectiveOptionsOf(stage),
+    optimizer: stage.optimizer,
+    loopCounts: stage.loopCounts,
+    weights: start.weights,
+    slots: start.slots,
+    trainStepsDone: start.trainSteps,
+    diagnoses: true,
+    ...(exchange && { exchange }),
+  });
+}
 
-/** The last good snapshot, or the start, to go on from after a spike; undefined if it may not be. */
-async function goBack(
-  run: Run,
-  before: readonly Rollback[],
-  spike: Omit<Rollback, 'backTo'>,
-): Promise<Snapshot | undefined> {
+/** @param trainStep - of the run, from 0 */
+function update(
+  { config, stages }: Run,
+  stage: Stage,
+  state: TrainState,
+  batches: readonly TrainingBatch[],
+  trainStep: number,
+): Promise<UpdateMetrics> {
+  const inStage = trainStep - stage.firstTrainStep;
+  return state.update(
+    batches,
+    optimizerStepAt(stages, stage, inStage),
+    learningRateAt(stage, inStage),
+    loopsAt(stage, inStage, config.seed),
+  );
+}
+
+async function saved({ log, folder, config }: Run, snapshot: Snapshot): Promise<Snapshot> {
+  await log.flush();
+  await writeSnapshot(folder, config, snapshot);
+  return snapshot;
+}
+
+function mayGoBack({ spikes }: TrainConfig, { rollbacks }: Snapshot): boolean {
+  return typeof spikes === 'object' && rollbacks.length < spikes.maxRollbacks;
+}
+
+/**
+ * The last good snapshot, or the start, to go on from after a spike.
+ *
+ * @param before - what the stage began with
+ * @throws ConfigError if the run may not go back
+ */
+async function goBack(run: Run, before: Snapshot, { fault, ...spike }: Spike): Promise<Snapshot> {
   const { config, folder, log } = run;
-  const { spikes } = config;
-  if (typeof spikes !== 'object' || before.length >= spikes.maxRollbacks) return undefined;
+  if (!mayGoBack(config, before)) throw diverged(fault!, spike.trainStep);
   const good = (await readSnapshot(folder, config)) ?? startOf(run);
   const rollback: Rollback = { ...spike, backTo: good.trainSteps };
   log.goBack(rollback);
   run.onRollback?.(rollback);
-  return { ...good, rollbacks: [...before, rollback] };
+  return { ...good, rollbacks: [...before.rollbacks, rollback] };
 }
 
 const COUNTS = [
@@ -269,14 +269,8 @@ function checkCounts(config: TrainConfig): void {
   }
 }
 
-function faultOf({ loss, gradNorm }: UpdateMetrics): string | undefined {
-  if (!Number.isFinite(loss)) return `the loss is ${loss}`;
-  if (!Number.isFinite(gradNorm)) return `the gradient norm is ${gradNorm}`;
-  return undefined;
-}
-
 /** What is wrong with the weights after an update, before they replace the last good snapshot. */
-function faultOfWeights(weights: ModelWeights): string | undefined {
+function faultOf(weights: ModelWeights): string | undefined {
   for (const [name, values] of weights) {
     const bad = values.find((value) => !Number.isFinite(value));
     if (bad !== undefined) return `${name} holds ${bad}`;

@@ -99,6 +99,9 @@ test('all that is wrong with stages is told at once, with their names', async ()
   expect(together.stderr).toMatch(/has 3 faults/);
   expect(together.stderr).toMatch(/stages\.0 \(one\): schedule: warm-up and decay take 9/);
   expect(together.stderr).toMatch(/stages\.1 \(two\): trained names "model\.heads"/);
+  const mixture = { web: 3, code: 1 };
+  const mixed = await cli([...argv, fileOf({ ...RUN, stages: [{}, { mixture }] })]);
+  expect(mixed.stderr).toMatch(/stages\.1\.mixture weighs data sources, and the data are one/);
   const keys = {
     ...RUN,
     stages: [

@@ -80,7 +80,7 @@ it('a run of several stages killed again and again ends in the bytes of an unint
 
   const rng = mersenne(12);
   let numKilled = 0;
-  for (let sitting = 0; sitting < 7; sitting++) {
+  for (let sitting = 0; sitting < 6; sitting++) {
     // few enough train steps that a sitting may end before its first snapshot
     const count = uniformInt(rng, 1, 5);
     const isDue = (_: number, numReported: number) => numReported === count;
@@ -89,7 +89,7 @@ it('a run of several stages killed again and again ends in the bytes of an unint
     expect(signal).toBe('SIGKILL');
     numKilled++;
   }
-  expect(numKilled).toBeGreaterThan(3);
+  expect(numKilled).toBeGreaterThan(2);
   const { code } = await runUntil(() => false, 0, ['staged']);
   expect(code).toBe(0);
   for (const name of [SNAPSHOT_FILE, METRICS_FILE]) {

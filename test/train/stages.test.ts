@@ -197,7 +197,7 @@ describe('a run of several stages', () => {
 
   it('stopped after any train step and resumed is the uninterrupted one', async () => {
     const { files: expected, result } = await whole;
-    for (const stops of [[4], [5], [2, 6, 9, 11]]) {
+    for (const stops of [[5], [2, 6, 11]]) {
       const files: Files = new Map();
       for (const stop of stops) {
         const part = await runStaged({ folder: folderOf(files), ...stopped(stop) });

@@ -69,7 +69,7 @@ export const STAGED_CONFIG: TrainConfig = {
     {
       name: 'draw loops',
       trainSteps: 5,
-      loops: { from: 1, to: 4 },
+      loops: { from: 1, to: 3 },
       optimizer: {
         ...RUN_CONFIG.optimizer,
         kind: 'muon',

@@ -201,19 +201,40 @@ describe('a folder', () => {
         metadata['trainSteps'] = '-3';
       },
     },
+    {
+      what: 'no moments of a weight that is trained',
+      edit: (contents) => ['m', 'v'].forEach((slot) => lacking(`${slot}:lm_head.weight`)(contents)),
+    },
+    {
+      what: 'a broken account of the run',
+      edit: ({ metadata }) => {
+        metadata['progress'] = '{"rollbacks":[{}],"recentLosses":[]}';
+      },
+    },
   ];
 
-  it.each(DAMAGES)('whose snapshot has $what is a CheckpointError', async ({ edit }) => {
+  /** Files of a run whose snapshot was changed by hand. */
+  async function edited(edit: (contents: Contents) => void): Promise<Files> {
     const files = new Map(await whole);
-    const folder = folderOf(files);
-    const reader = await openSafetensors(await folder.open(SNAPSHOT_FILE));
+    const reader = await openSafetensors(await folderOf(files).open(SNAPSHOT_FILE));
     const contents: Contents = { tensors: [], metadata: Object.fromEntries(reader.metadata) };
     for (const { name, shape } of reader.entries.values()) {
       const data = await reader.readFloat32(name);
       contents.tensors.push({ name, shape, dtype: 'F32', data });
     }
     edit(contents);
-    files.set(SNAPSHOT_FILE, encodeSafetensors(contents.tensors, contents.metadata));
+    return files.set(SNAPSHOT_FILE, encodeSafetensors(contents.tensors, contents.metadata));
+  }
+
+  it('whose snapshot says nothing of spikes, as those of before, goes on', async () => {
+    const files = await edited(({ metadata }) => delete metadata['progress']);
+    const snapshot = await readSnapshot(folderOf(files), RUN_CONFIG);
+    expect(snapshot).toMatchObject({ trainSteps, rollbacks: [], recentLosses: [] });
+    expect(await runTiny({ folder: folderOf(files) })).toMatchObject({ finished: true });
+  });
+
+  it.each(DAMAGES)('whose snapshot has $what is a CheckpointError', async ({ edit }) => {
+    const folder = folderOf(await edited(edit));
     const failure = await runTiny({ folder }).catch((error: unknown) => error);
     expect(failure).toBeInstanceOf(CheckpointError);
     expect((failure as Error).message).toMatch(/^run\/snapshot\.safetensors is damaged: .*\.$/);

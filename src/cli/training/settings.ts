@@ -211,7 +211,21 @@ function checkFile(faults: Faults, file: RunFile, model: LoopLMConfig | undefine
       `data.format is missing, and ${JSON.stringify(file.data.path)} does not end in ${ends}. Give "jsonl" or "text".`,
     );
   }
+  checkMixture(faults, file);
   if (model) faults.try('stages', () => stagesOf(trainConfigOf(file, model, {})));
+}
+
+/** Weights of sources, which one file of data has none of. */
+function checkMixture(faults: Faults, { mixture, stages = [], data }: RunFile): void {
+  const places = stages.flatMap((stage, index) =>
+    stage.mixture ? [`stages.${index}.mixture`] : [],
+  );
+  for (const place of mixture ? ['mixture', ...places] : places) {
+    faults.add(
+      place,
+      `${place} weighs data sources, and the data are one, ${JSON.stringify(data.path)}. Leave it out.`,
+    );
+  }
 }
 
 /** Gathers what is wrong. */
