@@ -57,7 +57,7 @@ export interface ServeOptions {
   readonly maxRequestSequences?: number | undefined;
   /** Requests that may wait; one more gets 429. Default 1024. */
   readonly maxQueue?: number | undefined;
-  /** Default 1 MiB. */
+  /** Default 2 MiB. */
   readonly maxBodyBytes?: number | undefined;
   /** After which a request is given up, its wait included. Default ten minutes. */
   readonly requestTimeoutMs?: number | undefined;
@@ -110,7 +110,7 @@ const schema = z.strictObject(
     maxSequences: count(1).default(64),
     maxRequestSequences: count(1).default(1024),
     maxQueue: count(0).default(1024),
-    maxBodyBytes: count(1).default(2 ** 20),
+    maxBodyBytes: count(1).default(2 * 2 ** 20),
     requestTimeoutMs: milliseconds.default(600_000),
     keepAliveMs: milliseconds.default(10_000),
     logprobsMode: wordOf(LOGPROBS_MODES, DEFAULT).default('raw_logprobs'),
