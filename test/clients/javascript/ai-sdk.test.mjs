@@ -1,6 +1,7 @@
 /** The AI SDK against `looplm serve`, checked against the library. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { createOpenAI } from '@ai-sdk/openai';
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
 import { APICallError, generateText, isStepCount, jsonSchema, streamText, tool } from 'ai';
 import { LONGER, MODEL, PROBLEM, built, openLibrary, startServer, until } from './support.mjs';
@@ -53,8 +54,8 @@ before(async () => {
   model = providerOf(server.url)(MODEL);
 });
 after(async () => {
-  await server[Symbol.asyncDispose]();
-  await library[Symbol.asyncDispose]();
+  await server?.[Symbol.asyncDispose]();
+  await library?.[Symbol.asyncDispose]();
 });
 
 const depthsOf = ({ tokens }) => tokens.map(({ exitDepth }) => exitDepth);
@@ -115,6 +116,34 @@ describe('depth goes in as provider options, and comes out as metadata', () => {
       assert.deepEqual(finalStep.providerMetadata.looplm.depths, depthsOf(expected));
     }
   });
+});
+
+describe("OpenAI's own provider", () => {
+  const openai = () => createOpenAI({ baseURL: `${server.url}/v1`, apiKey: 'none' });
+
+  for (const api of ['responses', 'chat']) {
+    test(`${api}: an answer, a stream, and a conversation`, async () => {
+      const own = openai()[api](MODEL);
+      const expected = await library.answer(LONGER);
+      const { text, finishReason, usage } = await generateText({ model: own, prompt: LONGER });
+      assert.equal(text, expected.answer);
+      assert.equal(finishReason, 'stop');
+      assert.equal(usage.outputTokens, expected.tokenIds.length);
+      let told = '';
+      const { textStream } = streamText({ model: own, prompt: LONGER, maxOutputTokens: 3 });
+      for await (const delta of textStream) told += delta;
+      assert.equal(told, (await library.answer(LONGER, { maxNewTokens: 3 })).answer);
+      const talk = await generateText({
+        model: own,
+        messages: [
+          { role: 'user', content: PROBLEM },
+          { role: 'assistant', content: ' 2' },
+          { role: 'user', content: LONGER },
+        ],
+      });
+      assert.equal(talk.text, expected.answer);
+    });
+  }
 });
 
 test('a conversation, settings of sampling, and stop sequences', async () => {
@@ -216,8 +245,8 @@ describe('tools, of a model that writes what is given here', () => {
     );
   });
   after(async () => {
-    await scripted[Symbol.asyncDispose]();
-    await bundled.dispose();
+    await scripted?.[Symbol.asyncDispose]();
+    await bundled?.dispose();
   });
 
   const calls = [];
@@ -238,12 +267,24 @@ describe('tools, of a model that writes what is given here', () => {
   const prompt = 'What is 2 + 3?';
   const first = '[add: Adds.] user: What is 2 + 3?; ';
 
-  for (const way of ['generateText', 'streamText']) {
-    test(`${way} calls a tool and goes on with its result`, async () => {
+  const openai = () => createOpenAI({ baseURL: `${scripted.url}/v1`, apiKey: 'none' });
+  const models = {
+    compatible: () => providerOf(scripted.url)('scripted'),
+    responses: () => openai().responses('scripted'),
+  };
+  // nothing is kept, so items of earlier steps are sent, and not referred to
+  const providerOptions = { openai: { store: false } };
+  const ways = Object.entries(models).flatMap(([name, ofServer]) =>
+    ['generateText', 'streamText'].map((way) => [way, name, ofServer]),
+  );
+
+  for (const [way, name, ofServer] of ways) {
+    test(`${way}, ${name}: calls a tool and goes on with its result`, async () => {
       calls.length = 0;
       prompts.length = 0;
       const settings = {
-        model: providerOf(scripted.url)('scripted'),
+        model: ofServer(),
+        providerOptions,
         prompt,
         tools,
         stopWhen: isStepCount(3),
@@ -264,4 +305,17 @@ describe('tools, of a model that writes what is given here', () => {
       assert.match(prompts[1], /tool: 5; $/);
     });
   }
+
+  test('what refers to an item of an earlier answer is told that nothing is kept', async () => {
+    prompts.length = 0;
+    const settings = { model: openai().responses('scripted'), prompt, tools, maxRetries: 0 };
+    await assert.rejects(generateText({ ...settings, stopWhen: isStepCount(3) }), (error) => {
+      assert.equal(error.statusCode, 400);
+      assert.match(
+        error.message,
+        /nothing is kept; send the item itself, as clients do with store: false/,
+      );
+      return true;
+    });
+  });
 });

@@ -23,8 +23,8 @@ before(async () => {
   library = await openLibrary();
 });
 after(async () => {
-  await server[Symbol.asyncDispose]();
-  await library[Symbol.asyncDispose]();
+  await server?.[Symbol.asyncDispose]();
+  await library?.[Symbol.asyncDispose]();
 });
 
 async function outputOf(code) {

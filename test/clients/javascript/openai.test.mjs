@@ -19,8 +19,8 @@ before(async () => {
   client = clientOf(server, { apiKey: KEY });
 });
 after(async () => {
-  await server[Symbol.asyncDispose]();
-  await library[Symbol.asyncDispose]();
+  await server?.[Symbol.asyncDispose]();
+  await library?.[Symbol.asyncDispose]();
 });
 
 const clientOf = ({ url }, options = {}) =>

@@ -29,6 +29,7 @@ export async function startServer(flags = [], env = {}) {
     [PROGRAM, 'serve', '--port', '0', '--threads', '1', ...flags],
     { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } },
   );
+  process.once('exit', () => child.kill());
   let log = '';
   child.stderr.setEncoding('utf8').on('data', (text) => (log += text));
   const ended = once(child, 'close');
