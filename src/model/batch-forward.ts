@@ -41,7 +41,7 @@ export interface BatchForwardOptions {
    * Loops through which a gradient flows back at most, counted from the last: between two such groups
    * the state is a constant. Default: all.
    */
-  readonly backpropLoops?: number;
+  readonly backpropLoops?: number | undefined;
 }
 
 /** What the loops of a batch leave, `[B*T, D]` each. */

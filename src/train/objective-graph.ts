@@ -52,14 +52,14 @@ export interface ObjectiveOptions {
   readonly length: number;
   readonly objective: Objective;
   /** Default: what the objective trains. */
-  readonly trained?: TrainableSet;
+  readonly trained?: TrainableSet | undefined;
   /**
    * `none` keeps every value for the backward pass; `loop` keeps only the state between loops;
    * `readout` drops only the logits. Default `none`.
    */
   readonly recompute?: 'none' | 'readout' | 'loop';
   /** Loops through which a gradient flows back at most; docs/math.md (truncated). Default: all. */
-  readonly backpropLoops?: number;
+  readonly backpropLoops?: number | undefined;
 }
 
 export interface ObjectiveGraph {
@@ -103,7 +103,7 @@ export function objectiveGraph(config: LoopLMConfig, options: ObjectiveOptions):
     rows,
     length,
     recomputesLoops: options.recompute === 'loop',
-    ...(backpropLoops !== undefined && { backpropLoops }),
+    backpropLoops,
   });
   const head = headParam(config, weights.leaf);
   const { exitGate } = loopParams(config, weights.leaf);

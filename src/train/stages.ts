@@ -10,7 +10,6 @@ import type { LoopLMConfig } from '../model/index.js';
 import { generatorFor } from '../util/random.js';
 import { withoutUndefined } from '../util/without-undefined.js';
 import type { StageSettings, TrainConfig } from './config.js';
-import type { ObjectiveOptions } from './objective-graph.js';
 import { checkObjective } from './objectives/index.js';
 import type { Schedule } from './schedule.js';
 import { checkSchedule, defaultSchedule, scheduleFraction } from './schedule.js';
@@ -259,19 +258,4 @@ export function optimizerStepAt(stages: readonly Stage[], stage: Stage, trainSte
   let first = stage;
   while (first.keepsOptimizerState) first = stages[first.index - 1]!;
   return stage.firstTrainStep - first.firstTrainStep + trainStep;
-}
-
-/** What objective graphs of a stage are made with. */
-export function objectiveOptionsOf({ objective, recompute, trained, backpropLoops }: Stage): Omit<
-  ObjectiveOptions,
-  'rows' | 'length' | 'recompute'
-> & {
-  recompute: Stage['recompute'];
-} {
-  return {
-    objective,
-    recompute,
-    ...(trained !== undefined && { trained }),
-    ...(backpropLoops !== undefined && { backpropLoops }),
-  };
 }

@@ -23,13 +23,7 @@ import { SpikeWatch } from './spikes.js';
 import type { RunSource, StageBatches } from './stage-batches.js';
 import { openBatches } from './stage-batches.js';
 import type { Stage } from './stages.js';
-import {
-  learningRateAt,
-  loopsAt,
-  objectiveOptionsOf,
-  optimizerStepAt,
-  stagesOf,
-} from './stages.js';
+import { learningRateAt, loopsAt, optimizerStepAt, stagesOf } from './stages.js';
 import type { Exchange, UpdateMetrics } from './state.js';
 import { TrainState } from './state.js';
 
@@ -199,8 +193,11 @@ function openState(run: Run, stage: Stage, start: Snapshot, { rows, length }: St
     config: stage.model,
     rows,
     length,
-    ...objectiveOptionsOf(stage),
+    objective: stage.objective,
     optimizer: stage.optimizer,
+    recompute: stage.recompute,
+    trained: stage.trained,
+    backpropLoops: stage.backpropLoops,
     loopCounts: stage.loopCounts,
     weights: start.weights,
     slots: start.slots,

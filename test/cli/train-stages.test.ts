@@ -2,7 +2,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { cli, cliJson, temporaryFolder } from './support.js';
+import { cli, cliJson, repositoryPath, temporaryFolder } from './support.js';
 
 const folder = temporaryFolder();
 const at = (...names: string[]) => join(folder, ...names);
@@ -73,6 +73,23 @@ test('--plan shows the paper`s stages, for both sizes', async () => {
   expect(small.stages[0]).toMatchObject({ numLoops: [8], updateTokens: [2 ** 22, 2 ** 23] });
   const { stdout } = await cli(argv);
   expect(stdout).toMatch(/\n1a pre-training, 8 loops +stage-1, beta 0\.1 +8 +24 .* 3\.00 T +4096 /);
+});
+
+test('the example of stages is a run', async () => {
+  const argv = ['train', '--config', repositoryPath('examples/train-stages.json'), '--plan'];
+  const { stages } = await cliJson<Plan>(argv);
+  expect(stages.map(({ numLoops, numHiddenLayers }) => [numLoops, numHiddenLayers])).toEqual([
+    [[6], 2],
+    [[4], 4],
+    [[4], 4],
+    [[4], 4],
+  ]);
+});
+
+test('--plan shows a run of one stage, as the bundled model`s is', async () => {
+  const argv = ['train', '--recipe', 'bundled', '--train-steps', '300', '--plan'];
+  const { stages } = await cliJson<Plan>(argv);
+  expect(stages).toMatchObject([{ trainSteps: 300, tokens: 300 * 16 * 128, numLoops: [4] }]);
 });
 
 test.each([

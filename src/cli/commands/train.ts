@@ -117,7 +117,8 @@ async function planCommand(flags: Flags, io: CliIo): Promise<void> {
   const plan = await interruptible(io, async (signal) => {
     if (flags.recipe === 'ouro') return planOf(ouroTrainConfig(variantOf(flags, OURO_SIZES)));
     const { config, source } = await chooseRun(flags, io, signal);
-    return planOf(config, typeof source === 'function' ? undefined : source);
+    if (typeof source === 'function') return planOf(config);
+    return planOf({ rows: source.rows, length: source.length, ...config });
   });
   io.stdout.write(`${flags.json ? JSON.stringify({ stages: plan }) : describePlan(plan)}\n`);
 }

@@ -28,12 +28,9 @@ export interface PlannedStage {
   readonly mixture?: Readonly<Record<string, number>> | undefined;
 }
 
-/** @param size - rows and positions of a micro-batch, where the settings do not say them */
-export function planOf(
-  config: TrainConfig,
-  size?: { readonly rows: number; readonly length: number },
-): readonly PlannedStage[] {
-  return stagesOf({ ...size, ...config }).map((stage) => plannedStage(stage));
+/** @throws ConfigError for settings that contradict, or do not say how large a micro-batch is */
+export function planOf(config: TrainConfig): readonly PlannedStage[] {
+  return stagesOf(config).map((stage) => plannedStage(stage));
 }
 
 function plannedStage(stage: Stage): PlannedStage {
