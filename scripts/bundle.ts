@@ -12,7 +12,13 @@ import { build } from 'rolldown';
 
 const FOLDER = 'dist/bin';
 /** As `thread-entry.ts` names them. */
-const THREADS = ['worker', 'attention-worker', 'convert-worker', 'random-worker'];
+const THREADS = [
+  'worker',
+  'attention-worker',
+  'convert-worker',
+  'random-worker',
+  'tokenize-worker',
+];
 
 rmSync(FOLDER, { recursive: true, force: true });
 await build({

@@ -58,8 +58,11 @@ export const AREA_RULES: Readonly<Record<string, AreaRule>> = {
     types: ['src/loop-lm.ts', 'src/model'],
   },
   // The worker entry runs the executor, hence the values of runtime; models are converted and made
-  // on disk, hence those of model.
-  'src/platform': { imports: ['src/runtime', 'src/model'], types: [...CORE, 'src/loop-lm.ts'] },
+  // on disk, hence those of model; text becomes shards of tokens on disk, hence the other two.
+  'src/platform': {
+    imports: ['src/runtime', 'src/model', 'src/data', 'src/tokenizer'],
+    types: [...CORE, 'src/loop-lm.ts'],
+  },
   'src/cli': { imports: [...LIBRARY, 'recipes'] },
   recipes: { imports: LIBRARY },
   experiments: { imports: [...LIBRARY, 'recipes'] },

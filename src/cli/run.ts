@@ -25,6 +25,9 @@ const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
   inspect: async () => (await import('./commands/inspect.js')).registerInspect,
   trace: async () => (await import('./commands/trace.js')).registerTrace,
   train: async () => (await import('./commands/train.js')).registerTrain,
+  'train-tokenizer': async () =>
+    (await import('./commands/train-tokenizer.js')).registerTrainTokenizer,
+  tokenize: async () => (await import('./commands/tokenize.js')).registerTokenize,
   eval: async () => (await import('./commands/eval.js')).registerEval,
   convert: async () => (await import('./commands/convert.js')).registerConvert,
   calibrate: async () => (await import('./commands/calibrate.js')).registerCalibrate,

@@ -7,6 +7,15 @@
 import { hashText } from '../util/hash.js';
 
 /**
+ * Whether a text is held out, whatever others there are.
+ *
+ * @param fraction - expected part of the texts, 0 (none) to below 1.
+ */
+export function isHeldOut(text: string, fraction: number): boolean {
+  return hashText(text) / 2 ** 32 < fraction;
+}
+
+/**
  * Says for each text whether it is held out. Of a few texts, of which the fraction may choose none,
  * the one with the lowest hash is held out all the same, unless nothing else would be left.
  *

@@ -17,8 +17,15 @@ export { ReasoningSplitter, THINK_TAGS, isThinkingName, opensThinking } from './
 export type { SplitText, TextChannel } from './reasoning.js';
 export { stopTokenNotes, stopTokens, turnEndId } from './stop-tokens.js';
 export type { StopToken, StopTokenFiles, StopTokenSource } from './stop-tokens.js';
-export { MIN_SYNTHETIC_VOCAB, syntheticTokenizerFiles } from './synthetic.js';
+export {
+  CHATML_TOKENS,
+  MIN_SYNTHETIC_VOCAB,
+  chatmlTokenizerConfig,
+  syntheticTokenizerFiles,
+} from './synthetic.js';
 export { Tokenizer } from './tokenizer.js';
 export type { DecodeOptions, EncodeOptions } from './tokenizer.js';
+export { TokenizerTrainer } from './training/trainer.js';
+export type { TokenizerTrainerOptions } from './training/trainer.js';
 export { parseTokenizerConfig } from './tokenizer-config.js';
 export type { TokenizerConfig } from './tokenizer-config.js';

@@ -16,7 +16,7 @@ import { describeIssue } from './parse.js';
 const UNENCODABLE = '\u0000unencodable';
 
 /** GPT-2's pattern: contractions, then words, numbers, other characters, white space. */
-const GPT2_PATTERN =
+export const GPT2_PATTERN =
   "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
 
 /** `Split` behaviours that the package implements; it would treat others as `Isolated`. */

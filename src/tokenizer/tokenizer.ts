@@ -11,6 +11,7 @@ import { ConfigError, RequestError } from '../errors.js';
 import { fromByteAlphabet } from './byte-alphabet.js';
 import { DecodeStream } from './decode-stream.js';
 import { parseTokenizerJson, type Spelling, type TokenizerJson } from './tokenizer-json.js';
+import { WordCache, encodesWords } from './word-cache.js';
 
 /** How `encode` treats its text. */
 export type EncodeOptions = {
@@ -47,18 +48,23 @@ type Token = { readonly text: string; readonly bytes: Uint8Array };
 const NO_BYTES = new Uint8Array();
 const REPLACEMENT = '\uFFFD';
 
-/** A tokenizer whose tokens stand for bytes. Holds no state between calls. */
+/** A tokenizer whose tokens stand for bytes. What it remembers between calls changes no result. */
 export class Tokenizer {
   /** Smallest count that is above every id. Ids without a token may lie below it. */
   readonly vocabSize: number;
   /** Special tokens and their ids. They are recognised wherever they stand in a text. */
   readonly specialTokens: ReadonlyMap<string, number>;
   readonly #encoder: Encoder;
+  /** Undefined if words cannot be encoded by themselves. */
+  readonly #words: WordCache | undefined;
   readonly #tokens: ReadonlyMap<number, Token>;
   readonly #ids: ReadonlyMap<string, number>;
 
   private constructor(json: TokenizerJson) {
     this.#encoder = createEncoder(json);
+    this.#words = encodesWords(json)
+      ? new WordCache((word) => this.#encodeWhole(word, false))
+      : undefined;
     this.#tokens = tokenTable(json);
     this.#ids = new Map(Array.from(this.#tokens, ([id, token]) => [token.text, id]));
     const special = json.added_tokens.filter((token) => token.special);
@@ -142,6 +148,11 @@ export class Tokenizer {
   /** Ids of the text, or `undefined` if a part of it has no token. */
   #tryEncode(text: string, addSpecialTokens: boolean): number[] | undefined {
     if (text === '' && !addSpecialTokens) return [];
+    if (this.#words && !addSpecialTokens) return this.#words.encode(text);
+    return this.#encodeWhole(text, addSpecialTokens);
+  }
+
+  #encodeWhole(text: string, addSpecialTokens: boolean): number[] | undefined {
     const { ids } = this.#encoder.encode(text, { add_special_tokens: addSpecialTokens });
     return ids.every((id) => id !== undefined) ? ids : undefined;
   }

@@ -13,11 +13,10 @@ import { FileError } from '../errors.js';
  * @throws FileError if the bytes are not UTF-8, or more than one string can hold.
  */
 export function decodeUtf8(bytes: Uint8Array, path: string): string {
-  const decoder = new TextDecoder('utf-8', { fatal: true }); // drops a byte-order mark
   try {
-    return decoder.decode(bytes);
+    return strictDecoder().decode(bytes);
   } catch (cause) {
-    const offset = invalidOffset(bytes);
+    const offset = invalidUtf8Offset(bytes);
     if (offset === undefined) {
       const message = `${path} has ${bytes.length} bytes, more than one text can be. Split it.`;
       throw new FileError(path, message, { cause });
@@ -32,11 +31,31 @@ function describe(bytes: Uint8Array, offset: number): string {
     return `it begins as UTF-16${mark} does. Save it as UTF-8, such as with iconv -f UTF-16 -t UTF-8.`;
   }
   const byte = bytes[offset]!.toString(16).padStart(2, '0').toUpperCase();
-  return `byte ${offset} is 0x${byte}. Save it as UTF-8, such as with iconv -f WINDOWS-1252 -t UTF-8.`;
+  return `byte ${offset} is 0x${byte}. ${SAVE_AS_UTF8}`;
+}
+
+/** A decoder that throws on other bytes. @param isBeginning - whether a byte-order mark is dropped. */
+export function strictDecoder(isBeginning = true): TextDecoder {
+  return new TextDecoder('utf-8', { fatal: true, ignoreBOM: !isBeginning });
+}
+
+/** What to do with a file that is not UTF-8. */
+export const SAVE_AS_UTF8 = 'Save it as UTF-8, such as with iconv -f WINDOWS-1252 -t UTF-8.';
+
+/** Bytes at the end of a stretch of UTF-8 that begin a character and do not end it, 0 to 3. */
+export function unfinishedUtf8(bytes: Uint8Array): number {
+  for (let back = 1; back <= Math.min(3, bytes.length); back++) {
+    const byte = bytes[bytes.length - back]!;
+    if (byte < 0x80) return 0;
+    if (byte < 0xc0) continue; // within a character
+    const length = byte < 0xe0 ? 2 : byte < 0xf0 ? 3 : 4;
+    return back < length ? back : 0;
+  }
+  return 0;
 }
 
 /** Where the first sequence begins that is not a character of UTF-8; undefined if all are. */
-function invalidOffset(bytes: Uint8Array): number | undefined {
+export function invalidUtf8Offset(bytes: Uint8Array): number | undefined {
   for (let offset = 0; offset < bytes.length;) {
     const length = sequenceLength(bytes, offset);
     if (length === 0) return offset;

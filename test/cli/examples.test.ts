@@ -2,7 +2,7 @@
 import { cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { CHATML_TEMPLATES } from '../../src/tokenizer/index.js';
+import { CHATML_TEMPLATES, syntheticTokenizerFiles } from '../../src/tokenizer/index.js';
 import { cli, repositoryPath, temporaryFolder } from './support.js';
 
 const folder = temporaryFolder();
@@ -26,6 +26,11 @@ async function makeInputs(): Promise<void> {
   const write = (name: string, text: string) => writeFileSync(join(inputs, name), text);
   write('problem.txt', `${PROBLEM}\n`);
   write('notes.txt', `${PROBLEM} 5\n`.repeat(20));
+  for (const name of ['data', 'corpus', 'my-tokenizer']) mkdirSync(join(inputs, name));
+  write('data/notes.jsonl', JSON.stringify({ content: 'Notes and more notes.' }));
+  cpSync(repositoryPath('test/fixtures/parquet/zstd.parquet'), join(inputs, 'corpus/a.parquet'));
+  const bytes = Object.entries(syntheticTokenizerFiles(300));
+  for (const [name, text] of bytes) write(`my-tokenizer/${name}`, text);
   write('problems.jsonl', `${JSON.stringify({ prompt: PROBLEM, answer: ' 5' })}\n`.repeat(4));
   cpSync(repositoryPath('test/fixtures/tiny-mha/config.json'), join(inputs, 'config.json'));
   write(
@@ -73,7 +78,7 @@ const HUB_NAME = /\b[\w-]+\/Ouro/;
 
 const commands = (await cli(['--help'])).stdout
   .split('\nCommands:\n')[1]!
-  .match(/^ {2}\w+/gm)!
+  .match(/^ {2}[\w-]+/gm)!
   .map((name) => name.trim())
   .filter((name) => name !== 'help');
 

@@ -19,14 +19,17 @@ import {
   modelCost,
   showBytes,
 } from '../../model/index.js';
-import { defaultFormat, nodeFolder, planLoading } from '../../platform/node/index.js';
+import { defaultFormat, nodeFolder, openShards, planLoading } from '../../platform/node/index.js';
 import { loadTextFiles, stopTokenNotesOf, stopTokensOf } from '../../text/index.js';
+import { RequestError } from '../../errors.js';
+import { printable } from '../../util/quote.js';
 import { errorTable } from '../conversion-errors.js';
 import type { CliIo } from '../io.js';
 import type { ModelFlags } from '../model-flags.js';
 import { modelPath } from '../model-flags.js';
 import { parseCount } from '../parse-flags.js';
 import { resolveShown } from '../resolve.js';
+import { shardLines, verifyShards } from '../shard-summary.js';
 import { styleOf } from '../style.js';
 import { short, shortBytes, table } from '../table.js';
 import { textLines, textSummary } from '../text-summary.js';
@@ -34,12 +37,13 @@ import type { TensorSummary, WeightSummary } from '../weight-summary.js';
 import { summarizeWeights } from '../weight-summary.js';
 
 type Flags = Pick<ModelFlags, 'model' | 'context' | 'revision' | 'offline'> & {
+  readonly data?: string;
   readonly json?: true;
 };
 
 const EXAMPLES = `
 Of a checkpoint every weight is read and checked; of a converted model the norms, the exit gate and the
-layout of the file.
+layout of the file. With --data, a folder of tokens instead: all of it is read and checked.
 
 Examples:
   looplm inspect
@@ -53,6 +57,7 @@ export function registerInspect(program: Command, io: CliIo): void {
     .command('inspect')
     .description('show config, tensors, cost by depth and memory plan of a model; checks weights')
     .option('--model <name>', 'model folder, or ORG/NAME on the hub; the bundled model if left out')
+    .option('--data <folder>', 'in place of a model: shards that looplm tokenize has made')
     .option(
       '--context <n>',
       'positions to count costs and plan memory for (default: at most 4096)',
@@ -65,7 +70,11 @@ export function registerInspect(program: Command, io: CliIo): void {
     .action((flags: Flags) => inspect(flags, io));
 }
 
-async function inspect({ json, context, ...flags }: Flags, io: CliIo): Promise<void> {
+async function inspect({ json, context, data, ...flags }: Flags, io: CliIo): Promise<void> {
+  if (data !== undefined) {
+    await inspectShards(data, json, flags, io);
+    return;
+  }
   const { model: _, ...hub } = flags;
   const name = modelPath(flags);
   const { path } = await resolveShown(name, hub, io);
@@ -167,6 +176,24 @@ function configLines(config: LoopLMConfig): string[] {
     ...(config.skipLoopFinalNorm ? ['final norm before the readout only, not between loops'] : []),
     `head ${config.tieWordEmbeddings ? 'tied to the embedding' : 'of its own'}; begin ${ids(config.bosTokenId)}, end ${config.eosTokenIds.join(', ') || 'none'}, padding ${ids(config.padTokenId)}`,
   ];
+}
+
+/** What a folder of tokens holds; every token is read. */
+async function inspectShards(
+  path: string,
+  json: true | undefined,
+  { model }: Pick<Flags, 'model'>,
+  io: CliIo,
+): Promise<void> {
+  if (model !== undefined) {
+    throw new RequestError('--model and --data are given together; give one of them.');
+  }
+  const folder = await openShards(path);
+  verifyShards(folder, io);
+  const lines = json
+    ? [JSON.stringify({ path, ...folder.manifest })]
+    : [`${styleOf(io).bold('tokens')}  ${printable(path)}, sound`, ...shardLines(folder.manifest)];
+  io.stdout.write(`${lines.join('\n')}\n`);
 }
 
 /** When tokens exit by default. */

@@ -14,11 +14,13 @@ import type { Stage, TrainConfig } from '../../train/index.js';
 import { documentsOfLines, noDocuments } from '../documents.js';
 import { formatOf, type RunFile } from './schema.js';
 
-/** Rows and positions of a micro-batch, where they are not those of the data. */
-export type BatchSize = Pick<Stage, 'rows' | 'length'>;
+/** What data may need to know of a stage; rows and positions where they are not those of the data. */
+export type DataStage = Partial<
+  Pick<Stage, 'index' | 'rows' | 'length' | 'trainSteps' | 'accumulate' | 'mixture'>
+>;
 
 export interface RunData {
-  readonly sourceOf: (size: BatchSize) => BatchSource;
+  readonly sourceOf: (stage: DataStage) => BatchSource;
   /** Documents that are not trained on. */
   readonly validation: readonly TrainingDocument[];
   /** See `TrainConfig`. */
@@ -49,7 +51,7 @@ export async function readRunData(
   text: string,
   options: RunDataOptions,
 ): Promise<RunData> {
-  const { path, rows, length } = file.data;
+  const { path = '', rows, length } = file.data;
   const { padTokenId } = options.config;
   const read = formatOf(file.data) === 'text' ? fromText : fromLines;
   const { training, heldOut } = await read(file, text, options);
@@ -83,13 +85,14 @@ export async function readRunData(
 }
 
 /** The first held-out tokens, in pieces no longer than the rows that are trained on, with labels. */
-function validationOf(
+export function validationOf(
   { data: { length }, validation: { maxTokens } }: RunFile,
-  heldOut: readonly TrainingDocument[],
+  heldOut: Iterable<TrainingDocument>,
 ): readonly TrainingDocument[] {
   const documents: TrainingDocument[] = [];
   let left = maxTokens;
   for (const { ids, targets } of heldOut) {
+    if (left <= 0) break;
     for (let start = 0; start < ids.length && left > 0; start += length) {
       const end = Math.min(start + length, start + left);
       documents.push({ ids: ids.slice(start, end), targets: targets.slice(start, end) });
@@ -99,12 +102,16 @@ function validationOf(
   return documents.filter(({ targets }) => targets.some((target) => target >= 0));
 }
 
-const countTokens = (documents: readonly TrainingDocument[]) =>
+/** Of the order of rows in a stage: each begins with rows of its own. */
+export const seedOf = (seed: number, stageIndex: number) => (seed + stageIndex) >>> 0;
+
+/** Positions of documents. */
+export const countTokens = (documents: readonly TrainingDocument[]) =>
   documents.reduce((sum, { ids }) => sum + ids.length, 0);
 
 /** One long text. */
 async function fromText(
-  { data: { path }, validation: { fraction } }: RunFile,
+  { data: { path = '' }, validation: { fraction } }: RunFile,
   text: string,
   { config, tokenizer, onProgress, signal }: RunDataOptions,
 ): Promise<Documents> {
@@ -127,11 +134,11 @@ async function fromText(
 }
 
 /** Lines that become tokens at once: few enough that Ctrl-C is heard between. */
-const LINES_AT_ONCE = 64;
+export const LINES_AT_ONCE = 64;
 
 /** A document a line. */
 async function fromLines(
-  { data: { path }, validation: { fraction } }: RunFile,
+  { data: { path = '' }, validation: { fraction } }: RunFile,
   text: string,
   { config, tokenizer, onProgress, signal }: RunDataOptions,
 ): Promise<Documents> {
@@ -158,7 +165,7 @@ async function fromLines(
 }
 
 /** Lets Ctrl-C be heard. */
-async function rest(signal: AbortSignal): Promise<void> {
+export async function rest(signal: AbortSignal): Promise<void> {
   await setImmediate();
   signal.throwIfAborted();
 }

@@ -11,11 +11,14 @@ import { initializeWeights, loadCheckpoint, showBytes } from '../../model/index.
 import { availableMemory, nodeFolder, readTextFile } from '../../platform/node/index.js';
 import type { Stage } from '../../train/index.js';
 import { stageMemory, stagesOf } from '../../train/index.js';
-import type { RunDataOptions } from './run-data.js';
+import { readChatData } from './chat-data.js';
+import type { RunData, RunDataOptions } from './run-data.js';
 import { readRunData } from './run-data.js';
 import type { TrainingRun } from './run.js';
 import type { RunFile, RunFileInput } from './schema.js';
+import type { CheckedSettings } from './settings.js';
 import { checkSettings } from './settings.js';
+import { shardData } from './shard-data.js';
 import { trainConfigOf } from './train-config.js';
 
 /** How reading shows its progress, and what stops it. */
@@ -51,12 +54,12 @@ async function assembleRun(
   at: (name: string) => string,
   options: ReadRunOptions,
 ): Promise<TrainingRun> {
-  const { file, model: parsed, texts, dataText } = await checkSettings(json, what, at);
+  const checked = await checkSettings(json, what, at);
+  const { file, model: parsed, texts } = checked;
   const model = parsed.config;
   const stages = stagesOf(trainConfigOf(file, model, {}));
   for (const stage of stages) checkMemory(stage);
-  const { tokenizer } = texts;
-  const data = await readRunData(file, dataText, { ...options, config: model, tokenizer });
+  const data = await openData(checked, options);
   const weights =
     file.from === undefined
       ? initializeWeights(model, file.seed, spreadOf(file))
@@ -72,6 +75,15 @@ async function assembleRun(
     extraFiles: texts.files,
     dtype: file.dtype,
   };
+}
+
+async function openData(checked: CheckedSettings, options: ReadRunOptions): Promise<RunData> {
+  const { file, model, texts, dataText = '', shards } = checked;
+  const { tokenizer } = texts;
+  if (file.data.shards !== undefined) return shardData(file, shards, model.config);
+  const all = { ...options, config: model.config, tokenizer };
+  if (file.data.chat === undefined) return readRunData(file, dataText, all);
+  return readChatData(file, dataText, texts, all);
 }
 
 /**

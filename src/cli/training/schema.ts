@@ -4,7 +4,7 @@
  * Everything but the data has a default, so the shortest file names a text. Everything that decides
  * the result is in the file; unknown keys are errors. Documented in docs/training.md.
  */
-import { extname } from 'node:path';
+import { basename, extname, resolve } from 'node:path';
 import { z } from 'zod';
 import { defaultSchedule, trainingFields } from '../../train/index.js';
 import {
@@ -24,9 +24,29 @@ export const DATA_FORMATS = {
 type DataFormat = keyof typeof DATA_FORMATS;
 const FORMAT_NAMES = Object.keys(DATA_FORMATS) as [DataFormat, ...DataFormat[]];
 
-const data = section({
+const weight = numberBetween(0, 1e9);
+/** A folder of shards, and its share of the rows: changed in a straight line up to the end of a stage. */
+const shardSet = section({
   path: text(),
+  /** For `mixture`. Default: the name of the folder. */
+  name: text().optional(),
+  weight: weight.default(1),
+  finalWeight: weight.optional(),
+});
+
+/** Of `path`, `chat` and `shards` one is given. */
+const data = section({
+  path: text().optional(),
+  chat: text().optional(),
+  shards: z
+    .union(
+      [text(), z.array(shardSet).min(1)],
+      rule('the folder that looplm tokenize has made, or a list of {"path", "weight"}'),
+    )
+    .optional(),
   format: word(FORMAT_NAMES).optional(),
+  /** Of rows of `chat` and `shards`. */
+  order: word(['epochs', 'replacement']).default('epochs'),
   rows: wholeNumber(1, 2 ** 16).default(8),
   length: wholeNumber(1, 2 ** 20).default(256),
 });
@@ -55,6 +75,17 @@ export type RunFile = z.output<typeof runFileSchema>;
 /** A run's file as it is written. */
 export type RunFileInput = z.input<typeof runFileSchema>;
 
+export type ShardSetting = z.output<typeof shardSet> & { readonly name: string };
+
+/** The folders of shards of a run, in the longer form. */
+export function shardSettings({
+  shards,
+}: Pick<RunFile['data'], 'shards'>): readonly ShardSetting[] {
+  const sets: readonly z.output<typeof shardSet>[] =
+    typeof shards === 'string' ? [{ path: shards, weight: 1 }] : (shards ?? []);
+  return sets.map((set) => ({ ...set, name: set.name ?? basename(resolve(set.path)) }));
+}
+
 /** The defaults of all keys that have one, a line each, for the help. */
 export function describeDefaults(): string {
   const file = runFileSchema.parse({ data: { path: 'notes.txt' } });
@@ -69,7 +100,7 @@ export function formatOf({
   path,
   format,
 }: {
-  readonly path: string | undefined;
+  readonly path?: string | undefined;
   readonly format?: DataFormat | undefined;
 }): DataFormat | undefined {
   const end = extname(path ?? '').toLowerCase();

@@ -2,21 +2,22 @@
  * The settings of a run, checked together with the files that they name: what is wrong with the keys,
  * the model, the tokenizer and the data is told in one message.
  */
-import { createHash } from 'node:crypto';
 import type { z } from 'zod';
 import { ConfigError, FileError, LoopLMError } from '../../errors.js';
-import { loadTextFiles } from '../../text/index.js';
-import type { Folder, LoopLMConfig, ParsedModelConfig } from '../../model/index.js';
+import type { LoopLMConfig, ParsedModelConfig } from '../../model/index.js';
 import { memoryFolder, readModelConfig } from '../../model/index.js';
-import { nodeFolder, readTextFile } from '../../platform/node/index.js';
+import type { ShardFolder } from '../../platform/node/index.js';
+import { nodeFolder, openShards, readTextFile } from '../../platform/node/index.js';
 import type { Tokenizer } from '../../tokenizer/index.js';
 import { MIN_SYNTHETIC_VOCAB, syntheticTokenizerFiles } from '../../tokenizer/index.js';
 import { stagesOf } from '../../train/index.js';
 import { tellFaults } from '../../util/faults.js';
 import { checkFields } from '../../util/parse-fields.js';
+import type { TokenizerFiles } from '../tokenizer-files.js';
+import { readTokenizerFiles } from '../tokenizer-files.js';
 import { parseModelSection } from './model-section.js';
-import type { RunFile } from './schema.js';
-import { DATA_FORMATS, formatOf, runFileSchema } from './schema.js';
+import type { RunFile, ShardSetting } from './schema.js';
+import { DATA_FORMATS, formatOf, runFileSchema, shardSettings } from './schema.js';
 import { trainConfigOf } from './train-config.js';
 
 /** Settings that nothing is wrong with. */
@@ -24,24 +25,16 @@ export interface CheckedSettings {
   readonly file: RunFile;
   readonly model: ParsedModelConfig;
   readonly texts: TokenizerFiles;
-  /** Content of the data's file. */
-  readonly dataText: string;
-}
-
-/** The tokenizer of a run, and the files that are written beside the trained weights. */
-export interface TokenizerFiles {
-  readonly tokenizer: Tokenizer | undefined;
-  /** Token that ends a text. */
-  readonly endOfTextId: number | undefined;
-  /** Text by file name. */
-  readonly files: Readonly<Record<string, string>>;
-  /** Of tokenizer.json, shortened. */
-  readonly sha256: string | undefined;
+  /** Content of the data's file, if they are one. */
+  readonly dataText: string | undefined;
+  /** The data's folders of shards, if they are some. */
+  readonly shards: readonly ShardFolder[];
 }
 
 const NO_TOKENIZER: TokenizerFiles = {
   tokenizer: undefined,
   endOfTextId: undefined,
+  texts: undefined,
   files: {},
   sha256: undefined,
 };
@@ -68,20 +61,50 @@ export async function checkSettings(
   }
   const texts = await faults.collect('tokenizer', () => tokenizerOf(start, at));
   const model = await faults.collect('model', () => modelOf(start, texts, at));
-  const { path } = start;
+  const { key, path } = fileOf(start);
   const dataText =
     path === undefined
       ? undefined
-      : await faults.collect('data.path', () => readTextFile(at(path)));
+      : await faults.collect(`data.${key}`, () => readTextFile(at(path)));
+  const shards = await openAll(faults, shardSettings(start), texts, at);
   if (model) checkTogether(faults, model.config, texts?.tokenizer, start);
   if (file) checkFile(faults, file, model?.config);
   faults.finish(what);
-  return { file: file!, model: model!, texts: texts!, dataText: dataText! }; // no fault: all are there
+  return { file: file!, model: model!, texts: texts!, dataText, shards }; // no fault: all are there
+}
+
+/** The file that the data are in, if they are in one, and the key that names it. */
+function fileOf({ path, chat }: Pick<Start, 'path' | 'chat'>) {
+  return path === undefined ? { key: 'chat', path: chat } : { key: 'path', path };
+}
+
+/** Folders of shards, each of which must be made with the tokenizer of the run. */
+async function openAll(
+  faults: Faults,
+  settings: readonly ShardSetting[],
+  texts: TokenizerFiles | undefined,
+  at: (name: string) => string,
+): Promise<ShardFolder[]> {
+  const folders: ShardFolder[] = [];
+  for (const { path } of settings) {
+    const folder = await faults.collect('data.shards', () => openShards(at(path)));
+    if (!folder) continue;
+    folders.push(folder);
+    const made = folder.manifest.tokenizer.sha256;
+    if (texts === undefined || made === texts.sha256) continue;
+    faults.add(
+      'data.shards',
+      `${path} was made with tokenizer ${made}, and the run has ${texts.sha256 ?? 'none'}. Make it again with looplm tokenize, or name its tokenizer.`,
+    );
+  }
+  return folders;
 }
 
 /** The keys that model, tokenizer and data follow from. */
 interface Start {
   readonly path: string | undefined;
+  readonly chat: string | undefined;
+  readonly shards: RunFile['data']['shards'];
   readonly format: RunFile['data']['format'];
   readonly model: RunFile['model'];
   readonly from: string | undefined;
@@ -94,7 +117,7 @@ interface Start {
 /** Those keys where they are right, whatever others are. */
 function startOf(json: unknown): Start {
   const { shape } = runFileSchema;
-  const { path, format, length } = shape.data.shape;
+  const { path, chat, shards, format, length } = shape.data.shape;
   const settings = asObject(json);
   const data = asObject(settings['data']);
   const rowLength = valueOr(length.parse(undefined), length, data['length']);
@@ -104,6 +127,8 @@ function startOf(json: unknown): Start {
     from: valueOr(undefined, shape.from, settings['from']),
     tokenizer: valueOr(undefined, shape.tokenizer, settings['tokenizer']),
     path: valueOr(undefined, path, data['path']),
+    chat: valueOr(undefined, chat, data['chat']),
+    shards: valueOr(undefined, shards, data['shards']),
     format: valueOr(undefined, format, data['format']),
     length: rowLength,
     longest: Math.max(rowLength, ...stages.map((stage) => stage.length ?? 0)),
@@ -119,15 +144,15 @@ function valueOr<T, U>(other: U, schema: z.ZodType<T>, value: unknown): T | U {
   return parsed.success ? parsed.data : other;
 }
 
-/** Files of a tokenizer that are written beside the trained weights. */
-const TOKENIZER_FILES = ['tokenizer.json', 'tokenizer_config.json', 'chat_template.jinja'] as const;
-
-/** The tokenizer that is named, or that of the model to start from, or one whose tokens are bytes. */
+/**
+ * The tokenizer that is named, or that of the model to start from or of the shards, or one whose tokens
+ * are bytes.
+ */
 async function tokenizerOf(start: Start, at: (name: string) => string): Promise<TokenizerFiles> {
-  const name = start.tokenizer ?? start.from;
+  const name = start.tokenizer ?? start.from ?? shardSettings(start)[0]?.path;
   if (name === undefined) {
     // A vocabulary of one's own and no tokenizer: the data are ids.
-    const isText = formatOf(start) === 'text';
+    const isText = formatOf(start) === 'text' || start.chat !== undefined;
     if (start.model?.['vocab_size'] !== undefined && !isText) return NO_TOKENIZER;
     const files = new Map(
       Object.entries(syntheticTokenizerFiles(MIN_SYNTHETIC_VOCAB)).map(([key, content]) => [
@@ -135,30 +160,15 @@ async function tokenizerOf(start: Start, at: (name: string) => string): Promise<
         new TextEncoder().encode(content),
       ]),
     );
-    return readTokenizer(memoryFolder('the tokenizer of bytes', files));
+    return readTokenizerFiles(memoryFolder('the tokenizer of bytes', files));
   }
   const folder = nodeFolder(at(name));
-  const texts = await readTokenizer(folder);
+  const texts = await readTokenizerFiles(folder);
   if (texts.tokenizer || start.tokenizer === undefined) return texts;
   throw new ConfigError(
     'tokenizer',
     `tokenizer is ${JSON.stringify(name)}, and there is no ${folder.path}/tokenizer.json. Name a folder with one.`,
   );
-}
-
-async function readTokenizer(folder: Folder): Promise<TokenizerFiles> {
-  const { tokenizer, tokenizerConfig } = await loadTextFiles(folder);
-  const files: Record<string, string> = {};
-  for (const file of TOKENIZER_FILES) {
-    if (await folder.exists(file)) files[file] = await folder.readText(file);
-  }
-  const json = files['tokenizer.json'];
-  return {
-    tokenizer,
-    endOfTextId: tokenizer?.tokenToId(tokenizerConfig.eosToken ?? '<|endoftext|>'),
-    files,
-    sha256: json && createHash('sha256').update(json).digest('hex').slice(0, 16),
-  };
 }
 
 async function modelOf(
@@ -204,7 +214,14 @@ function checkTogether(
 }
 
 function checkFile(faults: Faults, file: RunFile, model: LoopLMConfig | undefined): void {
-  if (formatOf(file.data) === undefined) {
+  const { path, chat, shards } = file.data;
+  const given = Object.entries({ path, chat, shards }).filter(([, value]) => value !== undefined);
+  if (given.length !== 1) {
+    const names = given.map(([name]) => `data.${name}`).join(' and ');
+    const got = given.length === 0 ? 'data names nothing' : `${names} are given together`;
+    faults.add('data', `${got}; give one of path, chat and shards.`);
+  }
+  if (path !== undefined && formatOf(file.data) === undefined) {
     const ends = Object.values(DATA_FORMATS).flat().join(', ');
     faults.add(
       'data.format',
@@ -215,15 +232,26 @@ function checkFile(faults: Faults, file: RunFile, model: LoopLMConfig | undefine
   if (model) faults.try('stages', () => stagesOf(trainConfigOf(file, model, {})));
 }
 
-/** Weights of sources, which one file of data has none of. */
+/** Weights of sources: only shards are several, and each weight is of one of them. */
 function checkMixture(faults: Faults, { mixture, stages = [], data }: RunFile): void {
-  const places = stages.flatMap((stage, index) =>
-    stage.mixture ? [`stages.${index}.mixture`] : [],
-  );
-  for (const place of mixture ? ['mixture', ...places] : places) {
+  const places = [
+    ['mixture', mixture] as const,
+    ...stages.map((stage, index) => [`stages.${index}.mixture`, stage.mixture] as const),
+  ];
+  const names = shardSettings(data).map(({ name }) => name);
+  for (const [place, weights] of places) {
+    if (weights === undefined) continue;
+    if (names.length === 0) {
+      const what = JSON.stringify(data.path ?? data.chat);
+      const problem = `weighs data sources, and the data are one, ${what}`;
+      faults.add(place, `${place} ${problem}. Leave it out.`);
+      continue;
+    }
+    const unknown = Object.keys(weights).find((name) => !names.includes(name));
+    if (unknown === undefined) continue;
     faults.add(
       place,
-      `${place} weighs data sources, and the data are one, ${JSON.stringify(data.path)}. Leave it out.`,
+      `${place} weighs ${JSON.stringify(unknown)}, and the shards are ${names.join(', ')}. Use these names.`,
     );
   }
 }

@@ -46,4 +46,11 @@ export type {
   ConvertOptions,
   TensorReport,
 } from './convert/index.js';
+export type { CorpusFile } from './shards/find-files.js';
+export { findCorpusFiles } from './shards/find-files.js';
+export type { ShardManifest } from './shards/manifest.js';
+export type { ShardFolder } from './shards/open-shards.js';
+export { openShards } from './shards/open-shards.js';
+export type { TokenizeOptions } from './shards/tokenize.js';
+export { tokenizeCorpus } from './shards/tokenize.js';
 export { packageVersion } from './version.js';

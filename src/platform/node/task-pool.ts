@@ -58,14 +58,17 @@ export async function runTasks<Task, Result>(
   }
 }
 
-/** Answers tasks, in a worker's entry file. `make` is given what `runTasks` shares. */
+/**
+ * Answers tasks, in a worker's entry file. `make` is given what `runTasks` shares; its function may be
+ * asynchronous.
+ */
 export function serveTasks(make: (shared: never) => (task: never) => unknown): void {
   const port = parentPort;
   assert(port, 'tasks are served in a worker thread only');
   const work = make(workerData as never);
-  port.on('message', (task) => {
+  const answer = async (task: unknown) => {
     try {
-      port.postMessage({ result: work(task as never) } satisfies Reply);
+      port.postMessage({ result: await work(task as never) } satisfies Reply);
     } catch (error) {
       // Errors lose their class on the way; those of the user are told apart by their fields.
       if (!(error instanceof FileError || error instanceof CheckpointError)) throw error;
@@ -73,7 +76,8 @@ export function serveTasks(make: (shared: never) => (task: never) => unknown): v
       const reply: Reply = error instanceof FileError ? { path: error.path, message } : { message };
       port.postMessage(reply);
     }
-  });
+  };
+  port.on('message', (task) => void answer(task)); // a bug ends the thread
 }
 
 /** @throws ConfigError if it is not a positive integer. */

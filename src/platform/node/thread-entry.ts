@@ -4,7 +4,12 @@
  */
 
 /** Files that are run as threads; `scripts/bundle.ts` keeps their names. */
-export type ThreadName = 'worker' | 'attention-worker' | 'convert-worker' | 'random-worker';
+export type ThreadName =
+  | 'worker'
+  | 'attention-worker'
+  | 'convert-worker'
+  | 'random-worker'
+  | 'tokenize-worker';
 
 export function threadEntry(name: ThreadName): URL {
   return new URL(`./${name}.js`, import.meta.url);

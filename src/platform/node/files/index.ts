@@ -1,7 +1,7 @@
 /**
  * Files on disk: reading, writing, and who writes. Every failure is a `FileError` in one line.
  */
-export { failRead, failWrite, writeError } from './errors.js';
+export { failKind, failRead, failWrite, writeError } from './errors.js';
 export { nodeFolder } from './folder.js';
 export type { Lock, LockOptions } from './lock.js';
 export { takeLock } from './lock.js';
