@@ -88,9 +88,21 @@ export function drawRequest(seed: number, index: number, sizes: Sizes): StressRe
     cacheSalt: draw.pick(['', '', '', 'version 2']),
     priority: draw.pick([0, 0, 0, 0, 1, -1]),
   };
+  const told = drawTold(draw, request);
   const restMs = draw.oneIn(8) ? 1 + draw.below(10) : 0;
   const givingUp = draw.oneIn(3) ? drawGivingUp(draw) : undefined;
-  return { index, request, restMs, ...(givingUp && { givingUp }) };
+  return { index, request: { ...request, ...told }, restMs, ...(givingUp && { givingUp }) };
+}
+
+/** Log-probabilities that come along; a prompt that is scored is not deferred. */
+function drawTold(draw: Draw, { prefill }: GenerationRequest): Partial<GenerationRequest> {
+  const count = draw.below(4);
+  return {
+    ...(draw.oneIn(4) && { topLogprobs: count }),
+    ...(draw.oneIn(6) && { behaviorLogprobs: count }),
+    ...(draw.oneIn(8) && { loopLogprobs: count }),
+    ...(draw.oneIn(6) && prefill !== 'deferred' && { promptLogprobs: count }),
+  };
 }
 
 function drawPrompt(draw: Draw, seed: number, sizes: Sizes): readonly number[] {
@@ -128,11 +140,16 @@ function drawPolicy(draw: Draw, numLoops: number, maxNewTokens: number): ExitPol
 
 function drawSampling(draw: Draw) {
   const seed = draw.below(1e6);
-  const repetitionPenalty = draw.pick([1, 1, 1, 1.3]);
-  if (draw.oneIn(3)) return parseSamplingOptions({ seed, repetitionPenalty });
+  const penalties = {
+    repetitionPenalty: draw.pick([1, 1, 1, 1.3]),
+    presencePenalty: draw.pick([0, 0, 0.5]),
+    frequencyPenalty: draw.pick([0, 0, -0.3]),
+    logitBias: draw.pick([undefined, undefined, { 3: 2, 7: -100 }]),
+  };
+  if (draw.oneIn(3)) return parseSamplingOptions({ seed, ...penalties });
   return parseSamplingOptions({
     seed,
-    repetitionPenalty,
+    ...penalties,
     temperature: draw.pick([0.3, 0.8, 1, 1.7]),
     topK: draw.pick([undefined, undefined, 1, 5]),
     topP: draw.pick([1, 1, 0.9]),
