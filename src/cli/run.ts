@@ -25,6 +25,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
   inspect: async () => (await import('./commands/inspect.js')).registerInspect,
   trace: async () => (await import('./commands/trace.js')).registerTrace,
   train: async () => (await import('./commands/train.js')).registerTrain,
+  finetune: async () => (await import('./commands/finetune.js')).registerFinetune,
   'train-tokenizer': async () =>
     (await import('./commands/train-tokenizer.js')).registerTrainTokenizer,
   tokenize: async () => (await import('./commands/tokenize.js')).registerTokenize,

@@ -31,6 +31,11 @@ async function makeInputs(): Promise<void> {
   cpSync(repositoryPath('test/fixtures/parquet/zstd.parquet'), join(inputs, 'corpus/a.parquet'));
   const bytes = Object.entries(syntheticTokenizerFiles(300));
   for (const [name, text] of bytes) write(`my-tokenizer/${name}`, text);
+  const chat = { prompt: PROBLEM, completion: ' 5' };
+  write(
+    'chat.jsonl',
+    `${JSON.stringify(chat)}\n`.repeat(3) + JSON.stringify({ ...chat, prompt: 'cup 1;' }),
+  );
   write('problems.jsonl', `${JSON.stringify({ prompt: PROBLEM, answer: ' 5' })}\n`.repeat(4));
   cpSync(repositoryPath('test/fixtures/tiny-mha/config.json'), join(inputs, 'config.json'));
   write(

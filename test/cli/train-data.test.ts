@@ -91,6 +91,30 @@ describe.each<[string, object, object?]>([
   });
 });
 
+test('finetune: epochs become train steps, and the model says what it was shown', async () => {
+  const small = await cli([...runOf({ chat: 'chat.jsonl', length: 256 }), at('start')]);
+  expect(small.exitCode).toBe(0);
+  const lines = Array.from({ length: 8 }, (_, index) => ({
+    messages: [
+      { role: 'user', content: `Say ${index}` },
+      { role: 'assistant', content: 'aaaa' },
+    ],
+  }));
+  writeFileSync(at('tune.jsonl'), lines.map((line) => JSON.stringify(line)).join('\n'));
+  const argv = ['finetune', at('start'), '--data', at('tune.jsonl'), '--out', at('tuned')];
+  const flags = '--epochs 40 --learning-rate 0.01 --rows 2 --length 100 --held-out 0 --threads 1';
+  const { trainSteps, finished } = await cliJson<{ trainSteps: number; finished: boolean }>([
+    ...argv,
+    ...flags.split(' '),
+  ]);
+  expect(finished).toBe(true);
+  // Each conversation takes more than half a row: 8 rows, two an update.
+  expect(trainSteps).toBe((8 * 40) / 2);
+  const chat = ['chat', '--model', at('tuned'), '--threads', '1', '--max-new-tokens', '8'];
+  const { stdout } = await cli(chat, { input: 'Say 3\n' });
+  expect(stdout).toContain('aaaa');
+});
+
 describe('refused', () => {
   const refusal = async (data: object, more: object = {}) => {
     const { exitCode, stderr } = await cli([...runOf(data, more), at('refused')]);
@@ -115,6 +139,15 @@ describe('refused', () => {
     );
     expect(await refusal({ shards: [{ path: 'one', weight: 0 }] })).toMatch(
       /At the first train step /,
+    );
+  });
+
+  test('epochs where they cannot be counted', async () => {
+    expect(await refusal({ shards: [{ path: 'one' }, { path: 'two' }], epochs: 2 })).toMatch(
+      /data\.epochs is given, and several shards have epochs of their own/,
+    );
+    expect(await refusal({ shards: 'one', order: 'replacement', epochs: 2 })).toMatch(
+      /data\.order is "replacement"/,
     );
   });
 

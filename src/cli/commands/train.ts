@@ -10,16 +10,15 @@ import { VARIANTS, type Variant } from '../../../recipes/bundled/configs.js';
 import { BUNDLED_TRAIN_STEPS, bundledRun } from '../../../recipes/bundled/train.js';
 import { OURO_SIZES, type OuroSize, ouroTrainConfig } from '../../../recipes/ouro/stages.js';
 import { RequestError } from '../../errors.js';
-import { openProgress } from '../byte-progress.js';
 import { LINE_FORMS } from '../documents.js';
 import { printable } from '../../util/quote.js';
-import { stagesOf } from '../../train/index.js';
 import type { CliIo } from '../io.js';
-import { InterruptedError, interruptible } from '../io.js';
+import { interruptible } from '../io.js';
 import { parseCount } from '../parse-flags.js';
 import { describePlan, planOf } from '../training/plan.js';
+import { reportOutcome, whileReading } from '../training/report.js';
 import { readRunFile, runOf } from '../training/run-file.js';
-import type { TrainingOutcome, TrainingRun } from '../training/run.js';
+import type { TrainingRun } from '../training/run.js';
 import { runTraining } from '../training/run.js';
 import { describeDefaults } from '../training/schema.js';
 
@@ -104,12 +103,8 @@ async function trainCommand(flags: Flags, io: CliIo): Promise<void> {
     const chosen = await chooseRun(flags, io, signal);
     return { run: chosen, outcome: await runTraining(chosen, out, { numThreads }, io, signal) };
   });
-  const trainSteps = stagesOf(run.config).reduce((sum, stage) => sum + stage.trainSteps, 0);
-  const text = flags.json
-    ? JSON.stringify(summaryOf(outcome, trainSteps, out))
-    : sentencesOf(outcome, trainSteps, out);
-  io.stdout.write(`${text}\n`);
-  if (!outcome.finished) throw new InterruptedError();
+  const todo = `looplm generate --model ${printable(out)} --prompt TEXT`;
+  reportOutcome(run, outcome, { out, json: flags.json ?? false, todo }, io);
 }
 
 async function planCommand(flags: Flags, io: CliIo): Promise<void> {
@@ -169,9 +164,6 @@ function outOf(flags: Flags): string {
   throw new RequestError('No folder is given for the run; give --out FOLDER.');
 }
 
-/** Characters that become tokens within a second or so. */
-const QUICKLY_READ = 250_000;
-
 async function chooseRun(flags: Flags, io: CliIo, signal: AbortSignal): Promise<TrainingRun> {
   const { text, tokenizer, config, recipe, trainSteps } = flags;
   const length = trainSteps === undefined ? {} : { trainSteps };
@@ -181,41 +173,9 @@ async function chooseRun(flags: Flags, io: CliIo, signal: AbortSignal): Promise<
     );
   }
   if (recipe) return bundledRun({ variant: variantOf(flags, VARIANTS), ...length });
-  const progress = openProgress(io, 'reading', ' characters');
-  const onProgress = (done: number, total: number) => {
-    if (total > QUICKLY_READ) progress.show(done, total);
-  };
-  const options = { signal, onProgress };
-  try {
-    if (config !== undefined) return await readRunFile(config, options);
+  return whileReading(io, signal, async (options) => {
+    if (config !== undefined) return readRunFile(config, options);
     const data = { path: text!, format: 'text' } as const;
-    return await runOf({ data, ...(tokenizer !== undefined && { tokenizer }), ...length }, options);
-  } finally {
-    progress.stop();
-  }
-}
-
-function summaryOf(outcome: TrainingOutcome, trainSteps: number, out: string): object {
-  const { finished, trainStepsDone, lastRecord, validation } = outcome;
-  return {
-    out,
-    finished,
-    trainStepsDone,
-    trainSteps,
-    lastRecord: lastRecord ?? null,
-    validation: validation ?? null,
-  };
-}
-
-function sentencesOf(outcome: TrainingOutcome, trainSteps: number, out: string): string {
-  const { finished, trainStepsDone, validation } = outcome;
-  if (!finished) {
-    return `Stopped after ${trainStepsDone} of ${trainSteps} train steps. The same command goes on from there.`;
-  }
-  const losses = validation?.lossByDepth.map((loss) => loss.toFixed(3)).join(' ');
-  return [
-    `Trained ${trainSteps} train steps.`,
-    ...(losses === undefined ? [] : [`Loss on held-out data by depth: ${losses}.`]),
-    `The model is in ${printable(out)}: try looplm generate --model ${printable(out)} --prompt TEXT`,
-  ].join(' ');
+    return runOf({ data, ...(tokenizer !== undefined && { tokenizer }), ...length }, options);
+  });
 }

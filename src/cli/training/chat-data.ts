@@ -75,17 +75,19 @@ export async function readChatData(
         : `nothing that counts fits a row of ${length} tokens, or all is held out; raise data.length, or lower validation.fraction`;
     throw new ConfigError('data.chat', `${path} holds nothing to train on: ${why}.`);
   }
+  const rowsOf = (size: number) => documentRows(path, cutToRows(training, size), size);
   return {
-    sourceOf({ index = 0, ...stage }) {
+    sourceOf(stage) {
       const size = { rows: stage.rows ?? rows, length: stage.length ?? length };
       return mixtureSource({
         ...size,
-        sets: [documentRows(path, cutToRows(training, size.length), size.length)],
-        seed: seedOf(file.seed, index),
+        sets: [rowsOf(size.length)],
+        seed: seedOf(file.seed, stage.index ?? 0),
         order,
         padId: config.padTokenId,
       });
     },
+    numRows: rowsOf(length).numRows,
     validation: validationOf(file, cutToRows(heldOut, length)),
     description: {
       file: basename(path),

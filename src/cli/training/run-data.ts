@@ -21,6 +21,8 @@ export type DataStage = Partial<
 
 export interface RunData {
   readonly sourceOf: (stage: DataStage) => BatchSource;
+  /** Rows that hold all of it once, where that can be said. */
+  readonly numRows?: number;
   /** Documents that are not trained on. */
   readonly validation: readonly TrainingDocument[];
   /** See `TrainConfig`. */

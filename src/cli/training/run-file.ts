@@ -55,11 +55,12 @@ async function assembleRun(
   options: ReadRunOptions,
 ): Promise<TrainingRun> {
   const checked = await checkSettings(json, what, at);
-  const { file, model: parsed, texts } = checked;
+  const { model: parsed, texts } = checked;
   const model = parsed.config;
-  const stages = stagesOf(trainConfigOf(file, model, {}));
+  const stages = stagesOf(trainConfigOf(checked.file, model, {}));
   for (const stage of stages) checkMemory(stage);
   const data = await openData(checked, options);
+  const file = withEpochs(checked.file, data);
   const weights =
     file.from === undefined
       ? initializeWeights(model, file.seed, spreadOf(file))
@@ -75,6 +76,15 @@ async function assembleRun(
     extraFiles: texts.files,
     dtype: file.dtype,
   };
+}
+
+/** The file with the train steps that its epochs come to. */
+function withEpochs(file: RunFile, { numRows }: RunData): RunFile {
+  const { accumulate, data } = file;
+  if (data.epochs === undefined || numRows === undefined) return file;
+  // a ramp of `accumulate` is refused together with epochs
+  const rowsOfUpdate = data.rows * Number(accumulate);
+  return { ...file, trainSteps: Math.max(1, Math.ceil((data.epochs * numRows) / rowsOfUpdate)) };
 }
 
 async function openData(checked: CheckedSettings, options: ReadRunOptions): Promise<RunData> {

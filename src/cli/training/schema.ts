@@ -9,6 +9,7 @@ import { z } from 'zod';
 import { defaultSchedule, trainingFields } from '../../train/index.js';
 import {
   numberBetween,
+  positiveNumber,
   rule,
   section,
   text,
@@ -47,6 +48,8 @@ const data = section({
   format: word(FORMAT_NAMES).optional(),
   /** Of rows of `chat` and `shards`. */
   order: word(['epochs', 'replacement']).default('epochs'),
+  /** In place of `trainSteps`: as many as read `chat` or one folder of shards so often. */
+  epochs: positiveNumber(1e6).optional(),
   rows: wholeNumber(1, 2 ** 16).default(8),
   length: wholeNumber(1, 2 ** 20).default(256),
 });

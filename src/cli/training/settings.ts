@@ -229,6 +229,7 @@ function checkFile(faults: Faults, file: RunFile, model: LoopLMConfig | undefine
     );
   }
   checkMixture(faults, file);
+  checkEpochs(faults, file);
   if (model) faults.try('stages', () => stagesOf(trainConfigOf(file, model, {})));
 }
 
@@ -252,6 +253,24 @@ function checkMixture(faults: Faults, { mixture, stages = [], data }: RunFile): 
     faults.add(
       place,
       `${place} weighs ${JSON.stringify(unknown)}, and the shards are ${names.join(', ')}. Use these names.`,
+    );
+  }
+}
+
+/** Epochs are counted where every row comes once an epoch, and updates are of one size. */
+function checkEpochs(faults: Faults, { data, stages, accumulate }: RunFile): void {
+  if (data.epochs === undefined) return;
+  const problems = [
+    data.path !== undefined && 'of data.path rows are drawn',
+    shardSettings(data).length > 1 && 'several shards have epochs of their own',
+    data.order !== 'epochs' && 'data.order is "replacement"',
+    stages !== undefined && 'there are stages',
+    typeof accumulate !== 'number' && 'accumulate changes',
+  ].filter((problem) => problem !== false);
+  for (const problem of problems) {
+    faults.add(
+      'data.epochs',
+      `data.epochs is given, and ${problem}. Give trainSteps in its place.`,
     );
   }
 }

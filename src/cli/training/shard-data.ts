@@ -33,18 +33,20 @@ export function shardData(
     settings[index]!.weight,
     settings[index]!.finalWeight ?? null,
   ]);
+  const setsOf = (size: number) => folders.map(({ path, train }) => shardRows(path, train, size));
   return {
     sourceOf(stage) {
       const size = { rows: stage.rows ?? rows, length: stage.length ?? length };
       return mixtureSource({
         ...size,
-        sets: folders.map(({ path, train }) => shardRows(path, train, size.length)),
+        sets: setsOf(size.length),
         weightsAt: weightsOf(settings, stage),
         seed: seedOf(seed, stage.index ?? 0),
         order,
         padId: padTokenId,
       });
     },
+    ...(file.data.epochs !== undefined && { numRows: setsOf(length)[0]!.numRows }),
     validation: validation.fraction === 0 ? [] : validationOf(file, inTurn(folders.map(heldOutOf))),
     description: {
       shards: folders.map(({ path }) => basename(resolve(path))).join(', '),
