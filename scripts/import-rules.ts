@@ -81,7 +81,9 @@ export const SAME_AREA: Readonly<Record<string, string>> = {
   'src/errors.ts': 'src/util',
   'src/device-storage.ts': 'src/loop-lm.ts',
   'src/generate-options.ts': 'src/loop-lm.ts',
+  'src/generation-request.ts': 'src/loop-lm.ts',
   'src/load-options.ts': 'src/loop-lm.ts',
+  'src/weight-exchange.ts': 'src/loop-lm.ts',
 };
 
 /** A package that only some files may name. `within` is tested on the importing file's path. */

@@ -8,22 +8,12 @@
 import type {
   EngineEvent,
   EngineStats,
-  ExitPolicy,
-  GenerationRequest,
   StepReport,
   Trace,
   TracedPrompt,
   TraceOptions,
 } from './engine/index.js';
-import {
-  Engine,
-  UpdatableWeights,
-  cutRollout,
-  defaultExitPolicy,
-  parseExitPolicy,
-  parseSamplingOptions,
-  withDepthBounds,
-} from './engine/index.js';
+import { Engine, UpdatableWeights, cutRollout } from './engine/index.js';
 import { kvDtypeOn } from './device-storage.js';
 import { ConfigError, DisposedError, RequestError } from './errors.js';
 import type {
@@ -39,9 +29,11 @@ import {
   parseChatPromptOptions,
   parseGenerateOptions,
 } from './generate-options.js';
+import type { ResolvedOptions } from './generation-request.js';
+import { resolveOptions } from './generation-request.js';
 import type { LoadOptions } from './load-options.js';
 import { checkFolder, parseLoadOptions } from './load-options.js';
-import type { Folder, LoopLMConfig, ModelWeights, WeightSource } from './model/index.js';
+import type { Folder, LoopLMConfig } from './model/index.js';
 import { loadWeights, readModelConfig } from './model/index.js';
 import type { Device } from './runtime/index.js';
 import type { PretrainedOptions } from './platform/node/pretrained-options.js';
@@ -55,12 +47,8 @@ import type {
   Tokenizer,
   TokenizerConfig,
 } from './tokenizer/index.js';
-import {
-  isThinkingName,
-  opensThinking,
-  turnEndId,
-  withSamplingDefaults,
-} from './tokenizer/index.js';
+import { isThinkingName, opensThinking, turnEndId } from './tokenizer/index.js';
+import { checkSameModel, plainWeights } from './weight-exchange.js';
 
 export type {
   ChatOptions,
@@ -420,40 +408,17 @@ export class LoopLM {
   }
 
   #resolve(options: GenerateOptions, endIds: readonly number[]): ResolvedOptions {
-    const { prefill, speculation, numLoops, cachePrefix, record } = options;
-    const { topLogprobs, loopLogprobs, promptLogprobs, promptTemperature } = options;
-    const { behaviorLogprobs, cacheSalt, priority } = options;
-    const { stopIds = [], stopStrings = [] } = options;
-    if (stopStrings.length > 0 && !this.tokenizer) {
+    if (options.stopStrings?.length && !this.tokenizer) {
       throw new ConfigError(
         'stopStrings',
         'stopStrings are given, but the model folder has no tokenizer.json to make text with; use stopIds, or add the file.',
       );
     }
-    return {
-      request: {
-        maxNewTokens: options.maxNewTokens ?? DEFAULT_MAX_NEW_TOKENS,
-        exitPolicy: this.#exitPolicy(options),
-        sampling: parseSamplingOptions(
-          withSamplingDefaults(options.sampling ?? {}, this.samplingDefaults),
-        ),
-        stopIds: [...(options.ignoreEos ? [] : endIds), ...stopIds],
-        kvPolicy: options.kvPolicy ?? 'per-loop',
-        ...(prefill !== undefined && { prefill }),
-        ...(speculation !== undefined && { speculation }),
-        ...(numLoops !== undefined && { numLoops }),
-        ...(cachePrefix !== undefined && { cachePrefix }),
-        ...(record !== undefined && { record }),
-        ...(topLogprobs !== undefined && { topLogprobs }),
-        ...(loopLogprobs !== undefined && { loopLogprobs }),
-        ...(promptLogprobs !== undefined && { promptLogprobs }),
-        ...(promptTemperature !== undefined && { promptTemperature }),
-        ...(behaviorLogprobs !== undefined && { behaviorLogprobs }),
-        ...(cacheSalt !== undefined && { cacheSalt }),
-        ...(priority !== undefined && { priority }),
-      },
-      stopStrings,
-    };
+    return resolveOptions(options, {
+      endIds,
+      config: this.config,
+      samplingDefaults: this.samplingDefaults,
+    });
   }
 
   /** Whether a prompt ends in an open `<think>`; of ids, the last ones tell. */
@@ -462,50 +427,13 @@ export class LoopLM {
     const known = prompt.slice(-THINK_TAIL).filter((id) => this.tokenizer?.idToToken(id));
     return this.tokenizer !== undefined && opensThinking(this.tokenizer.decode(known));
   }
-
-  #exitPolicy({ exitPolicy, minDepth, maxDepth, numLoops }: GenerateOptions): ExitPolicy {
-    const policy = exitPolicy ?? defaultExitPolicy(this.config, numLoops);
-    return withDepthBounds(typeof policy === 'string' ? parseExitPolicy(policy) : policy, {
-      ...(minDepth !== undefined && { minDepth }),
-      ...(maxDepth !== undefined && { maxDepth }),
-    });
-  }
 }
-
-interface ResolvedOptions {
-  readonly request: Omit<GenerationRequest, 'promptIds'>;
-  readonly stopStrings: readonly string[];
-}
-
-const DEFAULT_MAX_NEW_TOKENS = 128;
 
 /** The end of a text with the record of the sequence, without what was computed behind the end. */
 function withRollout(shown: TextEvent, event: EngineEvent): TextEvent {
   if (shown.kind !== 'finish' || event.kind !== 'finish' || !event.rollout) return shown;
   const { tokenIds, finishReason } = shown;
   return { ...shown, rollout: cutRollout(event.rollout, tokenIds.length, finishReason) };
-}
-
-/** Weights in memory, which can be brought to buffers. */
-function plainWeights(weights: ModelWeights | WeightSource, field: string): ModelWeights {
-  if ('get' in weights) return weights;
-  throw new ConfigError(
-    field,
-    'The weights are of a converted model, which cannot be exchanged; take the checkpoint that it was made of.',
-  );
-}
-
-/** @throws ConfigError with the fields in which the models differ */
-function checkSameModel(config: LoopLMConfig, other: LoopLMConfig): void {
-  const fields = new Set([...Object.keys(config), ...Object.keys(other)]);
-  const values = (of: LoopLMConfig, field: string) =>
-    JSON.stringify(of[field as keyof LoopLMConfig]);
-  const different = [...fields].filter((field) => values(config, field) !== values(other, field));
-  if (different.length === 0) return;
-  throw new ConfigError(
-    'folder',
-    `The folder holds another model: ${different.join(', ')} differ${different.length === 1 ? 's' : ''}. Give weights of the model that is loaded.`,
-  );
 }
 
 async function lastOf(events: AsyncGenerator<TextEvent>): Promise<TextFinishEvent> {

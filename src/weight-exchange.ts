@@ -1,0 +1,25 @@
+/** Which weights may take the place of others. */
+import { ConfigError } from './errors.js';
+import type { LoopLMConfig, ModelWeights, WeightSource } from './model/index.js';
+
+/** Weights in memory, which can be brought to buffers. */
+export function plainWeights(weights: ModelWeights | WeightSource, field: string): ModelWeights {
+  if ('get' in weights) return weights;
+  throw new ConfigError(
+    field,
+    'The weights are of a converted model, which cannot be exchanged; take the checkpoint that it was made of.',
+  );
+}
+
+/** @throws ConfigError with the fields in which the models differ */
+export function checkSameModel(config: LoopLMConfig, other: LoopLMConfig): void {
+  const fields = new Set([...Object.keys(config), ...Object.keys(other)]);
+  const values = (of: LoopLMConfig, field: string) =>
+    JSON.stringify(of[field as keyof LoopLMConfig]);
+  const different = [...fields].filter((field) => values(config, field) !== values(other, field));
+  if (different.length === 0) return;
+  throw new ConfigError(
+    'folder',
+    `The folder holds another model: ${different.join(', ')} differ${different.length === 1 ? 's' : ''}. Give weights of the model that is loaded.`,
+  );
+}
