@@ -19,6 +19,9 @@ const BINARIES = join(ENVIRONMENT, process.platform === 'win32' ? 'Scripts' : 'b
  */
 const TRL_VERSIONS = ['0.24.0', '1.8.0', '1.16.0'];
 const TRL = join(ENVIRONMENT, 'trl');
+/** Of SkyRL the client alone, too; the package asks for Python 3.12, which its client does not need. */
+const SKYRL_VERSION = '0.4.0';
+const SKYRL = join(ENVIRONMENT, `skyrl-${SKYRL_VERSION}`);
 const SHOWN = ['lm_eval', 'evalplus', 'renderers', 'openai', 'transformers'];
 
 const say = (line: string) => void process.stdout.write(`${line}\n`);
@@ -43,7 +46,8 @@ function findPython(): string {
 }
 
 /** What is installed, as it stands in the environment. */
-const wanted = () => `${readFileSync(REQUIREMENTS, 'utf8')}trl ${TRL_VERSIONS.join(' ')}\n`;
+const wanted = () =>
+  `${readFileSync(REQUIREMENTS, 'utf8')}trl ${TRL_VERSIONS.join(' ')}\nskyrl ${SKYRL_VERSION}\n`;
 const stamp = join(ENVIRONMENT, 'installed.txt');
 
 function install(): void {
@@ -59,6 +63,7 @@ function install(): void {
   for (const version of TRL_VERSIONS) {
     pip('--no-deps', '--target', join(TRL, `trl-${version}`), `trl==${version}`);
   }
+  pip('--no-deps', '--ignore-requires-python', '--target', SKYRL, `skyrl==${SKYRL_VERSION}`);
   writeFileSync(stamp, wanted());
 }
 
@@ -67,7 +72,7 @@ const versions = `import sys; from importlib.metadata import version; print('Pyt
 const { stdout } = spawnSync(join(BINARIES, 'python'), ['-c', versions], { encoding: 'utf8' });
 const trl = readdirSync(TRL).map((name) => name.replace('-', ' '));
 say(
-  `${[stdout.trim().replaceAll(' ,', ','), ...trl].join(', ')}, server on Node ${process.version}`,
+  `${[stdout.trim().replaceAll(' ,', ','), ...trl].join(', ')}, skyrl ${SKYRL_VERSION}, server on Node ${process.version}`,
 );
 const { status } = spawnSync(
   join(BINARIES, 'python'),
@@ -79,6 +84,7 @@ const { status } = spawnSync(
       ...process.env,
       LOOPLM_NODE: process.execPath,
       LOOPLM_TRL: TRL,
+      LOOPLM_SKYRL: SKYRL,
       PYTHONDONTWRITEBYTECODE: '1',
     },
   },
