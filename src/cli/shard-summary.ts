@@ -15,7 +15,7 @@ export function shardLines(manifest: ShardManifest): string[] {
     String(shards.length),
   ];
   const lost = [
-    `${leftOut.empty} empty`,
+    `${leftOut.empty} empty documents`,
     ...(settings.dedupe ? [`${leftOut.duplicates} copies`] : []),
   ];
   return [
@@ -24,7 +24,7 @@ export function shardLines(manifest: ShardManifest): string[] {
       row('train', manifest.train),
       row('held out', manifest.heldOut),
     ]),
-    `  from ${source.files === 1 ? 'one file' : `${source.files} files`} of ${shortBytes(source.sizeBytes)}; left out: ${lost.join(', ')} documents`,
+    `  from ${source.files === 1 ? 'one file' : `${source.files} files`} of ${shortBytes(source.sizeBytes)}; left out: ${lost.join(', ')}`,
     `  tokenizer ${tokenizer.sha256} of ${tokenizer.vocabSize} tokens; ${settings.heldOut} of the documents held out`,
   ];
 }

@@ -91,7 +91,8 @@ export async function readChatData(
     validation: validationOf(file, cutToRows(heldOut, length)),
     description: {
       file: basename(path),
-      sha256: createHash('sha256').update(text).digest('hex').slice(0, 16),
+      sha256: shortHash(text),
+      chatTemplate: shortHash(texts.chatTemplate.source),
       tokens: countTokens(training),
       heldOutTokens: countTokens(heldOut),
       cutAtRowEnd: training.filter(({ ids }) => ids.length > length).length,
@@ -102,3 +103,5 @@ export async function readChatData(
     },
   };
 }
+
+const shortHash = (text: string) => createHash('sha256').update(text).digest('hex').slice(0, 16);
