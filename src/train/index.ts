@@ -34,7 +34,7 @@ export type { Schedule } from './schedule.js';
 export { checkSchedule, defaultSchedule, scheduleFraction } from './schedule.js';
 export type { Snapshot } from './snapshot.js';
 export { SNAPSHOT_FILE, readSnapshot, writeSnapshot } from './snapshot.js';
-export type { Rollback } from './spikes.js';
+export type { PassedSpike, Rollback } from './spikes.js';
 export { spikeThreshold } from './spikes.js';
 export type { RunSource } from './stage-batches.js';
 export type { Stage } from './stages.js';

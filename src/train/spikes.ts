@@ -44,6 +44,14 @@ export interface Spike extends Omit<Rollback, 'backTo'> {
   readonly fault: string | undefined;
 }
 
+/** A spike that a run went on from. */
+export interface PassedSpike {
+  readonly trainStep: number;
+  readonly loss: number;
+  /** Largest loss that would not have been one. */
+  readonly threshold: number;
+}
+
 /** Watches the losses of a stage. */
 export class SpikeWatch {
   readonly #settings: SpikeSettings | undefined;

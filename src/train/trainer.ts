@@ -18,7 +18,7 @@ import type { Evaluation, MetricRecord } from './metrics.js';
 import { MetricLog } from './metrics.js';
 import type { Snapshot } from './snapshot.js';
 import { readSnapshot, writeSnapshot } from './snapshot.js';
-import type { Rollback, Spike } from './spikes.js';
+import type { PassedSpike, Rollback, Spike } from './spikes.js';
 import { SpikeWatch } from './spikes.js';
 import type { RunSource, StageBatches } from './stage-batches.js';
 import { openBatches } from './stage-batches.js';
@@ -48,6 +48,8 @@ export interface TrainOptions {
   readonly onProgress?: (record: MetricRecord, totalTrainSteps: number) => void;
   /** Called when a spike has been found and the run goes back. */
   readonly onRollback?: (rollback: Rollback) => void;
+  /** Called at a spike that is gone on from, since the run may not go back again. */
+  readonly onSpike?: (spike: PassedSpike) => void;
   /** See `TrainState`. */
   readonly exchange?: Exchange;
   /** Milliseconds of a steady clock. */
@@ -152,6 +154,7 @@ async function trainStage(run: Run, stage: Stage, from: Snapshot): Promise<Snaps
       if (spike && (spike.fault !== undefined || mayGoBack(config, start))) {
         return await goBack(run, start, spike);
       }
+      if (spike) run.onSpike?.({ trainStep, loss: metrics.loss, threshold: spike.threshold! });
       watch.accept(metrics.loss);
 
       const isLast = trainStep === end;

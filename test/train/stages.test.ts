@@ -355,10 +355,20 @@ describe('a spike', () => {
     const files: Files = new Map();
     // what is read instead is faulty, too
     const source = faultyAt([17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30]);
-    const result = await runTiny({ folder: folderOf(files), config: quick, source });
+    const passed: number[] = [];
+    const result = await runTiny({
+      folder: folderOf(files),
+      config: quick,
+      source,
+      onSpike({ trainStep, loss, threshold }) {
+        expect(loss).toBeGreaterThan(threshold);
+        passed.push(trainStep);
+      },
+    });
     expect(result.finished).toBe(true);
     const rollbacks = recordsOf(files).filter((record) => 'rollback' in record);
     expect(rollbacks).toHaveLength(SPIKES.maxRollbacks);
+    expect(passed.length).toBeGreaterThan(0);
   });
 
   it('of a loss that is no number ends the run when it may go back no more', async () => {

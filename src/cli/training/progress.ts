@@ -3,7 +3,7 @@
  * on stderr.
  */
 import { SingleBar } from 'cli-progress';
-import type { MetricRecord, Rollback } from '../../train/index.js';
+import type { MetricRecord, PassedSpike, Rollback } from '../../train/index.js';
 import type { CliIo } from '../io.js';
 import { isRich } from '../style.js';
 
@@ -55,6 +55,10 @@ export function describeRollback({ trainStep, loss, threshold, backTo }: Rollbac
       ? 'loss, gradient or weights are not finite'
       : `a loss of ${loss.toFixed(3)} is a spike, above ${threshold!.toFixed(3)}`;
   return `train step ${trainStep}: ${what}; going back to train step ${backTo}, past these data`;
+}
+
+export function describePassedSpike({ trainStep, loss, threshold }: PassedSpike): string {
+  return `train step ${trainStep}: a loss of ${loss.toFixed(3)} is a spike, above ${threshold.toFixed(3)}; the run has gone back as often as it may, and goes on`;
 }
 
 function describe(record: MetricRecord): string {

@@ -18,7 +18,7 @@ import type {
 } from '../../train/index.js';
 import { METRICS_FILE, parseMetrics, train } from '../../train/index.js';
 import type { CliIo } from '../io.js';
-import { describeRollback, openTrainingProgress } from './progress.js';
+import { describePassedSpike, describeRollback, openTrainingProgress } from './progress.js';
 import { LOSS_FILE, takeRunFolder } from './run-folder.js';
 import type { ValidationLoss } from './validation.js';
 import { lastValidation, validate } from './validation.js';
@@ -93,6 +93,7 @@ async function trainIn(
         progress.show(record, totalTrainSteps);
       },
       onRollback: (rollback) => progress.note(describeRollback(rollback)),
+      onSpike: (spike) => progress.note(describePassedSpike(spike)),
       ...(validation.length > 0 && {
         evaluate: (current, trainStep, model) =>
           validate({ device, config: model, weights: current }, validation, (losses) =>
