@@ -3,14 +3,17 @@ import { ApiError } from '../errors.js';
 import { statusSchema, versionSchema } from '../wire/server.js';
 import { route } from './route.js';
 
-export const health = route({
-  method: 'GET',
-  path: '/health',
-  summary: 'Answers while the server lives.',
-  isOpen: true,
-  answer: statusSchema,
-  handle: () => Response.json({ status: 'ok' }),
-});
+/** Under the names that vLLM, TRL and prime-rl have for it. */
+export const health = ['/health', '/health/', '/liveness'].map((path) =>
+  route({
+    method: 'GET',
+    path,
+    summary: 'Answers while the server lives.',
+    isOpen: true,
+    answer: statusSchema,
+    handle: () => Response.json({ status: 'ok' }),
+  }),
+);
 
 export const ready = route({
   method: 'GET',

@@ -17,7 +17,7 @@ export const ROUTES: readonly Route[] = [
   tokenize,
   detokenize,
   tokenizerInfo,
-  health,
+  ...health,
   ready,
   metrics,
   version,

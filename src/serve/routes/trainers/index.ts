@@ -1,9 +1,9 @@
 /** Routes with which trainers of reinforcement learning drive the server. */
 import type { Route } from '../route.js';
 import { generate } from './generate.js';
-import { getWorldSize, serverInfo, trlChat, trlGenerate, trlHealth } from './trl.js';
+import { getWorldSize, serverInfo, trlChat, trlGenerate } from './trl.js';
 import { sequenceLogprobs } from './trl-scores.js';
-import { isPaused, liveness, pause, resetPrefixCache, resume, updateWeights } from './weights.js';
+import { isPaused, pause, resetPrefixCache, resume, updateWeights } from './weights.js';
 
 export const TRAINER_ROUTES: readonly Route[] = [
   generate,
@@ -17,6 +17,4 @@ export const TRAINER_ROUTES: readonly Route[] = [
   sequenceLogprobs,
   serverInfo,
   ...getWorldSize,
-  trlHealth,
-  liveness,
 ];

@@ -10,7 +10,6 @@ import type { Scope, Server } from '../../server.js';
 import { maxModelLength } from '../../server.js';
 import { checkTextLength } from '../../text-limit.js';
 import { withoutNulls } from '../../wire/fields.js';
-import { statusSchema } from '../../wire/server.js';
 import type { TrlSampling, WireTrlGenerate } from '../../wire/trl.js';
 import {
   serverInfoSchema,
@@ -105,17 +104,6 @@ function lastIds(
   return model.tokenizer?.encode(prompt).slice(-count) ?? prompt;
 }
 
-export const trlHealth = route({
-  method: 'GET',
-  path: '/health/',
-  summary: 'Answers while the server lives.',
-  isOpen: true,
-  answer: statusSchema,
-  handle: () => Response.json({ status: 'ok' }),
-});
-
-const worldSize = { world_size: 1 };
-
 export const getWorldSize = ['/get_world_size', '/get_world_size/'].map((path) =>
   route({
     method: 'GET',
@@ -123,7 +111,7 @@ export const getWorldSize = ['/get_world_size', '/get_world_size/'].map((path) =
     summary: 'Always 1: a server is one process.',
     isForTrainers: true,
     answer: worldSizeSchema,
-    handle: () => Response.json(worldSize),
+    handle: () => Response.json({ world_size: 1 }),
   }),
 );
 

@@ -75,15 +75,6 @@ export const resetPrefixCache = ['/reset_prefix_cache', '/reset_prefix_cache/'].
   }),
 );
 
-export const liveness = route({
-  method: 'GET',
-  path: '/liveness',
-  summary: 'Answers while the server lives.',
-  isOpen: true,
-  answer: statusSchema,
-  handle: () => Response.json({ status: 'ok' }),
-});
-
 function isPauseMode(mode: string): mode is PauseMode {
   return (PAUSE_MODES as readonly string[]).includes(mode);
 }
