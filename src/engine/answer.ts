@@ -24,6 +24,8 @@ export interface AnswerEnd extends Pick<
 export class Answer {
   readonly #request: GenerationRequest;
   readonly #requestIndex: number;
+  /** Each once where every token is drawn against them. */
+  readonly #promptIds: Iterable<number>;
   readonly #tokenIds: number[] = [];
   readonly #exitDepths: number[] = [];
   readonly #logprobs: number[] = [];
@@ -35,6 +37,8 @@ export class Answer {
   constructor(request: GenerationRequest, requestIndex: number) {
     this.#request = request;
     this.#requestIndex = requestIndex;
+    const { promptIds, sampling } = request;
+    this.#promptIds = sampling.repetitionPenalty === 1 ? promptIds : new Set(promptIds);
   }
 
   /** Tokens so far. */
@@ -118,7 +122,7 @@ export class Answer {
   /** @param assumed - tokens that follow those of the answer */
   #seen(assumed: readonly number[] = []): SeenTokens {
     const generated = assumed.length > 0 ? [...this.#tokenIds, ...assumed] : this.#tokenIds;
-    return { prompt: this.#request.promptIds, generated };
+    return { prompt: this.#promptIds, generated };
   }
 
   /** The record of the whole. */

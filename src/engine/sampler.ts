@@ -210,7 +210,9 @@ function penalise(logits: LogitsRow, options: SamplingOptions, seen: SeenTokens)
     if (Number(id) < row.length) row[Number(id)]! += bias;
   }
   if (repetitionPenalty !== 1) {
-    for (const id of new Set([...seen.prompt, ...seen.generated])) {
+    const ids = new Set(seen.prompt);
+    for (const id of seen.generated) ids.add(id);
+    for (const id of ids) {
       const logit = row[id]!;
       row[id] = logit < 0 ? logit * repetitionPenalty : logit / repetitionPenalty;
     }
