@@ -41,7 +41,7 @@ export { linear, matmul } from './ops/linear.js';
 export type { BlockOptions } from './ops/quantized.js';
 export { blockLinear, blockRowMultiple } from './ops/quantized.js';
 export { addAt, addRows, argmax, gatherRows, pick } from './ops/lookup.js';
-export { crossEntropy, logSoftmax, rmsNorm, softmax } from './ops/normalize.js';
+export { crossEntropy, inverseRms, logSoftmax, rmsNorm, softmax } from './ops/normalize.js';
 export { rope } from './ops/position.js';
 export { gradients } from './gradient.js';
 export { recompute } from './recompute.js';

@@ -17,7 +17,10 @@ export interface LoweringContext {
     attributes?: OnnxAttributes,
     domain?: string,
   ): string;
-  /** Adds a node with several outputs and returns their names. */
+  /**
+   * Adds a node with several outputs and returns their names. A node of the same kind, inputs and
+   * attributes is there once, whichever of its outputs is asked for.
+   */
   emitMany(
     opType: string,
     inputs: readonly string[],

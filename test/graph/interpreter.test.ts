@@ -93,6 +93,11 @@ describe('by hand', () => {
       [1],
       [ln(4 / 3)],
     ],
+    inverseRms: [
+      g.inverseRms(numbers([3, 4], [2]), numbers([1, 2], [2]), 0),
+      [1],
+      [Math.sqrt(2) / 5],
+    ],
     rmsNorm: [
       g.rmsNorm(numbers([3, 4], [2]), numbers([1, 2], [2]), 0),
       [2],

@@ -256,13 +256,17 @@ const addRows: Rule = (_, [indices, rows], dims) => {
   return result;
 };
 
-const rmsNorm: Rule = (node, [x, weight], dims) =>
+const inverseRms: Rule = (node, [x], dims) =>
   fill(dims, (index) => {
     const squares = row(x!, index.slice(0, -1)).map((v) => v * v);
     const mean = squares.reduce((sum, v) => sum + v, 0) / squares.length;
-    const scale = Math.sqrt(mean + (node.attributes['epsilon'] as number));
-    return (at(weight!, index.slice(-1)) * at(x!, index)) / scale;
+    return 1 / Math.sqrt(mean + (node.attributes['epsilon'] as number));
   });
+
+const rmsNorm: Rule = (node, [x, weight], dims) => {
+  const inverse = inverseRms(node, [x!], [...dims.slice(0, -1), 1]);
+  return fill(dims, (index) => at(weight!, index.slice(-1)) * at(x!, index) * at(inverse, index));
+};
 
 const rope: Rule = (_, [x, cos, sin], dims) => {
   const half = dims.at(-1)! / 2;
@@ -333,6 +337,7 @@ const RULES: Readonly<Record<string, Rule>> = {
   logSoftmax: (_, [x], dims) => fill(dims, (index) => logSoftmaxAt(x!, index)),
   crossEntropy: (_, [logits, targets], dims) =>
     fill(dims, (index) => -logSoftmaxAt(logits!, [...index, at(targets!, index)])),
+  inverseRms,
   rmsNorm,
   rope,
 };

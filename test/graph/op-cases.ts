@@ -309,6 +309,13 @@ const rows: readonly OpCase[] = [
     ([x, weight], { epsilon }) => g.rmsNorm(x, weight, epsilon),
   ),
   opCase(
+    'inverseRms',
+    'f32',
+    fc.record({ dims: rowDims, epsilon: fc.constantFrom(1e-6, 1e-5, 0.25) }),
+    ({ dims }) => [leaf('f32', dims, nonZero), reals(dims.slice(-1))],
+    ([x, weight], { epsilon }) => g.inverseRms(x, weight, epsilon),
+  ),
+  opCase(
     'rope',
     'angles broadcast',
     fc.record({ dims: rowDims, shrunk: fc.nat(3), left: fc.nat(3) }),

@@ -20,6 +20,7 @@ const WITHOUT_GRADIENT: Readonly<Record<string, readonly number[]>> = {
   stopGradient: [0],
   barrier: [1, 2],
   rope: [1, 2],
+  inverseRms: [1],
 };
 
 /** Operations that refuse to be differentiated. */

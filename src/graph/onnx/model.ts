@@ -127,6 +127,8 @@ class Lowering implements LoweringContext {
   readonly initializers: Initializer[] = [];
   readonly #names = new Map<number, string>();
   readonly #shared = new Map<string, string>();
+  /** Names of the outputs of a node; more may be asked for later. */
+  readonly #outputs = new Map<string, string[]>();
   #count = 0;
 
   add(node: Tensor): void {
@@ -148,9 +150,15 @@ class Lowering implements LoweringContext {
     attributes: OnnxAttributes = {},
     domain = '',
   ): readonly string[] {
-    const outputs = Array.from({ length: numOutputs }, () => this.#fresh(opType));
-    this.nodes.push({ opType, inputs, outputs, attributes, domain });
-    return outputs;
+    const key = `${domain} ${opType} ${inputs.join()} ${JSON.stringify(attributes)}`;
+    let outputs = this.#outputs.get(key);
+    if (!outputs) {
+      outputs = [];
+      this.#outputs.set(key, outputs);
+      this.nodes.push({ opType, inputs, outputs, attributes, domain });
+    }
+    while (outputs.length < numOutputs) outputs.push(this.#fresh(opType));
+    return outputs.slice(0, numOutputs);
   }
 
   int64(values: readonly number[]): string {

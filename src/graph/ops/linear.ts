@@ -85,7 +85,8 @@ function matrixDims(shape: Shape, transposed: boolean): readonly [Dim, Dim] {
   return transposed ? [columns, rows] : [rows, columns];
 }
 
-function flattenRows(x: Tensor): Tensor {
+/** `[..., D]` as `[N, D]`. */
+export function flattenRows(x: Tensor): Tensor {
   if (x.shape.length === 2) return x;
   const leading = x.shape.slice(0, -1);
   const named = leading.filter((dim) => typeof dim === 'string');

@@ -6,8 +6,9 @@ import { ShapeError } from '../../errors.js';
 import { attribute, defineOp } from '../op.js';
 import type { Tensor } from '../tensor.js';
 import { sameShape, showShape } from '../tensor.js';
-import { add, div, exp, mul, neg, sqrt, sub } from './elementwise.js';
+import { exp, mul, neg, sub } from './elementwise.js';
 import { reduceSum, reshape } from './layout.js';
+import { flattenRows, matmul } from './linear.js';
 import { addAt } from './lookup.js';
 
 const softmaxOp = defineOp({
@@ -71,6 +72,31 @@ export function crossEntropy(logits: Tensor, targets: Tensor): Tensor {
   return crossEntropyOp([logits, targets]);
 }
 
+const NORMALIZATION = 'SimplifiedLayerNormalization';
+const normAttributes = (node: Tensor) => ({
+  axis: -1,
+  epsilon: { float: attribute<number>(node, 'epsilon') },
+  stash_type: 1,
+});
+
+/** 1 / sqrt(mean(x^2) + epsilon), `[..., 1]`: the second result of the node that normalises. */
+const inverseRmsOp = defineOp({
+  name: 'inverseRms',
+  infer: ([x]) => ({ dtype: x!.dtype, shape: [...x!.shape.slice(0, -1), 1] }),
+  gradient(node, grad) {
+    const x = node.inputs[0]!;
+    const cube = mul(node, mul(node, node));
+    return [mul(x, mul(mul(grad, cube), -1 / (x.shape.at(-1) as number))), undefined];
+  },
+  lower: (node, inputs, context) =>
+    context.emitMany(NORMALIZATION, inputs, 2, normAttributes(node))[1]!,
+});
+
+/** @param weight - of the norm that it belongs to; not read */
+export function inverseRms(x: Tensor, weight: Tensor, epsilon: number): Tensor {
+  return inverseRmsOp([x, weight], { epsilon });
+}
+
 const rmsNormOp = defineOp({
   name: 'rmsNorm',
   infer(inputs) {
@@ -85,20 +111,17 @@ const rmsNormOp = defineOp({
   gradient(node, grad) {
     const [x, weight] = node.inputs as [Tensor, Tensor];
     const width = x.shape.at(-1) as number;
-    const meanSquare = div(reduceSum(mul(x, x), [-1], true), width);
-    const inverse = div(1, sqrt(add(meanSquare, attribute<number>(node, 'epsilon'))));
-    const unit = mul(x, inverse);
-    const scaled = mul(grad, weight);
-    const projection = div(reduceSum(mul(scaled, unit), [-1], true), width);
-    const leading = x.shape.slice(0, -1).map((_, axis) => axis);
-    return [mul(sub(scaled, mul(unit, projection)), inverse), reduceSum(mul(grad, unit), leading)];
+    const inverse = inverseRms(x, weight, attribute(node, 'epsilon')); // [..., 1]
+    // Sums of products with a vector are products of matrices, which read once and write little.
+    const product = flattenRows(mul(grad, x)); // [N, D]
+    const column = reshape(inverse, [product.shape[0]!, 1]);
+    const byRow = mul(matmul(product, reshape(weight, [width, 1])), 1 / width); // mean of g w x
+    const projection = reshape(mul(byRow, mul(column, mul(column, column))), inverse.shape);
+    const gradX = sub(mul(mul(grad, weight), inverse), mul(x, projection));
+    const gradWeight = matmul(reshape(inverse, [1, product.shape[0]!]), product);
+    return [gradX, reshape(gradWeight, [width])];
   },
-  lower: (node, inputs, context) =>
-    context.emit('SimplifiedLayerNormalization', inputs, {
-      axis: -1,
-      epsilon: { float: attribute<number>(node, 'epsilon') },
-      stash_type: 1,
-    }),
+  lower: (node, inputs, context) => context.emit(NORMALIZATION, inputs, normAttributes(node)),
 });
 
 /**

@@ -35,7 +35,27 @@ const ropeOp = defineOp({
     undefined,
   ],
   lower(node, [x, cos, sin], context) {
-    const half = (node.shape.at(-1) as number) / 2;
+    const width = node.shape.at(-1) as number;
+    const [rows, heads] = node.shape;
+    const angles = node.inputs[1]!.shape;
+    const isByRow = node.shape.length === 3 && angles.length === 3 && angles[1] === 1;
+    if (isByRow && typeof rows === 'number' && angles[0] === rows && typeof heads === 'number') {
+      // Row n of the packed tokens reads row n of the angles: position ids from 0.
+      const table = context.int64([rows, width / 2]);
+      const turned = context.emit(
+        'RotaryEmbedding',
+        [
+          context.emit('Reshape', [x!, context.int64([1, rows, heads * width])]),
+          context.int64([0]),
+          context.emit('Reshape', [cos!, table]),
+          context.emit('Reshape', [sin!, table]),
+        ],
+        { num_heads: heads },
+        'com.microsoft',
+      );
+      return context.emit('Reshape', [turned, context.int64([rows, heads, width])]);
+    }
+    const half = width / 2;
     const [low, high] = context.emitMany('Split', [x!, context.int64([half, half])], 2, {
       axis: -1,
     });
