@@ -9,6 +9,7 @@
 /** The areas of `src/` that know neither a runtime nor a flag. */
 const CORE = [
   'src/util',
+  'src/cluster',
   'src/graph',
   'src/runtime',
   'src/model',
@@ -40,13 +41,14 @@ export const AREA_RULES: Readonly<Record<string, AreaRule>> = {
     types: ['src/platform'],
   },
   'src/util': { imports: [] },
+  'src/cluster': { imports: [] },
   'src/graph': { imports: [] },
   'src/runtime': { imports: ['src/graph'] },
   'src/model': { imports: ['src/graph'] },
   'src/tokenizer': { imports: [] },
   'src/text': { imports: ['src/tokenizer'], types: ['src/engine', 'src/model'] },
   'src/data': { imports: ['src/tokenizer'] },
-  'src/train': { imports: ['src/model', 'src/runtime', 'src/graph', 'src/data'] },
+  'src/train': { imports: ['src/model', 'src/runtime', 'src/graph', 'src/data', 'src/cluster'] },
   'src/engine': { imports: ['src/model', 'src/runtime', 'src/graph'] },
   'src/eval': {
     imports: ['src/engine', 'src/model', 'src/runtime', 'src/graph', 'src/tokenizer', 'src/data'],
@@ -118,6 +120,11 @@ export const PACKAGE_RULES: readonly PackageRule[] = [
     packages: /^(?:@hono\/node-server|pino)(?:\/|$)/,
     within: /^src\/platform\/node\/http\//,
     todo: 'use listen and jsonLog of src/platform/node/http/',
+  },
+  {
+    packages: /^@nats-io\//,
+    within: /^src\/platform\/node\/nats\//,
+    todo: 'use the SharedStore that src/platform/node/nats/ connects to; it is loaded only when asked for',
   },
   {
     packages: /^d3-/,

@@ -14,7 +14,8 @@ export type ErrorCode =
   | 'disposed'
   | 'request'
   | 'file'
-  | 'download';
+  | 'download'
+  | 'server';
 
 /** Base of every error that a user's input can cause. `code` is stable and machine-readable. */
 export class LoopLMError extends Error {
@@ -117,6 +118,15 @@ export class DownloadError extends LoopLMError {
 
   constructor(message: string, options?: { cause?: unknown }) {
     super('download', message, options);
+  }
+}
+
+/** A server that machines share cannot be reached, or refuses. */
+export class ServerError extends LoopLMError {
+  override readonly name = 'ServerError';
+
+  constructor(message: string, options?: { cause?: unknown }) {
+    super('server', message, options);
   }
 }
 

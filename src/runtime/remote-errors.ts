@@ -12,6 +12,7 @@ import {
   FileError,
   LoopLMError,
   RequestError,
+  ServerError,
   ShapeError,
   UnsupportedError,
 } from '../errors.js';
@@ -26,6 +27,7 @@ const CLASS_OF: Readonly<Record<ErrorCode, { readonly prototype: LoopLMError }>>
   request: RequestError,
   file: FileError,
   download: DownloadError,
+  server: ServerError,
 };
 
 export interface PackedError {

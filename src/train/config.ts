@@ -179,6 +179,25 @@ const spikes = section({
   maxRollbacks: wholeNumber(0, 1000).default(3),
 });
 
+/** How machines that train together exchange what they have learnt; docs/many-machines.md. */
+const outer = section({
+  /** Train steps that each machine does between two exchanges, H. */
+  everyTrainSteps: trainSteps.default(100),
+  /** Of the outer optimizer, Nesterov's momentum. Source: DiLoCo (arXiv 2311.08105). */
+  learningRate: positiveNumber(100).default(0.7),
+  momentum: decayNumber().default(0.9),
+  /** How deltas are stored: exact, or in 8 bits with a scale for each block. */
+  deltas: word(['f32', 'int8']).default('f32'),
+  /** Machines that a run waits for before it begins. */
+  startWith: wholeNumber(1, 100_000).default(1),
+  /** Rounds between two snapshots in the store. */
+  snapshotEvery: wholeNumber(1, 1e6).default(10),
+  /** Seconds without a sign of life after which a machine is not waited for. */
+  silence: positiveNumber(86_400).default(30),
+  /** How long one that is done waits for the slower ones, in times what its own round took. */
+  patience: numberBetween(0, 1000).default(1),
+});
+
 /** The keys of a run that concern training; a file adds those of its data. */
 export const trainingFields = {
   /** Of fresh weights and of the order of the data. */
@@ -187,6 +206,8 @@ export const trainingFields = {
   stages: z.array(stage, rule('a list of stages')).min(1, rule('a list of stages')).optional(),
   /** `off` is not to look for any. */
   spikes: z.union([z.literal('off'), spikes], rule('an object, or "off"')).prefault({}),
+  /** For many machines only. */
+  outer: outer.optional(),
   /** Train steps between metric records, and between snapshots. */
   logEvery: trainSteps.default(10),
   snapshotEvery: trainSteps.default(100),
@@ -220,3 +241,7 @@ export function parseTrainConfig(json: unknown, what: string): TrainConfig {
 
 export type StageSettings = NonNullable<TrainConfig['stages']>[number];
 export type SpikeSettings = z.output<typeof spikes>;
+export type OuterSettings = z.output<typeof outer>;
+
+/** Settings of many machines for who says none. */
+export const DEFAULT_OUTER: OuterSettings = outer.parse({});

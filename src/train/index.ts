@@ -1,7 +1,7 @@
 /** Objectives, optimizers, stages and the training loop. */
 export { batchFeeds, countTargets } from './batch-feeds.js';
-export type { SpikeSettings, StageSettings, TrainConfig } from './config.js';
-export { parseTrainConfig, trainingFields } from './config.js';
+export type { OuterSettings, SpikeSettings, StageSettings, TrainConfig } from './config.js';
+export { DEFAULT_OUTER, parseTrainConfig, trainingFields } from './config.js';
 export type {
   Evaluation,
   EvaluationRecord,
@@ -30,6 +30,8 @@ export type {
   UpdateMoment,
 } from './optimizers/index.js';
 export { applyOutputs, optimizerOf } from './optimizers/index.js';
+export type { TrainTogetherOptions } from './parallel/index.js';
+export { MEMBER_FILE, trainTogether } from './parallel/index.js';
 export type { Schedule } from './schedule.js';
 export { checkSchedule, defaultSchedule, scheduleFraction } from './schedule.js';
 export type { Snapshot } from './snapshot.js';

@@ -8,15 +8,14 @@ import type { ModelWeights } from '../model/index.js';
 import { parameterSpecs } from '../model/index.js';
 import { openSafetensors, safetensorsChunks } from '../runtime/safetensors.js';
 import type { Folder } from '../util/folder.js';
-import { quote, showValue } from '../util/quote.js';
+import { quote } from '../util/quote.js';
+import { describeDifferences } from './config-differences.js';
 import type { TrainConfig } from './config.js';
-import { objectiveOf } from './objectives/index.js';
 import { optimizerOf } from './optimizers/index.js';
 import type { Rollback } from './spikes.js';
 import { rollbackSchema } from './spikes.js';
 import type { Stage } from './stages.js';
-import { stagesOf } from './stages.js';
-import { trainableSpecs } from './trainable.js';
+import { stagesOf, trainedSpecs } from './stages.js';
 
 export const SNAPSHOT_FILE = 'snapshot.safetensors';
 
@@ -30,21 +29,36 @@ export interface Snapshot {
   readonly rollbacks: readonly Rollback[];
   /** Losses that the next one is compared with to find a spike. */
   readonly recentLosses: readonly number[];
+  /** Where it stands between the machines that train together; see parallel/. */
+  readonly exchange?: ExchangeProgress | undefined;
 }
 
 const PARAM = 'param:';
+/** What 8 bits of a delta could not say, kept beside the optimizer's slots. */
+export const RESIDUAL = 'residual';
+
+const exchangeSchema = z.strictObject({
+  /** Round that the train steps were done in. */
+  round: z.int(),
+  /** Updates since the optimizer's slots were fresh. */
+  optimizerSteps: z.int(),
+  /** Once the round is at its end: the object that holds what it came to, and what it was like. */
+  result: z.strictObject({ delta: z.string(), loss: z.number(), seconds: z.number() }).optional(),
+});
+export type ExchangeProgress = Readonly<z.output<typeof exchangeSchema>>;
 
 const progressSchema = z.strictObject({
   rollbacks: z.array(rollbackSchema),
   recentLosses: z.array(z.number()),
+  exchange: exchangeSchema.optional(),
 });
 
 export async function writeSnapshot(
   folder: Folder,
   config: TrainConfig,
-  { trainSteps, weights, slots, rollbacks, recentLosses }: Snapshot,
+  { trainSteps, weights, slots, rollbacks, recentLosses, exchange }: Snapshot,
 ): Promise<void> {
-  const shapes = tensorShapes(stageAt(config, trainSteps));
+  const shapes = tensorShapes(stageAt(config, trainSteps), config);
   const tensors = [
     ...[...weights].map(([name, data]) => ({ name: `${PARAM}${name}`, data })),
     ...[...slots].map(([name, data]) => ({ name, data })),
@@ -52,31 +66,31 @@ export async function writeSnapshot(
   const metadata = {
     trainSteps: String(trainSteps),
     config: JSON.stringify(config),
-    progress: JSON.stringify({ rollbacks, recentLosses }),
+    progress: JSON.stringify({ rollbacks, recentLosses, exchange }),
   };
   await folder.write(SNAPSHOT_FILE, safetensorsChunks(tensors, metadata));
 }
 
 /** The stage that made a snapshot of so many train steps. */
-function stageAt(config: TrainConfig, trainSteps: number): Stage {
+export function stageAt(config: TrainConfig, trainSteps: number): Stage {
   const stages = stagesOf(config);
   const isMaker = (stage: Stage) => trainSteps <= stage.firstTrainStep + stage.trainSteps;
   return stages.find(isMaker) ?? stages.at(-1)!;
 }
 
 /** Shapes of all tensors of a snapshot: weights, and what the optimizer keeps of those it trains. */
-function tensorShapes({
-  model,
-  objective,
-  optimizer,
-  trained,
-}: Stage): ReadonlyMap<string, readonly number[]> {
-  const weights = parameterSpecs(model).map(
+function tensorShapes(
+  stage: Stage,
+  { outer }: TrainConfig,
+): ReadonlyMap<string, readonly number[]> {
+  const weights = parameterSpecs(stage.model).map(
     ({ hfName, shape }) => [`${PARAM}${hfName}`, shape] as const,
   );
-  const { slots } = optimizerOf(optimizer);
-  const kept = trainableSpecs(model, trained ?? objectiveOf(objective).trains).flatMap((spec) =>
-    slots(spec).map(({ name }) => [`${name}:${spec.hfName}`, spec.shape] as const),
+  const { slots } = optimizerOf(stage.optimizer);
+  const kept = trainedSpecs(stage).flatMap((spec) =>
+    [...slots(spec).map(({ name }) => name), ...(outer?.deltas === 'int8' ? [RESIDUAL] : [])].map(
+      (name) => [`${name}:${spec.hfName}`, spec.shape] as const,
+    ),
   );
   return new Map([...weights, ...kept]);
 }
@@ -97,7 +111,7 @@ export async function readSnapshot(
     const reader = await openSafetensors(source);
     checkConfig(folder, reader.metadata.get('config'), config);
     const trainSteps = trainStepsOf(folder, reader.metadata.get('trainSteps'));
-    checkTensors(folder, tensorShapes(stageAt(config, trainSteps)), reader.entries);
+    checkTensors(folder, tensorShapes(stageAt(config, trainSteps), config), reader.entries);
     const weights = new Map<string, Float32Array>();
     const slots = new Map<string, Float32Array>();
     for (const name of reader.entries.keys()) {
@@ -152,24 +166,13 @@ function checkTensors(
 }
 
 function checkConfig(folder: Folder, saved: string | undefined, config: TrainConfig): void {
-  const wanted: unknown = JSON.parse(JSON.stringify(config));
-  const different = differences(parseSaved(folder, saved), wanted);
-  const [first] = different;
-  if (first === undefined) return;
-  const shown = different
-    .slice(0, MAX_SHOWN)
-    .map((it) => `${it.path} was ${showSetting(it.saved)} and is ${showSetting(it.wanted)}`);
-  const more = different.length > MAX_SHOWN ? ` and ${different.length - MAX_SHOWN} more` : '';
+  const different = describeDifferences(parseSaved(folder, saved), config);
+  if (!different) return;
   throw new ConfigError(
-    first.path,
-    `${folder.path} holds a snapshot of a run with other settings: ${shown.join(', ')}${more}. Use the settings of that run, or another folder for a new one.`,
+    different.first,
+    `${folder.path} holds a snapshot of a run with other settings: ${different.text}. Use the settings of that run, or another folder for a new one.`,
   );
 }
-
-/** Differences that are told one by one. */
-const MAX_SHOWN = 5;
-
-const showSetting = (value: unknown) => (value === undefined ? 'absent' : showValue(value));
 
 function parseSaved(folder: Folder, saved: string | undefined): unknown {
   try {
@@ -177,27 +180,4 @@ function parseSaved(folder: Folder, saved: string | undefined): unknown {
   } catch {
     throw damaged(folder, 'it does not say of which run it is');
   }
-}
-
-/** A setting that two runs do not share. */
-interface Difference {
-  readonly path: string;
-  readonly saved: unknown;
-  readonly wanted: unknown;
-}
-
-/** All places at which two JSON values differ. */
-function differences(saved: unknown, wanted: unknown, path = ''): readonly Difference[] {
-  if (
-    typeof saved === 'object' &&
-    typeof wanted === 'object' &&
-    saved !== null &&
-    wanted !== null
-  ) {
-    const [a, b] = [saved, wanted] as [Record<string, unknown>, Record<string, unknown>];
-    return [...new Set([...Object.keys(a), ...Object.keys(b)])].flatMap((key) =>
-      differences(a[key], b[key], path ? `${path}.${key}` : key),
-    );
-  }
-  return saved === wanted ? [] : [{ path, saved, wanted }];
 }

@@ -7,6 +7,8 @@
  * Source of the rule: OLMo 2 (arXiv 2501.00656), spike score.
  */
 import { z } from 'zod';
+import { ConfigError } from '../errors.js';
+import type { ModelWeights } from '../model/index.js';
 import type { SpikeSettings, TrainConfig } from './config.js';
 
 /** A spike that a run went back for. */
@@ -96,4 +98,28 @@ export class SpikeWatch {
   #threshold(): number | null {
     return (this.#settings && spikeThreshold(this.#settings, this.#losses)) ?? null;
   }
+}
+
+/** Whether a run that has gone back so often may do so again. */
+export function mayGoBack(
+  { spikes }: Pick<TrainConfig, 'spikes'>,
+  { rollbacks }: { readonly rollbacks: readonly Rollback[] },
+): boolean {
+  return typeof spikes === 'object' && rollbacks.length < spikes.maxRollbacks;
+}
+
+/** What is wrong with the weights after an update, before they replace the last good snapshot. */
+export function faultOf(weights: ModelWeights): string | undefined {
+  for (const [name, values] of weights) {
+    const bad = values.find((value) => !Number.isFinite(value));
+    if (bad !== undefined) return `${name} holds ${bad}`;
+  }
+  return undefined;
+}
+
+export function diverged(what: string, trainStep: number): ConfigError {
+  return new ConfigError(
+    'learningRate',
+    `Train step ${trainStep}: ${what}; it must be finite. The last snapshot is kept: lower learningRate, clip gradients or check the data, and start again.`,
+  );
 }

@@ -26,8 +26,7 @@ export async function openBatches(
   stage: Stage,
   rollbacks: readonly Rollback[],
 ): Promise<StageBatches> {
-  const opened = typeof source === 'function' ? await source(stage) : source;
-  checkSize(opened, stage);
+  const opened = await openSource(source, stage);
   const skipped = skippedBy(rollbacks);
   const skippedInStage = skippedBy(
     rollbacks.filter(({ backTo }) => backTo >= stage.firstTrainStep),
@@ -37,13 +36,36 @@ export async function openBatches(
     length: opened.length,
     async batchesAt(trainStep) {
       const inStage = trainStep - stage.firstTrainStep;
-      const first = microBatchesBefore(stage, inStage + skippedInStage);
-      const batches = Array.from({ length: accumulateAt(stage, inStage) }, (_, microBatch) =>
-        Promise.resolve(opened.batchAt(trainStep + skipped, microBatch, first + microBatch)),
-      );
-      return Promise.all(batches);
+      return drawUpdate(opened, {
+        trainStep: trainStep + skipped,
+        first: microBatchesBefore(stage, inStage + skippedInStage),
+        count: accumulateAt(stage, inStage),
+      });
     },
   };
+}
+
+/** The source of a stage. @throws ConfigError if its batches have another size than the stage says */
+export async function openSource(source: RunSource, stage: Stage): Promise<BatchSource> {
+  const opened = typeof source === 'function' ? await source(stage) : source;
+  checkSize(opened, stage);
+  return opened;
+}
+
+/**
+ * The micro-batches of an update.
+ *
+ * @param update.first - micro-batches of the stage before it
+ */
+export async function drawUpdate(
+  source: BatchSource,
+  update: { readonly trainStep: number; readonly first: number; readonly count: number },
+): Promise<readonly TrainingBatch[]> {
+  const { trainStep, first, count } = update;
+  const batches = Array.from({ length: count }, (_, microBatch) =>
+    Promise.resolve(source.batchAt(trainStep, microBatch, first + microBatch)),
+  );
+  return Promise.all(batches);
 }
 
 /** Updates that were thrown away. */

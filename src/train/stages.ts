@@ -6,11 +6,11 @@
  */
 import { uniformInt } from 'pure-rand/distribution/uniformInt';
 import { ConfigError } from '../errors.js';
-import type { LoopLMConfig } from '../model/index.js';
+import type { LoopLMConfig, ParameterSpec } from '../model/index.js';
 import { generatorFor } from '../util/random.js';
 import { withoutUndefined } from '../util/without-undefined.js';
 import type { StageSettings, TrainConfig } from './config.js';
-import { checkObjective } from './objectives/index.js';
+import { checkObjective, objectiveOf } from './objectives/index.js';
 import type { Schedule } from './schedule.js';
 import { checkSchedule, defaultSchedule, scheduleFraction } from './schedule.js';
 import { trainableSpecs } from './trainable.js';
@@ -172,10 +172,12 @@ function checkKeeps(stage: Stage, before: Stage | undefined): void {
   );
 }
 
-const trainedNames = ({ model, trained, objective }: Stage) =>
-  trainableSpecs(model, trained ?? (objective.kind === 'stage-2' ? 'gate' : 'all')).map(
-    ({ hfName }) => hfName,
-  );
+const trainedNames = (stage: Stage) => trainedSpecs(stage).map(({ hfName }) => hfName);
+
+/** The parameters that a stage trains. */
+export function trainedSpecs({ model, trained, objective }: Stage): readonly ParameterSpec[] {
+  return trainableSpecs(model, trained ?? objectiveOf(objective).trains);
+}
 
 /** Train steps until so many tokens are read, padding included. */
 function trainStepsOfTokens(

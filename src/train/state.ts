@@ -262,6 +262,20 @@ export class TrainState {
     return values;
   }
 
+  /**
+   * Replaces weights by name, in place: whoever shares them sees it. What the optimizer keeps stays, and
+   * so do weights that are not named.
+   */
+  async setWeights(weights: ModelWeights): Promise<void> {
+    for (const [name, data] of weights) {
+      const to = this.#buffer(`param:${name}`);
+      const from = await this.#device.upload({ dtype: 'f32', dims: to.dims, data: data.slice() });
+      const rows = Array.from({ length: to.dims[0]! }, (_, row) => row);
+      await this.#submit([{ kind: 'copyRows', from, to, axis: 0, fromRows: rows, toRows: rows }]);
+      await this.#device.free(from);
+    }
+  }
+
   /** Copies of what the optimizer keeps by `SLOT:NAME`. */
   async slots(): Promise<Map<string, Float32Array>> {
     const values = new Map<string, Float32Array>();

@@ -19,13 +19,13 @@ import { MetricLog } from './metrics.js';
 import type { Snapshot } from './snapshot.js';
 import { readSnapshot, writeSnapshot } from './snapshot.js';
 import type { PassedSpike, Rollback, Spike } from './spikes.js';
-import { SpikeWatch } from './spikes.js';
-import type { RunSource, StageBatches } from './stage-batches.js';
+import { SpikeWatch, diverged, faultOf, mayGoBack } from './spikes.js';
+import type { RunSource } from './stage-batches.js';
 import { openBatches } from './stage-batches.js';
 import type { Stage } from './stages.js';
 import { learningRateAt, loopsAt, optimizerStepAt, stagesOf } from './stages.js';
-import type { Exchange, UpdateMetrics } from './state.js';
-import { TrainState } from './state.js';
+import { openState } from './stage-state.js';
+import type { Exchange, TrainState, UpdateMetrics } from './state.js';
 
 export interface TrainOptions {
   readonly config: TrainConfig;
@@ -125,7 +125,8 @@ async function trainStage(run: Run, stage: Stage, from: Snapshot): Promise<Snaps
   const isBegun = from.trainSteps > stage.firstTrainStep || stage.index === 0;
   const start = isBegun ? from : handOver(stage, from);
   const source = await openBatches(run.source, stage, start.rollbacks);
-  const state = await openState(run, stage, start, source);
+  const { device, exchange } = run;
+  const state = await openState(device, stage, start, source, exchange);
   const watch = new SpikeWatch(config.spikes, start.recentLosses);
   /** Saves what the stage has come to, unless it is not finite. */
   const save = async (trainStep: number): Promise<Snapshot> => {
@@ -159,15 +160,7 @@ async function trainStage(run: Run, stage: Stage, from: Snapshot): Promise<Snaps
 
       const isLast = trainStep === end;
       if (isLast || trainStep % config.logEvery === 0) {
-        const seconds = Math.max(1e-9, (now() - since.time) / 1000);
-        const record = log.add({
-          trainStep,
-          ...(config.stages && { stage: stage.name }),
-          ...metrics,
-          learningRate: learningRateAt(stage, trainStep - 1 - stage.firstTrainStep),
-          tokensPerSecond: since.tokens / seconds,
-          memoryBytes: run.memoryBytes(),
-        });
+        const record = log.add(recordOf(run, stage, trainStep, metrics, since));
         run.onProgress?.(record, run.totalTrainSteps);
         await log.flush();
         since = { time: now(), tokens: 0 };
@@ -189,25 +182,23 @@ async function trainStage(run: Run, stage: Stage, from: Snapshot): Promise<Snaps
   }
 }
 
-function openState(run: Run, stage: Stage, start: Snapshot, { rows, length }: StageBatches) {
-  const { device, exchange } = run;
-  return TrainState.create({
-    device,
-    config: stage.model,
-    rows,
-    length,
-    objective: stage.objective,
-    optimizer: stage.optimizer,
-    recompute: stage.recompute,
-    trained: stage.trained,
-    backpropLoops: stage.backpropLoops,
-    loopCounts: stage.loopCounts,
-    weights: start.weights,
-    slots: start.slots,
-    trainStepsDone: start.trainSteps,
-    diagnoses: true,
-    ...(exchange && { exchange }),
-  });
+/** @param since - when the record before was made, and the tokens that were read after it */
+export function recordOf(
+  { config, now, memoryBytes }: Pick<TrainOptions, 'config' | 'now' | 'memoryBytes'>,
+  stage: Stage,
+  trainStep: number,
+  metrics: UpdateMetrics,
+  since: { readonly time: number; readonly tokens: number },
+): MetricRecord {
+  const seconds = Math.max(1e-9, (now() - since.time) / 1000);
+  return {
+    trainStep,
+    ...(config.stages && { stage: stage.name }),
+    ...metrics,
+    learningRate: learningRateAt(stage, trainStep - 1 - stage.firstTrainStep),
+    tokensPerSecond: since.tokens / seconds,
+    memoryBytes: memoryBytes(),
+  };
 }
 
 /** @param trainStep - of the run, from 0 */
@@ -231,10 +222,6 @@ async function saved({ log, folder, config }: Run, snapshot: Snapshot): Promise<
   await log.flush();
   await writeSnapshot(folder, config, snapshot);
   return snapshot;
-}
-
-function mayGoBack({ spikes }: TrainConfig, { rollbacks }: Snapshot): boolean {
-  return typeof spikes === 'object' && rollbacks.length < spikes.maxRollbacks;
 }
 
 /**
@@ -267,20 +254,4 @@ function checkCounts(config: TrainConfig): void {
     if (typeof value === 'object' || (Number.isSafeInteger(value) && value >= 1)) continue;
     throw new ConfigError(field, `${field} is ${value}; it must be a whole number from 1 up.`);
   }
-}
-
-/** What is wrong with the weights after an update, before they replace the last good snapshot. */
-function faultOf(weights: ModelWeights): string | undefined {
-  for (const [name, values] of weights) {
-    const bad = values.find((value) => !Number.isFinite(value));
-    if (bad !== undefined) return `${name} holds ${bad}`;
-  }
-  return undefined;
-}
-
-function diverged(what: string, trainStep: number): ConfigError {
-  return new ConfigError(
-    'learningRate',
-    `Train step ${trainStep}: ${what}; it must be finite. The last snapshot is kept: lower learningRate, clip gradients or check the data, and start again.`,
-  );
 }

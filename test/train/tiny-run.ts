@@ -48,7 +48,10 @@ export const RUN_CONFIG: TrainConfig = {
 };
 
 /** Pairs of tokens, each named after the other. */
-const sourceOf = ({ rows = 2, length = 7 }: Partial<Pick<Stage, 'rows' | 'length'>>): BatchSource =>
+export const sourceOf = ({
+  rows = 2,
+  length = 7,
+}: Partial<Pick<Stage, 'rows' | 'length'>>): BatchSource =>
   generatedSource({
     documents: (rng) => {
       const [a, b] = [uniformInt(rng, 0, 10), uniformInt(rng, 0, 10)];

@@ -9,7 +9,8 @@ import { type Command, Option } from 'commander';
 import { VARIANTS, type Variant } from '../../../recipes/bundled/configs.js';
 import { BUNDLED_TRAIN_STEPS, bundledRun } from '../../../recipes/bundled/train.js';
 import { OURO_SIZES, type OuroSize, ouroTrainConfig } from '../../../recipes/ouro/stages.js';
-import { RequestError } from '../../errors.js';
+import { ConfigError, RequestError } from '../../errors.js';
+import { DEFAULT_OUTER } from '../../train/index.js';
 import { LINE_FORMS } from '../documents.js';
 import { printable } from '../../util/quote.js';
 import type { CliIo } from '../io.js';
@@ -31,6 +32,7 @@ interface Flags {
   readonly recipe?: (typeof RECIPES)[number];
   readonly variant?: Variant | OuroSize;
   readonly plan?: true;
+  readonly join?: string;
   readonly trainSteps?: number;
   readonly out?: string;
   readonly threads?: number;
@@ -59,6 +61,7 @@ Examples:
   looplm train --config train.json --out runs/mine
   looplm train --recipe bundled --variant twin --out runs/twin
   looplm train --recipe ouro --plan
+  looplm train --config train.json --join nats://localhost/my-run --out runs/mine
 `;
 
 /** Small matrices: a second thread of the recipe's model costs more than it brings. */
@@ -89,6 +92,10 @@ export function registerTrain(program: Command, io: CliIo): void {
       `threads inside one operator (default: ${RECIPE_THREADS} for the recipe, else all cores)`,
       parseCount,
     )
+    .option(
+      '--join <address>',
+      'train as one of the machines that meet at nats://HOST/RUN (docs/many-machines.md)',
+    )
     .option('--plan', 'print the stages of the run with tokens and memory, and train nothing')
     .option('--json', 'print one JSON object at the end')
     .addHelpText('after', HELP)
@@ -101,10 +108,23 @@ async function trainCommand(flags: Flags, io: CliIo): Promise<void> {
   const numThreads = flags.threads ?? (flags.recipe ? RECIPE_THREADS : undefined);
   const { run, outcome } = await interruptible(io, async (signal) => {
     const chosen = await chooseRun(flags, io, signal);
-    return { run: chosen, outcome: await runTraining(chosen, out, { numThreads }, io, signal) };
+    const { join: address } = flags;
+    const settled = address === undefined ? chosen : withOuter(chosen, flags);
+    const options = { numThreads, join: address };
+    return { run: settled, outcome: await runTraining(settled, out, options, io, signal) };
   });
   const todo = `looplm generate --model ${printable(out)} --prompt TEXT`;
   reportOutcome(run, outcome, { out, json: flags.json ?? false, todo }, io);
+}
+
+/** A run with settings of several machines: a file says them, and other runs have the defaults. */
+function withOuter(run: TrainingRun, { config: path }: Flags): TrainingRun {
+  if (run.config.outer) return run;
+  if (path === undefined) return { ...run, config: { ...run.config, outer: DEFAULT_OUTER } };
+  throw new ConfigError(
+    'outer',
+    `--join is given, and ${path} lacks "outer", which says how machines exchange what they learn. Add "outer": {} for the defaults.`,
+  );
 }
 
 async function planCommand(flags: Flags, io: CliIo): Promise<void> {

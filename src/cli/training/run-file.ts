@@ -16,6 +16,7 @@ import type { RunData, RunDataOptions } from './run-data.js';
 import { readRunData } from './run-data.js';
 import type { TrainingRun } from './run.js';
 import type { RunFile, RunFileInput } from './schema.js';
+import { shardSettings } from './schema.js';
 import type { CheckedSettings } from './settings.js';
 import { checkSettings } from './settings.js';
 import { shardData } from './shard-data.js';
@@ -59,6 +60,7 @@ async function assembleRun(
   const model = parsed.config;
   const stages = stagesOf(trainConfigOf(checked.file, model, {}));
   for (const stage of stages) checkMemory(stage);
+  checkShares(checked.file);
   const data = await openData(checked, options);
   const file = withEpochs(checked.file, data);
   const weights =
@@ -76,6 +78,16 @@ async function assembleRun(
     extraFiles: texts.files,
     dtype: file.dtype,
   };
+}
+
+/** Among several machines it is not known which row is how far in a run. */
+function checkShares({ outer, data }: RunFile): void {
+  const changing = shardSettings(data).find(({ finalWeight }) => finalWeight !== undefined);
+  if (!outer || !changing) return;
+  throw new ConfigError(
+    'data.shards',
+    `finalWeight of ${changing.name} is ${changing.finalWeight}, and with outer, for several machines, weights cannot change within a stage. Give stages with a mixture each.`,
+  );
 }
 
 /** The file with the train steps that its epochs come to. */

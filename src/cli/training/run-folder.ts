@@ -7,13 +7,13 @@ import { FileError } from '../../errors.js';
 import type { Folder } from '../../model/index.js';
 import { failRead, fileExists, nodeFolder, takeLock } from '../../platform/node/index.js';
 import type { TrainConfig } from '../../train/index.js';
-import { METRICS_FILE, readSnapshot } from '../../train/index.js';
+import { MEMBER_FILE, METRICS_FILE, readSnapshot } from '../../train/index.js';
 
 /** The settings of the run, for people; the snapshot has its own copy. */
 const CONFIG_FILE = 'train-config.json';
 export const LOSS_FILE = 'loss.svg';
 /** Files of an unfinished run, which its next sitting replaces. */
-const RUN_FILES: readonly string[] = [CONFIG_FILE, METRICS_FILE, LOSS_FILE];
+const RUN_FILES: readonly string[] = [CONFIG_FILE, METRICS_FILE, LOSS_FILE, MEMBER_FILE];
 const MODEL_FILES: readonly string[] = ['config.json', 'model.safetensors'];
 
 export interface RunFolder {

@@ -4,10 +4,12 @@
  * In the run's folder: train-config.json, metrics.jsonl, loss.svg, snapshot.safetensors, and at the
  * end a model in the layout that every command loads.
  */
+import { hostname } from 'node:os';
 import type { TrainingDocument } from '../../data/index.js';
+import { ConfigError } from '../../errors.js';
 import type { Folder, ModelWeights, WeightDtype } from '../../model/index.js';
 import { saveCheckpoint } from '../../model/index.js';
-import { createNodeDevice } from '../../platform/node/index.js';
+import { connectRun, createNodeDevice } from '../../platform/node/index.js';
 import type { Device, DeviceOptions } from '../../runtime/index.js';
 import type {
   MetricRecord,
@@ -15,9 +17,11 @@ import type {
   TrainConfig,
   TrainOptions,
   TrainResult,
+  TrainTogetherOptions,
 } from '../../train/index.js';
-import { METRICS_FILE, parseMetrics, train } from '../../train/index.js';
+import { METRICS_FILE, parseMetrics, train, trainTogether } from '../../train/index.js';
 import type { CliIo } from '../io.js';
+import type { TrainingProgress } from './progress.js';
 import { describePassedSpike, describeRollback, openTrainingProgress } from './progress.js';
 import { LOSS_FILE, takeRunFolder } from './run-folder.js';
 import type { ValidationLoss } from './validation.js';
@@ -45,71 +49,108 @@ export interface TrainingOutcome extends TrainResult {
   readonly validation: ValidationLoss | undefined;
 }
 
-/** Trains until the end or until the signal aborts; goes on from the snapshot of `out` if it has one. */
+export interface RunTrainingOptions extends DeviceOptions {
+  /** Address of a run of several machines, to train as one of them. */
+  readonly join?: string | undefined;
+}
+
+/**
+ * Trains until the end or until the signal aborts; goes on from the snapshot of `out` if it has one.
+ *
+ * @throws ConfigError for settings of several machines without a run to join
+ */
 export async function runTraining(
   run: TrainingRun,
   out: string,
-  deviceOptions: DeviceOptions,
+  { join, ...deviceOptions }: RunTrainingOptions,
   io: CliIo,
   signal: AbortSignal,
 ): Promise<TrainingOutcome> {
+  if (run.config.outer && join === undefined) {
+    throw new ConfigError(
+      'outer',
+      'outer says how machines exchange what they learn, and this one trains alone. Join a run with --join nats://HOST/RUN, or leave outer out.',
+    );
+  }
   const extraFiles = Object.keys(run.extraFiles);
   const { folder, trainStepsDone, release } = await takeRunFolder(out, run.config, extraFiles);
   if (trainStepsDone > 0) io.stderr.write(`going on after train step ${trainStepsDone}\n`);
+  const progress = openTrainingProgress(io);
   try {
-    const device = await createNodeDevice(deviceOptions);
+    const together = join === undefined ? undefined : await meet(join, progress.note, io, signal);
     try {
-      return await trainIn(folder, run, device, io, signal);
+      const device = await createNodeDevice(deviceOptions);
+      try {
+        return await trainIn(folder, run, { device, progress, together }, io, signal);
+      } finally {
+        await device.dispose();
+      }
     } finally {
-      await device.dispose();
+      await together?.store.close();
     }
   } finally {
+    progress.stop();
     await release();
   }
+}
+
+/** What `trainTogether` needs beside what `train` does. */
+type Together = Pick<TrainTogetherOptions, 'store' | 'machine' | 'onNote'>;
+
+async function meet(
+  address: string,
+  onNote: (line: string) => void,
+  { env }: CliIo,
+  signal: AbortSignal,
+): Promise<Together> {
+  const store = await connectRun(address, { env, onNote, signal });
+  return { store, machine: hostname(), onNote };
+}
+
+interface Surroundings {
+  readonly device: Device;
+  readonly progress: TrainingProgress;
+  readonly together: Together | undefined;
 }
 
 async function trainIn(
   folder: Folder,
   run: TrainingRun,
-  device: Device,
+  { device, progress, together }: Surroundings,
   io: CliIo,
   signal: AbortSignal,
 ): Promise<TrainingOutcome> {
   const { config, source, weights, validation = [], extraFiles, dtype = 'f32' } = run;
-  const progress = openTrainingProgress(io);
   let lastRecord: MetricRecord | undefined;
-  try {
-    const result = await train({
-      config,
-      device,
-      source,
-      weights,
-      folder,
-      now: io.now,
-      memoryBytes: io.memoryBytes,
-      signal,
-      onProgress(record, totalTrainSteps) {
-        lastRecord = record;
-        progress.show(record, totalTrainSteps);
-      },
-      onRollback: (rollback) => progress.note(describeRollback(rollback)),
-      onSpike: (spike) => progress.note(describePassedSpike(spike)),
-      ...(validation.length > 0 && {
-        evaluate: (current, trainStep, model) =>
-          validate({ device, config: model, weights: current }, validation, (losses) =>
-            progress.note(`validation after train step ${trainStep}: loss by depth ${losses}`),
-          ),
-      }),
-    });
-    if (result.finished) {
-      await saveCheckpoint(folder, result.model, result.weights, { dtype, extraFiles });
-    }
-    const records = await readMetrics(folder);
-    await drawLosses(folder, records);
-    return { ...result, lastRecord, validation: lastValidation(records) };
-  } finally {
-    progress.stop();
+  const options: TrainOptions = {
+    config,
+    device,
+    source,
+    weights,
+    folder,
+    now: io.now,
+    memoryBytes: io.memoryBytes,
+    signal,
+    onProgress(record, totalTrainSteps) {
+      lastRecord = record;
+      progress.show(record, totalTrainSteps);
+    },
+    onRollback: (rollback) => progress.note(describeRollback(rollback)),
+    onSpike: (spike) => progress.note(describePassedSpike(spike)),
+    ...(validation.length > 0 && {
+      evaluate: (current, trainStep, model) =>
+        validate({ device, config: model, weights: current }, validation, (losses) =>
+          progress.note(`validation after train step ${trainStep}: loss by depth ${losses}`),
+        ),
+    }),
+  };
+  const result = await (together ? trainTogether({ ...options, ...together }) : train(options));
+  if (result.finished) {
+    await saveCheckpoint(folder, result.model, result.weights, { dtype, extraFiles });
   }
+  const records = await readMetrics(folder);
+  await drawLosses(folder, records);
+  return { ...result, lastRecord, validation: lastValidation(records) };
 }
 
 /** The metrics of the whole run; none if it has not got so far. */

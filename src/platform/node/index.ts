@@ -14,6 +14,7 @@ export {
   writeError,
   writeFileAtomic,
 } from './files/index.js';
+export { connectRun } from './connect-run.js';
 export { createNodeDevice } from './device.js';
 export { bundledModelPath } from './bundled-model.js';
 export type { LoadProgress, PretrainedOptions } from './pretrained-options.js';
