@@ -1,0 +1,124 @@
+/**
+ * Which problems a training draws, as far as it has come.
+ *
+ * The one idea: a task's next lesson opens when the model has learnt the one before, whenever that is.
+ * What the run has learnt is what it has measured of itself (`progressOf`), which its metrics keep: so
+ * a batch is a function of its train step and of the measurements before it, and a resumed run draws
+ * what it would have drawn.
+ */
+import type { RandomGenerator } from 'pure-rand/types/RandomGenerator';
+import { isHeldOut } from 'looplm/data';
+import type { EvaluationRecord } from 'looplm/train';
+import type { Lesson, Problem, TaskDefinition, Wording } from './problem.js';
+import { chance, pickWeighted } from './random.js';
+
+/** Share of right answers at which a lesson counts as learnt. */
+const LEARNT = 0.85;
+/** Part of the problems of a task that are of the newest lesson; the others of any that is open. */
+const NEWEST_FRACTION = 0.7;
+/** One problem in so many is held out of training. */
+const HELD_OUT_FRACTION = 1 / 16;
+
+export interface CurriculumOptions {
+  readonly tasks: readonly TaskDefinition[];
+  /** A task that begins alone: the others wait for this lesson of it. */
+  readonly first?: { readonly task: string; readonly lesson: number };
+}
+
+/** Number of open lessons of each task, by its name; 0 where it has not begun. */
+export type OpenLessons = Readonly<Record<string, number>>;
+
+/** Name in metrics of the accuracy of a task on the hardest problems of its newest lesson. */
+export const newestName = (task: string): string => `newest.${task}`;
+
+/**
+ * Lessons that are open for the batch of a train step.
+ *
+ * @param records - measurements of the run; those at this train step or later do not count, since the
+ *   batch is drawn while the update before it runs.
+ */
+export function openLessons(
+  { tasks, first }: CurriculumOptions,
+  records: readonly EvaluationRecord[],
+  trainStep: number,
+): OpenLessons {
+  const open: Record<string, number> = Object.fromEntries(
+    tasks.map(({ name }) => [name, first === undefined || first.task === name ? 1 : 0]),
+  );
+  for (const record of records) {
+    if (record.trainStep >= trainStep) break;
+    for (const { name, lessons } of tasks) {
+      const accuracy = record.evaluation[newestName(name)];
+      const isLearnt = typeof accuracy === 'number' && accuracy >= LEARNT;
+      if (open[name]! > 0 && isLearnt) open[name] = Math.min(lessons.length, open[name]! + 1);
+    }
+    if (first && open[first.task]! >= first.lesson) {
+      for (const { name } of tasks) open[name] = Math.max(1, open[name]!);
+    }
+  }
+  return open;
+}
+
+/** What is drawn at a train step. */
+export interface Syllabus {
+  readonly open: OpenLessons;
+  /** Share of each task, relative to the others, by its name. */
+  readonly weights: Readonly<Record<string, number>>;
+}
+
+/** Measurements that a task's weight looks back at. */
+const LOOKED_BACK = 3;
+/** Share that a task keeps when it is right everywhere. */
+const LEAST_NEED = 0.3;
+
+/** The lessons that are open for the batch of a train step; what is not yet known gets more of it. */
+export function syllabusAt(
+  options: CurriculumOptions,
+  records: readonly EvaluationRecord[],
+  trainStep: number,
+): Syllabus {
+  const open = openLessons(options, records, trainStep);
+  const before = records.filter((record) => record.trainStep < trainStep).slice(-LOOKED_BACK);
+  const weights = options.tasks.map(({ name, weight }) => {
+    const seen = before
+      .map(({ evaluation }) => evaluation[newestName(name)])
+      .filter((accuracy) => typeof accuracy === 'number');
+    const known = seen.reduce((sum, accuracy) => sum + accuracy, 0) / Math.max(1, seen.length);
+    const need = Math.min(1, LEAST_NEED + 2 * (1 - known));
+    return [name, open[name]! > 0 ? weight * need : 0] as const;
+  });
+  return { open, weights: Object.fromEntries(weights) };
+}
+
+/** Draws a problem for training: of an open lesson, and nothing in it is held out. */
+export function drawForTraining(
+  rng: RandomGenerator,
+  tasks: readonly TaskDefinition[],
+  { open, weights }: Syllabus,
+): Problem {
+  const task = pickWeighted(rng, tasks, ({ name }) => weights[name]!);
+  const lesson = lessonOf(rng, task, open[task.name]!);
+  for (;;) {
+    const problem = task.draw(rng, lesson, 'trained');
+    if (!problem.keys.some(isHeldOutProblem)) return problem;
+  }
+}
+
+export const isHeldOutProblem = (key: string): boolean => isHeldOut(key, HELD_OUT_FRACTION);
+
+function lessonOf(rng: RandomGenerator, { lessons }: TaskDefinition, open: number): Lesson {
+  const newest = lessons[open - 1]!;
+  if (open === 1 || chance(rng, NEWEST_FRACTION)) return newest;
+  return pickWeighted(rng, lessons.slice(0, open), () => 1);
+}
+
+/** Problems of the greatest difficulty of a lesson, or of another one, drawn without regard to what is held out. */
+export function drawAt(
+  rng: RandomGenerator,
+  task: TaskDefinition,
+  lesson: Lesson,
+  difficulty: number = lesson.difficulty[1],
+  wording: Wording = 'trained',
+): Problem {
+  return task.draw(rng, { ...lesson, difficulty: [difficulty, difficulty] }, wording);
+}

@@ -1,0 +1,23 @@
+/** The tasks of the model; another one is another entry. */
+import type { TaskDefinition } from '../problem.js';
+import { clocks, days } from './calendar.js';
+import { cups } from './cups.js';
+import { facts } from './facts.js';
+import { ordering } from './ordering.js';
+import { relations } from './relations.js';
+import { sums } from './sums.js';
+import { talk } from './talk.js';
+
+export const TASKS: readonly TaskDefinition[] = [
+  relations,
+  cups,
+  sums,
+  days,
+  clocks,
+  ordering,
+  facts,
+  talk,
+];
+
+/** Begins alone: mixed with the others from the start its first hop is not found. */
+export const FIRST_TASK = { task: relations.name, lesson: 3 };

@@ -1,0 +1,147 @@
+/** Who is whose boss, told in the prompt; the question goes from one to the next. */
+import type { RandomGenerator } from 'pure-rand/types/RandomGenerator';
+import { NAMES } from '../names.js';
+import type { Piece, Range, TaskDefinition, Turn, Wording } from '../problem.js';
+import { RUNNING_UNKNOWN, UNKNOWN, itIs } from '../problem.js';
+import type { Ways } from '../random.js';
+import { chance, pick, sample, shuffled, wayOf, within } from '../random.js';
+
+const RELATIONS = ['boss', 'friend', 'teacher', 'doctor', 'sister', 'brother', 'mother', 'father'];
+
+const FACTS: Ways<(person: string, relation: string, other: string) => string> = {
+  trained: [
+    (person, relation, other) => `${person}'s ${relation} is ${other}.`,
+    (person, relation, other) => `${other} is ${person}'s ${relation}.`,
+    (person, relation, other) => `The ${relation} of ${person} is ${other}.`,
+  ],
+  heldOut: [(person, relation, other) => `${other} is the ${relation} of ${person}.`],
+};
+
+/** Before the chain, and after it. */
+const QUESTIONS: Ways<readonly [string, string]> = {
+  trained: [
+    ['Who is ', '?'],
+    ["Who's ", '?'],
+    ['And who is ', '?'],
+    ['Tell me who ', ' is.'],
+  ],
+  heldOut: [
+    ['Now who is ', '?'],
+    ['And tell me who ', ' is.'],
+  ],
+};
+
+const PLAIN: typeof QUESTIONS = { trained: QUESTIONS.trained.slice(0, 1), heldOut: [] };
+
+/** Questions about the same facts. */
+const MAX_QUESTIONS = 3;
+const PLAIN_QUESTIONS = 4;
+/** Of the questions that end with somebody of whom nothing is told, those that go one further. */
+const UNKNOWN_FRACTION = 0.15;
+/** Somebody's boss is the next one in the row, or else anybody later. */
+const NEXT_FRACTION = 0.7;
+/** Share of the problems with two relations. */
+const TWO_RELATIONS_FRACTION = 0.25;
+
+interface Fact {
+  readonly person: string;
+  readonly relation: string;
+  readonly other: string;
+}
+
+function drawFacts(rng: RandomGenerator, count: number, relations: readonly string[]): Fact[] {
+  const people = sample(rng, NAMES, count + 1);
+  const facts = people.slice(0, -1).map((person, index) => {
+    const isNext = index === count - 1 || chance(rng, NEXT_FRACTION);
+    const other = people[isNext ? index + 1 : within(rng, [index + 1, count])]!;
+    return { person, relation: pick(rng, relations), other };
+  });
+  return shuffled(rng, facts);
+}
+
+/** A question of so many hops, if the facts have one. */
+function drawChain(rng: RandomGenerator, facts: readonly Fact[], hops: number) {
+  const next = (person: string) => facts.find((fact) => fact.person === person);
+  const chains = facts.flatMap(({ person }) => {
+    const chain: Fact[] = [];
+    for (let fact = next(person); fact && chain.length < hops; fact = next(fact.other)) {
+      chain.push(fact);
+    }
+    return chain.length === hops ? [chain] : [];
+  });
+  return chains.length === 0 ? undefined : pick(rng, chains);
+}
+
+function ask(
+  rng: RandomGenerator,
+  facts: readonly Fact[],
+  [fewest, most]: Range,
+  ways: Ways<readonly [string, string]>,
+  wording: Wording,
+): { readonly asked: readonly Piece[]; readonly turn: Omit<Turn, 'asked'> } | undefined {
+  const hops = within(rng, [fewest, most]);
+  const chain = drawChain(rng, facts, hops);
+  if (!chain) return undefined;
+  const [before, after] = wayOf(rng, ways, wording);
+  const pieces: Piece[] = chain.map(({ person, relation, other }, index) => ({
+    text: index === 0 ? `${before}${person}'s ${relation}` : `'s ${relation}`,
+    running: ` ${other}`,
+  }));
+  const last = chain.at(-1)!.other;
+  const isLast = !facts.some(({ person }) => person === last);
+  if (isLast && hops < most && chance(rng, UNKNOWN_FRACTION)) {
+    const relation = pick(rng, facts).relation;
+    const past: Piece = { text: `'s ${relation}`, running: RUNNING_UNKNOWN };
+    const asked = [...pieces, past, { text: after }];
+    return { asked, turn: { reply: UNKNOWN, difficulty: hops + 1 } };
+  }
+  return { asked: [...pieces, { text: after }], turn: { reply: itIs(last), difficulty: hops } };
+}
+
+export const relations: TaskDefinition = {
+  name: 'relations',
+  description: "Who is whose boss is told; who is somebody's boss's boss?",
+  weight: 1.6,
+  lessons: [
+    { difficulty: [1, 1], size: [2, 3], isPlain: true },
+    { difficulty: [1, 1], size: [2, 4] },
+    { difficulty: [1, 2], size: [2, 4] },
+    { difficulty: [1, 2], size: [3, 5] },
+    { difficulty: [1, 3], size: [3, 6] },
+    { difficulty: [1, 3], size: [3, 8] },
+    { difficulty: [1, 4], size: [3, 8] },
+  ],
+  words: [
+    ...RELATIONS,
+    ...[...FACTS.trained, ...FACTS.heldOut].map((way) => way('Ann', 'boss', 'Bob')),
+    ...[...QUESTIONS.trained, ...QUESTIONS.heldOut].flat(),
+  ],
+  draw(rng, { difficulty, size, isPlain }, wording) {
+    const count = Math.max(within(rng, size), difficulty[0]);
+    const kinds = sample(rng, RELATIONS, !isPlain && chance(rng, TWO_RELATIONS_FRACTION) ? 2 : 1);
+    let facts = drawFacts(rng, count, kinds);
+    while (!drawChain(rng, facts, difficulty[0])) facts = drawFacts(rng, count, kinds);
+    const usual = isPlain ? FACTS.trained[0]! : wayOf(rng, FACTS, wording);
+    const told = facts.map(({ person, relation, other }, index): Piece => {
+      const way = isPlain || chance(rng, 0.8) ? usual : wayOf(rng, FACTS, wording);
+      return { text: `${index === 0 ? '' : ' '}${way(person, relation, other)}` };
+    });
+    const numQuestions = isPlain ? PLAIN_QUESTIONS : within(rng, [1, MAX_QUESTIONS]);
+    const turns: Turn[] = [];
+    const keys: string[] = [];
+    while (turns.length < numQuestions) {
+      const question = ask(rng, facts, difficulty, isPlain ? PLAIN : QUESTIONS, wording);
+      if (!question) continue;
+      const [first, ...rest] = question.asked;
+      const isFirst = turns.length === 0;
+      const asked = isFirst
+        ? [...told, { ...first!, text: ` ${first!.text}` }, ...rest]
+        : question.asked;
+      turns.push({ asked, ...question.turn });
+      keys.push(
+        [...facts.map((fact) => Object.values(fact).join(' ')).toSorted(), question.asked.map(({ text }) => text).join('')].join('; '),
+      );
+    }
+    return { task: relations.name, turns, keys, isPlain };
+  },
+};
