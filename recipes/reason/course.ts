@@ -57,7 +57,7 @@ export class Course {
     const syllabus = this.syllabusAt(trainStep);
     for (;;) {
       const problem = drawForTraining(rng, tasks, syllabus);
-      const document = scribe.document(problem, drawWriting(rng, problem), { labels: 'all' });
+      const document = scribe.document(problem, drawWriting(rng, problem), 'all');
       if (document.ids.length <= maxLength) return document;
     }
   }

@@ -8,7 +8,7 @@ import type { RandomGenerator } from 'pure-rand/types/RandomGenerator';
 import type { TrainingDocument } from 'looplm/data';
 import { IGNORED_TARGET } from 'looplm/data';
 import { ConfigError } from 'looplm/errors';
-import type { Piece, Problem, Reply, Turn } from './problem.js';
+import type { Problem, Reply, Turn } from './problem.js';
 import { replyText } from './problem.js';
 import { chance } from './random.js';
 
@@ -23,23 +23,26 @@ export interface Writing {
   readonly form: Form;
   /** Nothing of what is asked has a capital. */
   readonly isLower: boolean;
+  /** It ends without a sign. */
+  readonly isOpen?: boolean;
 }
 
 const CHAT_FRACTION = 0.6;
 const LOWER_FRACTION = 0.15;
+/** Of the chats. */
+const OPEN_FRACTION = 0.1;
 
-export const drawWriting = (rng: RandomGenerator, { isPlain = false }: Problem): Writing => ({
-  form: !isPlain && chance(rng, CHAT_FRACTION) ? 'chat' : 'plain',
-  isLower: !isPlain && chance(rng, LOWER_FRACTION),
-});
-
-/** What is labelled. */
-export interface Labelling {
-  /** `all`: running answers and whole replies; `answers`: the answers of the replies alone. */
-  readonly labels: 'all' | 'answers';
-  /** Part of the other tokens that are labelled with the token after them. */
-  readonly nextTokenFraction?: number;
+export function drawWriting(rng: RandomGenerator, { isPlain = false }: Problem): Writing {
+  const form = !isPlain && chance(rng, CHAT_FRACTION) ? 'chat' : 'plain';
+  return {
+    form,
+    isLower: !isPlain && chance(rng, LOWER_FRACTION),
+    isOpen: form === 'chat' && chance(rng, OPEN_FRACTION),
+  };
 }
+
+/** What is labelled: running answers and whole replies, or the answers of the replies alone. */
+export type Labels = 'all' | 'answers';
 
 /** A text as it is built: tokens, and what each is to predict. */
 class Builder {
@@ -82,54 +85,52 @@ export class Scribe {
     this.#encode = remembered(encode);
   }
 
-  /** @param rng - chooses tokens to label where the labelling leaves that to chance */
-  document(
-    { turns }: Problem,
-    { form, isLower }: Writing,
-    { labels, nextTokenFraction = 0 }: Labelling,
-    rng?: RandomGenerator,
-  ): TrainingDocument {
+  document({ turns }: Problem, writing: Writing, labels: Labels): TrainingDocument {
+    const isChat = writing.form === 'chat';
     const text = new Builder(this.#encode);
     turns.forEach((turn, index) => {
-      if (form === 'chat') text.add('<|im_start|>user\n');
-      else if (index > 0) text.add('\n');
-      for (const piece of turn.asked) addPiece(text, piece, isLower, labels === 'all');
-      if (form === 'chat') text.add('<|im_end|>\n<|im_start|>assistant\n');
-      addReply(text, turn.reply, form, labels);
-      if (labels === 'all') text.label(oneToken(form === 'chat' ? '<|im_end|>' : '<|endoftext|>', this.#encode));
-      if (form === 'chat' && index < turns.length - 1) text.add('<|im_end|>\n');
-    });
-    const { ids, targets } = text;
-    if (nextTokenFraction > 0 && rng) {
-      for (let index = 0; index < ids.length - 1; index++) {
-        if (targets[index] === IGNORED_TARGET && chance(rng, nextTokenFraction)) {
-          targets[index] = ids[index + 1]!;
-        }
+      if (!isChat && index > 0) text.add('\n');
+      addAsked(text, turn, writing, labels);
+      addReply(text, turn.reply, writing, labels);
+      if (labels === 'all') {
+        text.label(oneToken(isChat ? '<|im_end|>' : '<|endoftext|>', this.#encode));
       }
-    }
-    return { ids, targets };
+      if (isChat && index < turns.length - 1) text.add('<|im_end|>\n');
+    });
+    return { ids: text.ids, targets: text.targets };
   }
 
-  /** The prompt of the first turn, as a request sends it, and the reply's first tokens. */
-  prompt({ asked }: Turn, { form, isLower }: Writing): readonly number[] {
+  /** A question as a request sends it. */
+  prompt(turn: Turn, writing: Writing): readonly number[] {
     const text = new Builder(this.#encode);
-    if (form === 'chat') text.add('<|im_start|>user\n');
-    for (const piece of asked) addPiece(text, piece, isLower, false);
-    if (form === 'chat') text.add('<|im_end|>\n<|im_start|>assistant\n');
+    addAsked(text, turn, writing, 'answers');
     return text.ids;
   }
 }
 
-function addPiece(text: Builder, piece: Piece, isLower: boolean, hasRunning: boolean): void {
-  const written = isLower ? piece.text.toLowerCase() : piece.text;
-  text.add(written, hasRunning ? piece.running : undefined);
+function addAsked(
+  text: Builder,
+  { asked }: Turn,
+  { form, isLower, isOpen = false }: Writing,
+  labels: Labels,
+): void {
+  if (form === 'chat') text.add('<|im_start|>user\n');
+  asked.forEach((piece, index) => {
+    const written = isLower ? piece.text.toLowerCase() : piece.text;
+    const isEnd = isOpen && index === asked.length - 1;
+    text.add(
+      isEnd ? written.replace(/[?.]$/, '') : written,
+      labels === 'all' ? piece.running : undefined,
+    );
+  });
+  if (form === 'chat') text.add('<|im_end|>\n<|im_start|>assistant\n');
 }
 
 function addReply(
   text: Builder,
   { before, answer, after }: Reply,
-  form: Form,
-  labels: Labelling['labels'],
+  { form }: Writing,
+  labels: Labels,
 ): void {
   const [first, second] = form === 'plain' ? plain(before, answer) : [before, answer];
   if (labels === 'all') {

@@ -52,9 +52,16 @@ async function main(): Promise<void> {
   }
   for (const { policy, cells, executedLoops, fullDepthLoops } of replies) {
     const accuracy = mean(cells.map((cell) => cell.accuracy));
-    console.log(`replies ${policy}: ${accuracy.toFixed(3)} right, ${(executedLoops / fullDepthLoops).toFixed(3)} of the loops`);
-    console.log(cells.map((cell) => `${cell.task} ${cell.difficulty}: ${cell.accuracy.toFixed(2)}`).join('  '));
+    console.log(
+      `replies ${policy}: ${accuracy.toFixed(3)} right, ${(executedLoops / fullDepthLoops).toFixed(3)} of the loops`,
+    );
+    console.log(
+      cells
+        .map((cell) => `${cell.task} ${cell.difficulty}: ${cell.accuracy.toFixed(2)}`)
+        .join('  '),
+    );
   }
-  console.log('rank correlation', exits.rankCorrelation, 'cheapest', exits.gate.cheapest);}
+  console.log('rank correlation', exits.rankCorrelation, 'cheapest', exits.gate.cheapest);
+}
 
 await main();

@@ -42,7 +42,7 @@ export async function measure(
     Array.from({ length: NUM_PROBLEMS }, (_, index) => {
       const rng = generatorFor(seed, part, index);
       const problem = draw(rng);
-      return scribe.document(problem, drawWriting(rng, problem), { labels: 'answers' });
+      return scribe.document(problem, drawWriting(rng, problem), 'answers');
     });
   const newest = begun.map((task, index) =>
     documents((rng) => drawAt(rng, task, task.lessons[open[task.name]! - 1]!), 2 * index),
@@ -54,13 +54,13 @@ export async function measure(
   try {
     const figures = await depthFigures(engine, [...newest, ...uniform], { exitThreshold: 1 });
     const accuracy = (index: number) => figures[index]!.accuracyByDepth;
-    return Object.fromEntries([
-      ...begun.map(({ name }, index) => [newestName(name), accuracy(index).at(-1)!]),
-      ...uniform.map((_, index) => [
-        uniformName(begun[index]!.name),
-        accuracy(begun.length + index),
-      ]),
-    ]);
+    const entries: (readonly [string, number | readonly number[]])[] = begun.map(
+      ({ name }, index) => [newestName(name), accuracy(index).at(-1)!],
+    );
+    uniform.forEach((_, index) =>
+      entries.push([uniformName(begun[index]!.name), accuracy(begun.length + index)]),
+    );
+    return Object.fromEntries(entries) as Evaluation;
   } finally {
     await engine.dispose();
   }

@@ -5,7 +5,13 @@
 import { IGNORED_TARGET, generatorFor } from 'looplm/data';
 import { Tokenizer } from 'looplm/tokenizer';
 import { describe, expect, test } from 'vitest';
-import { drawAt, drawForTraining, isHeldOutProblem, newestName, openLessons } from './curriculum.js';
+import {
+  drawAt,
+  drawForTraining,
+  isHeldOutProblem,
+  newestName,
+  openLessons,
+} from './curriculum.js';
 import { Scribe, drawWriting } from './documents.js';
 import type { Problem, TaskDefinition } from './problem.js';
 import { replyText, textOf } from './problem.js';
@@ -112,7 +118,7 @@ test('no trained chain of facts begins with a held-out country, and every such c
 test('a label is the running answer at the last token of its piece, or the next token of a reply', () => {
   for (const { problem, rng } of trained(400)) {
     const writing = drawWriting(rng, problem);
-    const { ids, targets } = scribe.document(problem, writing, { labels: 'all' });
+    const { ids, targets } = scribe.document(problem, writing, 'all');
     const text = tokenizer.decode([...ids]);
     const expected = problem.turns.flatMap(({ asked, reply }) => [
       ...asked.flatMap(({ running }) => (running === undefined ? [] : [running])),
@@ -122,7 +128,7 @@ test('a label is the running answer at the last token of its piece, or the next 
     const labels = targets.filter((id) => id !== IGNORED_TARGET);
     expect(tokenizer.decode([...labels]), text).toBe(expected.join(''));
     // The reply is in the text where its labels are.
-    const answers = scribe.document(problem, writing, { labels: 'answers' });
+    const answers = scribe.document(problem, writing, 'answers');
     answers.targets.forEach((target, index) => {
       if (target !== IGNORED_TARGET) expect(ids[index + 1], text).toBe(target);
     });
@@ -147,7 +153,9 @@ describe('the curriculum', () => {
   });
 
   test('lets the others begin when the first one has come to its lesson', () => {
-    const records = [100, 200, 300].map((step) => record(step, { [relations]: 0.9, [newestName('cups')]: 1 }));
+    const records = [100, 200, 300].map((step) =>
+      record(step, { [relations]: 0.9, [newestName('cups')]: 1 }),
+    );
     expect(openLessons(options, records, 201)).toMatchObject({ relations: 3, cups: 1, sums: 1 });
     expect(openLessons(options, records, 301)).toMatchObject({ relations: 4, cups: 2, sums: 1 });
   });

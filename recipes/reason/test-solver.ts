@@ -14,7 +14,9 @@ export function solve(turns: readonly string[]): string {
     return solveRing(text, WEEK, new RegExp(`\\b(${WEEK.join('|')})\\b`));
   }
   if (/\bthan\b/.test(text)) return solveOrder(text, last);
-  if (/ is .*(?:'s|The) /.test(text) && /[Ww]ho('s| is)|who /.test(last)) return solveRelations(text, last);
+  if (/ is .*(?:'s|The) /.test(text) && /[Ww]ho('s| is)|who /.test(last)) {
+    return solveRelations(text, last);
+  }
   if (/\d/.test(text)) return solveSum(text);
   return solveFacts(last);
 }
@@ -55,7 +57,11 @@ function solveRing(text: string, places: readonly string[], start: RegExp): stri
   let at = places.indexOf(start.exec(text)![1]!);
   for (const sentence of text.split(/(?<=[.?]) /)) {
     const amount = /(\d+) (?:days?|hours?)/.exec(sentence);
-    const by = amount ? Number(amount[1]) : /tomorrow|yesterday|\bafter\b|\bbefore\b/.test(sentence) ? 1 : 0;
+    const by = amount
+      ? Number(amount[1])
+      : /tomorrow|yesterday|\bafter\b|\bbefore\b/.test(sentence)
+        ? 1
+        : 0;
     const isBack = /ago|earlier|\bback\b|yesterday|before/.test(sentence);
     at += isBack ? -by : by;
   }
@@ -65,7 +71,9 @@ function solveRing(text: string, places: readonly string[], start: RegExp): stri
 function solveOrder(text: string, question: string): string {
   const isMore = (word: string) => /^(older|taller|oldest|tallest)$/.test(word);
   const below = new Map<string, string>();
-  for (const [, a, word, b] of text.matchAll(/(\w+) is (older|younger|taller|shorter) than (\w+)/g)) {
+  for (const [, a, word, b] of text.matchAll(
+    /(\w+) is (older|younger|taller|shorter) than (\w+)/g,
+  )) {
     if (isMore(word!)) below.set(a!, b!);
     else below.set(b!, a!);
   }

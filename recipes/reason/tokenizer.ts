@@ -5,7 +5,7 @@
  * falls back to its bytes. Names of several words, such as New Zealand, are one token, too.
  */
 import { BYTE_ALPHABET, byteLevelTokenizerJson, toByteAlphabet } from 'looplm/tokenizer';
-import { COUNTRIES } from './countries.js';
+import { COUNTRIES, RELATIONS } from './countries.js';
 import { NAMES } from './names.js';
 import { TASKS } from './tasks/index.js';
 
@@ -18,9 +18,9 @@ const CHAT_TEMPLATE = String.raw`{% for message in messages %}{{ '<|im_start|>' 
 /** What a text may begin with, and what only stands within one. */
 const PLACES: ReadonlySet<string> = new Set(COUNTRIES.map(({ name }) => name));
 const ATTRIBUTES: ReadonlySet<string> = new Set(
-  COUNTRIES.flatMap(({ name: _, ...rest }) => Object.values<string | undefined>(rest)).filter(
-    (text) => text !== undefined,
-  ),
+  COUNTRIES.flatMap((country) => RELATIONS.map((relation) => country[relation])).filter(
+    (text) => text !== undefined && !PLACES.has(text),
+  ) as string[],
 );
 
 const PHRASES = [

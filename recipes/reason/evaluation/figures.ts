@@ -62,7 +62,9 @@ export function exitFigures(sets: readonly MeasuredSet[], numLoops: number) {
       .filter((set) => set.task === task)
       .flatMap(({ readings }) => truncateLoops(readings, numLoops));
   const pointsOf = (policy: 'cdf' | 'confidence', thresholds: readonly number[]) => {
-    const points = meanPoints(tasks.map((task) => frontier([readingsOf(task)], policy, thresholds)));
+    const points = meanPoints(
+      tasks.map((task) => frontier([readingsOf(task)], policy, thresholds)),
+    );
     const full = points.find(({ threshold }) => threshold === 1)!;
     return { points, full, cheapest: cheapestPoint(points, KEPT_ACCURACY * full.accuracy)! };
   };
@@ -77,7 +79,15 @@ export function exitFigures(sets: readonly MeasuredSet[], numLoops: number) {
         const depths = ofTask.map(({ readings }) =>
           meanExitDepth(truncateLoops(readings, numLoops), gate.cheapest.threshold!),
         );
-        return [[task, spearman(ofTask.map(({ difficulty }) => difficulty), depths)]];
+        return [
+          [
+            task,
+            spearman(
+              ofTask.map(({ difficulty }) => difficulty),
+              depths,
+            ),
+          ],
+        ];
       }),
     ),
   };

@@ -14,7 +14,13 @@ import { heldOutChain } from '../tasks/facts.js';
 export const EVALUATION_SEED = 11;
 
 /** What sets of problems are about. */
-export const KINDS = ['uniform', 'held-out wording', 'held-out problem', 'held-out start', 'longer'] as const;
+export const KINDS = [
+  'uniform',
+  'held-out wording',
+  'held-out problem',
+  'held-out start',
+  'longer',
+] as const;
 export type Kind = (typeof KINDS)[number];
 
 export interface Question {
@@ -49,7 +55,10 @@ export function questionSets(scribe: Scribe, count: number): QuestionSet[] {
   const sets = TASKS.flatMap((task) => {
     const lesson = task.lessons.at(-1)!;
     const [easiest, hardest] = lesson.difficulty;
-    const difficulties = Array.from({ length: hardest - easiest + 1 }, (_, index) => easiest + index);
+    const difficulties = Array.from(
+      { length: hardest - easiest + 1 },
+      (_, index) => easiest + index,
+    );
     const draw = (difficulty: number, wording: Wording) => (rng: RandomGenerator) =>
       drawAt(rng, task, lesson, difficulty, wording);
     const isHeldOut = ({ keys }: Problem) => keys.length > 0 && isHeldOutProblem(keys.at(-1)!);
@@ -101,7 +110,7 @@ function questionsOf(
     const [turn] = problem.turns;
     const writing = drawWriting(rng, problem);
     const promptIds = scribe.prompt(turn!, writing);
-    const document = scribe.document({ ...problem, turns: [turn!] }, writing, { labels: 'answers' });
+    const document = scribe.document({ ...problem, turns: [turn!] }, writing, 'answers');
     found.set(promptIds.join(), { turn: turn!, writing, document, promptIds });
   }
   return [...found.values()];

@@ -39,7 +39,10 @@ const MOVES = {
       (n: string) => `It is moved ${n} forward.`,
       (n: string) => `Then it is moved ${n} later.`,
     ],
-    heldOut: [(n: string) => `Now it is moved ${n} later.`, (n: string) => `Then move it ${n} forward.`],
+    heldOut: [
+      (n: string) => `Now it is moved ${n} later.`,
+      (n: string) => `Then move it ${n} forward.`,
+    ],
   },
   earlier: {
     trained: [
@@ -47,7 +50,10 @@ const MOVES = {
       (n: string) => `It is moved ${n} back.`,
       (n: string) => `Then it is moved ${n} earlier.`,
     ],
-    heldOut: [(n: string) => `Now it is moved ${n} earlier.`, (n: string) => `Then move it ${n} back.`],
+    heldOut: [
+      (n: string) => `Now it is moved ${n} earlier.`,
+      (n: string) => `Then move it ${n} back.`,
+    ],
   },
 } as const;
 
@@ -97,7 +103,10 @@ const DAYS: Ring = {
       (event, day) => `There is a ${event} on ${day}.`,
       (event, day) => `Our ${event} is on ${day}.`,
     ],
-    heldOut: [(event, day) => `I have a ${event} on ${day}.`, (event, day) => `On ${day} there is a ${event}.`],
+    heldOut: [
+      (event, day) => `I have a ${event} on ${day}.`,
+      (event, day) => `On ${day} there is a ${event}.`,
+    ],
   },
   ...MOVES,
   question: {
@@ -158,7 +167,8 @@ const CLOCKS: Ring = {
 function ringTask(ring: Ring): TaskDefinition {
   const { name, description, weight, places, largest, units } = ring;
   const amount = (n: number) => (n === 1 ? `${n} ${units[0]}` : `${n} ${units[1]}`);
-  const moved = (place: number, by: number) => (((place + by) % places.length) + 2 * places.length) % places.length;
+  const moved = (place: number, by: number) =>
+    (((place + by) % places.length) + 2 * places.length) % places.length;
   const step = (rng: RandomGenerator) => within(rng, [1, largest]) * (chance(rng, 0.5) ? 1 : -1);
 
   const single = (rng: RandomGenerator, start: number, wording: Wording) => {

@@ -52,10 +52,7 @@ const SINGLES: Readonly<Record<Relation, Ways<Ask>>> = {
     heldOut: [(of) => `And what is the capital of ${of}?`],
   },
   continent: {
-    trained: [
-      (of) => `Which continent is ${of} in?`,
-      (of) => `What is the continent of ${of}?`,
-    ],
+    trained: [(of) => `Which continent is ${of} in?`, (of) => `What is the continent of ${of}?`],
     heldOut: [(of) => `What continent is ${of} in?`],
   },
   currency: {
@@ -108,7 +105,9 @@ function stepFrom(rng: RandomGenerator, at: Country, relation: Relation): Step |
 
 /** A chain of so many facts, the first ones from country to country. */
 function drawChain(rng: RandomGenerator, start: Country, hops: number, fromCapital: boolean) {
-  const steps: Step[] = fromCapital ? [{ words: 'country', to: start.name, relation: 'country' }] : [];
+  const steps: Step[] = fromCapital
+    ? [{ words: 'country', to: start.name, relation: 'country' }]
+    : [];
   let at = start;
   while (steps.length < hops) {
     const isLast = steps.length === hops - 1;
@@ -132,7 +131,7 @@ function chainProblem(
     const steps = drawChain(rng, start, hops, fromCapital);
     if (!steps) continue;
     const [before, after] = wayOf(rng, CHAINS, wording);
-    const first = fromCapital ? start.capital! : start.name;
+    const first = fromCapital ? start.capital : start.name;
     const pieces = steps.map(({ words, to }, index): Piece => ({
       text: index === 0 ? `${before}${first}'s ${words}` : `'s ${words}`,
       running: ` ${to}`,

@@ -139,7 +139,10 @@ export const relations: TaskDefinition = {
         : question.asked;
       turns.push({ asked, ...question.turn });
       keys.push(
-        [...facts.map((fact) => Object.values(fact).join(' ')).toSorted(), question.asked.map(({ text }) => text).join('')].join('; '),
+        [
+          ...facts.map((fact) => Object.values(fact).join(' ')).toSorted(),
+          question.asked.map(({ text }) => text).join(''),
+        ].join('; '),
       );
     }
     return { task: relations.name, turns, keys, isPlain };

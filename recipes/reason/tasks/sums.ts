@@ -131,7 +131,7 @@ function story(name: string, thing: string): Ways<Story> {
 }
 
 /** Draws an operation that keeps the value in range. */
-function operation(
+function drawOperation(
   rng: RandomGenerator,
   value: number,
   kinds: readonly Kind[],
@@ -153,7 +153,10 @@ function operation(
 function drawChain(rng: RandomGenerator, count: number, kinds: readonly Kind[]) {
   if (count === 1 && chance(rng, 0.15) && kinds.includes('times')) {
     const start = within(rng, [0, 10]);
-    const operand = within(rng, [0, start === 0 ? 10 : Math.min(10, Math.floor(MAX_VALUE / start))]);
+    const operand = within(rng, [
+      0,
+      start === 0 ? 10 : Math.min(10, Math.floor(MAX_VALUE / start)),
+    ]);
     return { start, operations: [{ kind: 'times', operand }] as Operation[] };
   }
   // Of a single operation any two numbers; in a chain small ones.
@@ -162,7 +165,7 @@ function drawChain(rng: RandomGenerator, count: number, kinds: readonly Kind[]) 
   const operations: Operation[] = [];
   let value = start;
   for (let index = 0; index < count; index++) {
-    operations.push(operation(rng, value, kinds, largest));
+    operations.push(drawOperation(rng, value, kinds, largest));
     value = apply(value, operations.at(-1)!);
   }
   return { start, operations };
