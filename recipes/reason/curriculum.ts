@@ -12,8 +12,6 @@ import type { EvaluationRecord } from 'looplm/train';
 import type { Lesson, Problem, TaskDefinition, Wording } from './problem.js';
 import { chance, pickWeighted } from './random.js';
 
-/** Share of right answers at which a lesson counts as learnt. */
-const LEARNT = 0.85;
 /** Part of the problems of a task that are of the newest lesson; the others of any that is open. */
 const NEWEST_FRACTION = 0.7;
 /** One problem in so many is held out of training. */
@@ -23,6 +21,8 @@ export interface CurriculumOptions {
   readonly tasks: readonly TaskDefinition[];
   /** A task that begins alone: the others wait for this lesson of it. */
   readonly first?: { readonly task: string; readonly lesson: number };
+  /** Share of right answers at which a lesson counts as learnt. */
+  readonly learnt: number;
 }
 
 /** Number of open lessons of each task, by its name; 0 where it has not begun. */
@@ -38,7 +38,7 @@ export const newestName = (task: string): string => `newest.${task}`;
  *   batch is drawn while the update before it runs.
  */
 export function openLessons(
-  { tasks, first }: CurriculumOptions,
+  { tasks, first, learnt }: CurriculumOptions,
   records: readonly EvaluationRecord[],
   trainStep: number,
 ): OpenLessons {
@@ -49,7 +49,7 @@ export function openLessons(
     if (record.trainStep >= trainStep) break;
     for (const { name, lessons } of tasks) {
       const accuracy = record.evaluation[newestName(name)];
-      const isLearnt = typeof accuracy === 'number' && accuracy >= LEARNT;
+      const isLearnt = typeof accuracy === 'number' && accuracy >= learnt;
       if (open[name]! > 0 && isLearnt) open[name] = Math.min(lessons.length, open[name]! + 1);
     }
     if (first && open[first.task]! >= first.lesson) {

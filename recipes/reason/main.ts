@@ -19,6 +19,9 @@ import { Scribe } from './documents.js';
 import { FIRST_TASK, TASKS } from './tasks/index.js';
 import { tokenizerConfig, tokenizerJson } from './tokenizer.js';
 
+/** Share of right answers at which a lesson counts as learnt. */
+const LEARNT = 0.85;
+/** Train steps between looks at problems of every difficulty. */
 const UNIFORM_EVERY = 500;
 
 function settings() {
@@ -27,7 +30,7 @@ function settings() {
       variant: { type: 'string', default: 'looped' },
       seed: { type: 'string', default: '7' },
       threads: { type: 'string', default: '2' },
-      'train-steps': { type: 'string', default: '20000' },
+      'train-steps': { type: 'string', default: '18000' },
     },
     allowPositionals: true,
   });
@@ -59,6 +62,7 @@ async function main(): Promise<void> {
     const course = await Course.open(folder, {
       tasks: TASKS,
       first: FIRST_TASK,
+      learnt: LEARNT,
       scribe: new Scribe((text) => tokenizer.encode(text)),
       maxLength: LENGTH,
       uniformEvery: UNIFORM_EVERY,
