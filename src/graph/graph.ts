@@ -39,7 +39,7 @@ export function buildGraph(outputs: Readonly<Record<string, Tensor>>): Graph {
   return { nodes, inputs, parameters, outputs: finalOutputs };
 }
 
-const PASS_THROUGH = new Set(['stopGradient', 'recompute']);
+const PASS_THROUGH = new Set(['stopGradient', 'recompute', 'withGradient']);
 
 function simplify(
   node: Tensor,

@@ -45,6 +45,7 @@ export { crossEntropy, inverseRms, logSoftmax, rmsNorm, softmax } from './ops/no
 export { rope } from './ops/position.js';
 export { gradients } from './gradient.js';
 export { recompute } from './recompute.js';
+export { withGradient } from './custom-gradient.js';
 export type { Graph } from './graph.js';
 export { buildGraph } from './graph.js';
 export type { ExternalTensor, OnnxModel, OnnxOptions } from './onnx/model.js';

@@ -58,6 +58,8 @@ export interface Tensor {
   readonly range?: FileRange;
   /** Builds the same computation again from other inputs, for `recompute` only (recompute.ts). */
   readonly rebuild?: (inputs: readonly Tensor[]) => Tensor;
+  /** Gradients of the inputs from that of the value, for `withGradient` only (custom-gradient.ts). */
+  readonly pull?: (grad: Tensor) => readonly (Tensor | undefined)[];
 }
 
 let nextId = 0;

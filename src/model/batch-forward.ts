@@ -8,25 +8,15 @@
  * Source: docs/math.md (block); block and gate are those of loop-lm.ts.
  */
 import type { Tensor } from '../graph/index.js';
-import {
-  and,
-  cast,
-  constant,
-  equal,
-  gatherRows,
-  input,
-  recompute,
-  reshape,
-  stopGradient,
-  where,
-} from '../graph/index.js';
+import { cast, gatherRows, input, recompute, reshape, stopGradient } from '../graph/index.js';
 import type { LoopLMConfig } from './config.js';
 import { resolveNumLoops } from './config.js';
 import type { LoopContext } from './loop-lm.js';
-import { hiddenOf, loop, loopParams, selfAttention } from './loop-lm.js';
+import { hiddenOf, loop, loopParams } from './loop-lm.js';
 import { parameterSpecs } from './params.js';
 import type { WeightSource } from './weights.js';
 import { ropeFeeds } from './rope-angles.js';
+import { selfAttention } from './self-attention.js';
 
 export interface BatchForwardOptions {
   /** Rows of the batch, B. */
@@ -54,6 +44,17 @@ export interface LoopStates {
   readonly hidden: readonly Tensor[];
 }
 
+/** Attention weights of all layers and loops that are kept for the backward pass, at most. */
+const KEPT_WEIGHT_BYTES = 600e6;
+
+/** What the attention weights of one loop take, in bytes: the lower half of a square for each head. */
+function attentionWeightBytes(
+  { numAttentionHeads, numHiddenLayers }: LoopLMConfig,
+  { rows, length }: Pick<BatchForwardOptions, 'rows' | 'length'>,
+): number {
+  return 2 * rows * numAttentionHeads * numHiddenLayers * length ** 2;
+}
+
 /**
  * States and h of every loop. The graph gets the inputs `ids` and `segments`, i32 `[B, T]`, and
  * `cos` and `sin`, `[B*T, 1, Dh/2]`; `batchForwardFeeds` makes them.
@@ -71,7 +72,12 @@ export function batchLoopStates(
   const { backpropLoops = numLoops } = options;
   const ids = reshape(input('ids', 'i32', [rows, length]), [rows * length]);
   const params = loopParams(config, weights.leaf);
-  const context = batchContext(config, options);
+  const loopsKept = options.recomputesLoops ? 1 : numLoops;
+  const context = batchContext(config, {
+    rows,
+    length,
+    keepsWeights: attentionWeightBytes(config, { rows, length }) * loopsKept <= KEPT_WEIGHT_BYTES,
+  });
   const pass = ([x]: readonly Tensor[]) => loop(x!, params, context);
   const embedded = embed(config, weights, ids);
   const states: Tensor[] = [];
@@ -84,21 +90,27 @@ export function batchLoopStates(
   return { embedded, states, hidden: states.map((state) => hiddenOf(state, params, config)) };
 }
 
+export interface BatchContextOptions extends Pick<BatchForwardOptions, 'rows' | 'length'> {
+  /** Whether attention weights are kept for a backward pass. Default true. */
+  readonly keepsWeights?: boolean;
+}
+
 /**
  * What the loops of a batch share. The graph gets the inputs `segments`, `cos` and `sin`, as that of
  * `batchLoopStates` does.
  */
 export function batchContext(
   config: LoopLMConfig,
-  { rows, length }: Pick<BatchForwardOptions, 'rows' | 'length'>,
+  { rows, length, keepsWeights = true }: BatchContextOptions,
 ): LoopContext {
   const angles = [rows * length, 1, config.headDim / 2];
-  const bias = documentBias(input('segments', 'i32', [rows, length]), rows, length);
+  const segments = cast(input('segments', 'i32', [rows, length]), 'f32');
+  const attend = selfAttention({ segments, keepsWeights });
   return {
     config,
     cos: input('cos', 'f32', angles),
     sin: input('sin', 'f32', angles),
-    attend: (_, q, k, v) => selfAttention(q, k, v, { rows, bias }),
+    attend: (_, q, k, v) => attend(q, k, v),
   };
 }
 
@@ -132,18 +144,3 @@ export function embed(config: LoopLMConfig, weights: WeightSource, ids: Tensor):
   const rows = gatherRows(weights.table(spec), ids);
   return rows.dtype === 'f32' ? rows : cast(rows, 'f32');
 }
-
-/** Scores that hide later positions and other documents: 0 or a large negative, `[B, 1, T, T]`. */
-function documentBias(segments: Tensor, rows: number, length: number): Tensor {
-  const causal = Uint8Array.from({ length: length * length }, (_, index) =>
-    index % length <= Math.floor(index / length) ? 1 : 0,
-  );
-  const same = equal(
-    reshape(segments, [rows, 1, length, 1]),
-    reshape(segments, [rows, 1, 1, length]),
-  );
-  return where(and(same, constant(causal, [1, 1, length, length], 'bool')), 0, HIDDEN_SCORE);
-}
-
-/** Far below any score, yet finite: a row is never left without a visible position. */
-const HIDDEN_SCORE = -1e9;

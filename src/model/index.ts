@@ -53,7 +53,6 @@ export {
   loop,
   loopParams,
   readout,
-  selfAttention,
 } from './loop-lm.js';
 export type { BlockWeight, Weight, WeightFile, WeightSource } from './weights.js';
 export { fileWeights, floatWeight, formatOf, inputWeights, weightSource } from './weights.js';

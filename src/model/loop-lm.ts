@@ -11,18 +11,7 @@
  * Source: docs/math.md (block, loop, gate).
  */
 import type { Tensor } from '../graph/index.js';
-import {
-  add,
-  linear,
-  matmul,
-  mul,
-  reshape,
-  rmsNorm,
-  rope,
-  silu,
-  softmax,
-  transpose,
-} from '../graph/index.js';
+import { add, linear, mul, reshape, rmsNorm, rope, silu } from '../graph/index.js';
 import type { MatrixName, NormName } from './architectures/index.js';
 import { architectureOf } from './architectures/index.js';
 import type { LoopLMConfig } from './config.js';
@@ -190,33 +179,4 @@ export function readout(h: Tensor, head: Weight): Tensor {
 export function headParam(config: LoopLMConfig, leaf: (spec: ParameterSpec) => Weight): Weight {
   const headName = config.tieWordEmbeddings ? 'embedTokens' : 'lmHead';
   return leaf(parameterSpecs(config).find(({ name }) => name === headName)!);
-}
-
-/**
- * Attention of `rows` independent sequences of equal length over themselves.
- *
- * @param q - `[rows*T, H, Dh]`, rows one after the other
- * @param k - `[rows*T, K, Dh]`, as is `v`
- * @param bias - added to the scores, broadcastable to `[rows, H, T, T]`; minus infinity hides
- * @returns `[rows*T, H, Dh]`
- */
-export function selfAttention(
-  q: Tensor,
-  k: Tensor,
-  v: Tensor,
-  { rows, bias }: { readonly rows: number; readonly bias: Tensor },
-): Tensor {
-  const [N, H, headDim] = q.shape as [number, number, number];
-  const K = k.shape[1] as number;
-  const T = N / rows;
-  // A group of H/K query heads shares a kv head; the group is an axis of its own.
-  const split = (x: Tensor, heads: number) =>
-    transpose(reshape(x, [rows, T, heads, headDim]), [0, 2, 1, 3]);
-  const queries = reshape(split(q, H), [rows * K, H / K, T, headDim]);
-  const keys = reshape(split(k, K), [rows * K, 1, T, headDim]);
-  const values = reshape(split(v, K), [rows * K, 1, T, headDim]);
-  const scores = matmul(queries, keys, { transposeB: true, alpha: headDim ** -0.5 });
-  const weights = softmax(add(reshape(scores, [rows, H, T, T]), bias));
-  const mixed = matmul(reshape(weights, [rows * K, H / K, T, T]), values);
-  return reshape(transpose(reshape(mixed, [rows, H, T, headDim]), [0, 2, 1, 3]), [N, H, headDim]);
 }

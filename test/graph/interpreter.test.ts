@@ -45,6 +45,7 @@ describe('by hand', () => {
     'cast to bool': [g.cast(b, 'bool'), [3], [1, 0, 1]],
     stopGradient: [g.stopGradient(b), [3], [1, 0, -1]],
     barrier: [g.barrier(b, a), [3], [1, 0, -1]],
+    withGradient: [g.withGradient(b, [b], (grad) => [grad]), [3], [1, 0, -1]],
     recompute: [g.recompute(([x]) => g.add(x!, 1), [b]), [3], [2, 1, 0]],
     reshape: [g.reshape(a, [3, 2]), [3, 2], [1, 2, 3, 4, 5, 6]],
     transpose: [g.transpose(a, [1, 0]), [3, 2], [1, 4, 2, 5, 3, 6]],

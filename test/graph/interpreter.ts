@@ -301,6 +301,7 @@ const RULES: Readonly<Record<string, Rule>> = {
   stopGradient: same,
   barrier: same,
   recompute: same,
+  withGradient: same,
   reshape: (_, [x], dims) => ({ dims, data: x!.data }),
   transpose: (node, [x], dims) => {
     const order = node.attributes['permutation'] as readonly number[];

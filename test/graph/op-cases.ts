@@ -343,6 +343,9 @@ const rows: readonly OpCase[] = [
 const passing: readonly OpCase[] = [
   unary('stopGradient', g.stopGradient),
   unary('recompute', (x) => g.recompute(([y]) => g.exp(y!), [x])),
+  unary('withGradient', (x) =>
+    g.withGradient(g.mul(x, x), [x], (grad) => [g.mul(grad, g.add(x, x))]),
+  ),
   opCase(
     'barrier',
     'any shapes',

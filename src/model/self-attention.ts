@@ -1,0 +1,192 @@
+/**
+ * Attention of whole sequences over themselves, in blocks of queries: nothing is computed above the
+ * diagonal's blocks, and of long sequences only the scores of one block exist at a time.
+ *
+ * Letters: B sequence and kv head, g query heads of a kv head, T positions, b queries of a block, e keys
+ * up to its end, Dh head dim.
+ * Source: docs/math.md (attention-blocks).
+ */
+import type { Tensor } from '../graph/index.js';
+import {
+  add,
+  and,
+  barrier,
+  concat,
+  constant,
+  equal,
+  expand,
+  greaterOrEqual,
+  matmul,
+  mul,
+  neg,
+  reduceSum,
+  reshape,
+  scalar,
+  slice,
+  softmax,
+  transpose,
+  where,
+  withGradient,
+} from '../graph/index.js';
+
+/** Queries of a block, at least and at most; between them an eighth of the sequence. */
+const [SMALLEST_BLOCK, LARGEST_BLOCK] = [128, 512];
+/** Far below any score, yet finite: a row is never left without a visible position. */
+const HIDDEN_SCORE = -1e9;
+
+interface Block {
+  readonly from: number;
+  readonly to: number;
+}
+
+/** What hides later positions and other documents from a block: 0 or a large negative, `[rows, 1, b, e]`. */
+type Mask = (block: Block, queries: Tensor) => Tensor;
+
+export interface SelfAttentionOptions {
+  /** f32 `[rows, T]`: the number of each position's document. */
+  readonly segments: Tensor;
+  /**
+   * Whether the backward pass finds the weights of the forward pass. Else it computes them again, block
+   * by block, and memory grows with the length and not with its square.
+   */
+  readonly keepsWeights: boolean;
+}
+
+/** Attention of the sequences of a batch over themselves: the same masks in all layers and loops. */
+export function selfAttention({ segments, keepsWeights }: SelfAttentionOptions) {
+  const [rows, length] = segments.shape as [number, number];
+  const blocks = blocksOf(length);
+  const masks = new Map<Block, Tensor>();
+  const mask: Mask = (block, queries) => {
+    // Behind the barrier a mask of its own, which does not live from layer to layer.
+    if (!keepsWeights) return documentMask(barrier(segments, queries), block);
+    if (!masks.has(block)) masks.set(block, documentMask(segments, block));
+    return masks.get(block)!;
+  };
+  /**
+   * @param q - `[rows*T, H, Dh]`, rows one after the other
+   * @param k - `[rows*T, K, Dh]`, as is `v`
+   * @returns `[rows*T, H, Dh]`
+   */
+  return (q: Tensor, k: Tensor, v: Tensor): Tensor => {
+    const [N, H, headDim] = q.shape as [number, number, number];
+    const K = k.shape[1] as number;
+    const split = (x: Tensor, heads: number) =>
+      transpose(reshape(x, [rows, length, heads, headDim]), [0, 2, 1, 3]);
+    // A group of H/K query heads shares a kv head; the group is an axis of its own.
+    const mixed = attention(
+      reshape(split(q, H), [rows * K, H / K, length, headDim]),
+      reshape(split(k, K), [rows * K, length, headDim]),
+      reshape(split(v, K), [rows * K, length, headDim]),
+      { blocks, mask, keepsWeights },
+    );
+    const byRow = transpose(reshape(mixed, [rows, H, length, headDim]), [0, 2, 1, 3]);
+    return reshape(byRow, [N, H, headDim]);
+  };
+}
+
+function documentMask(segments: Tensor, { from, to }: Block): Tensor {
+  const rows = segments.shape[0]!;
+  const own = reshape(slice(segments, 1, from, to), [rows, 1, to - from, 1]);
+  const seen = reshape(slice(segments, 1, 0, to), [rows, 1, 1, to]);
+  const isEarlier = greaterOrEqual(positions(from, to, [to - from, 1]), positions(0, to, [1, to]));
+  return where(and(equal(own, seen), isEarlier), 0, HIDDEN_SCORE);
+}
+
+function positions(from: number, to: number, shape: readonly number[]): Tensor {
+  return constant(
+    Int32Array.from({ length: to - from }, (_, index) => from + index),
+    shape,
+    'i32',
+  );
+}
+
+interface Plan {
+  readonly blocks: readonly Block[];
+  readonly mask: Mask;
+  readonly keepsWeights: boolean;
+}
+
+/** `q [B, g, T, Dh]`, `k` and `v [B, T, Dh]` to `[B, g, T, Dh]`. */
+function attention(q: Tensor, k: Tensor, v: Tensor, { blocks, mask, keepsWeights }: Plan): Tensor {
+  const [B, g, T, headDim] = q.shape as [number, number, number, number];
+  const alpha = headDim ** -0.5;
+  const width = ({ from, to }: Block) => to - from;
+  // The heads of a group lie one under the other, so that they are one product: [B, g*b, ...].
+  const queriesOf = (x: Tensor, { from, to }: Block) =>
+    reshape(slice(x, 2, from, to), [B, g * (to - from), x.shape[3]!]);
+  const keysOf = (x: Tensor, { to }: Block) => slice(x, 1, 0, to);
+  const weightsOf = (queries: Tensor, block: Block) => {
+    const scores = matmul(queries, keysOf(k, block), { transposeB: true, alpha });
+    const bias = mask(block, queries);
+    const rows = bias.shape[0] as number;
+    const byHead = reshape(scores, [rows, (B * g) / rows, width(block), block.to]);
+    return reshape(softmax(add(byHead, bias)), scores.shape);
+  };
+  const joined = (parts: readonly Tensor[]) =>
+    join(
+      parts.map((part, index) => reshape(part, [B, g, width(blocks[index]!), headDim])),
+      2,
+    );
+
+  const weights = blocks.map((block) => weightsOf(queriesOf(q, block), block));
+  const mixed = joined(blocks.map((block, i) => matmul(weights[i]!, keysOf(v, block))));
+  return withGradient(mixed, [q, k, v], (grad) => {
+    // d scores = P * (grad v^T - sum(grad * mixed)): the sum is one more column of the product.
+    const sums = reduceSum(mul(grad, mixed), [-1], true);
+    const gradAndSum = concat([grad, neg(sums)], 3);
+    const valuesAndOne = concat([v, expand(scalar(1), [B, T, 1])], 2);
+    const gradQ: Tensor[] = [];
+    const gradK = new BlockSums();
+    const gradV = new BlockSums();
+    let last = grad;
+    blocks.forEach((block, i) => {
+      const queries = queriesOf(q, block);
+      const P = keepsWeights ? weights[i]! : weightsOf(barrier(queries, last), block);
+      const gradP = matmul(queriesOf(gradAndSum, block), keysOf(valuesAndOne, block), {
+        transposeB: true,
+      });
+      const gradScores = mul(P, gradP);
+      gradQ.push(matmul(gradScores, keysOf(k, block), { alpha }));
+      gradK.add(matmul(gradScores, queries, { transposeA: true, alpha }), blocks, i);
+      gradV.add(matmul(P, queriesOf(grad, block), { transposeA: true }), blocks, i);
+      last = barrier(scalar(0), gradQ.at(-1)!, gradK.last, gradV.last);
+    });
+    return [joined(gradQ), gradK.joined(), gradV.joined()];
+  });
+}
+
+function blocksOf(length: number): readonly Block[] {
+  const eighth = 2 ** Math.ceil(Math.log2(length / 8));
+  const size = Math.min(Math.max(eighth, SMALLEST_BLOCK), LARGEST_BLOCK);
+  return Array.from({ length: Math.ceil(length / size) }, (_, i) => ({
+    from: i * size,
+    to: Math.min(length, (i + 1) * size),
+  }));
+}
+
+/** Sums of gradients of keys, block by block: later queries see all earlier keys. */
+class BlockSums {
+  readonly #sums: Tensor[] = [];
+
+  /** @param grad - `[B, e, Dh]`, of all keys up to the end of the block `last` */
+  add(grad: Tensor, blocks: readonly Block[], last: number): void {
+    blocks.slice(0, last + 1).forEach(({ from, to }, i) => {
+      const part = slice(grad, 1, from, to);
+      const sum = this.#sums[i];
+      this.#sums[i] = sum ? add(sum, part) : part;
+    });
+  }
+
+  get last(): Tensor {
+    return this.#sums.at(-1)!;
+  }
+
+  joined(): Tensor {
+    return join(this.#sums, 1);
+  }
+}
+
+function join(parts: readonly Tensor[], axis: number): Tensor {
+  return parts.length === 1 ? parts[0]! : concat(parts, axis);
+}
