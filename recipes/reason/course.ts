@@ -14,11 +14,30 @@ import { drawForTraining, newestName, syllabusAt } from './curriculum.js';
 import type { Scribe } from './documents.js';
 import { drawWriting } from './documents.js';
 import { measure, uniformName } from './measure.js';
+import type { TaskDefinition } from './problem.js';
 
-export interface CourseOptions extends CurriculumOptions {
+/** How problems become documents. */
+export interface DrawOptions {
+  readonly tasks: readonly TaskDefinition[];
   readonly scribe: Scribe;
   /** Tokens of a document at most; longer problems are drawn again. */
   readonly maxLength: number;
+}
+
+/** Draws a document for training, with running answers. */
+export function drawDocument(
+  rng: RandomGenerator,
+  { tasks, scribe, maxLength }: DrawOptions,
+  syllabus: Syllabus,
+): TrainingDocument {
+  for (;;) {
+    const problem = drawForTraining(rng, tasks, syllabus);
+    const document = scribe.document(problem, drawWriting(rng, problem), 'all');
+    if (document.ids.length <= maxLength) return document;
+  }
+}
+
+export interface CourseOptions extends CurriculumOptions, DrawOptions {
   /** Train steps between looks at problems of every difficulty. */
   readonly uniformEvery: number;
 }
@@ -53,13 +72,7 @@ export class Course {
 
   /** For `generatedSource`. */
   document(rng: RandomGenerator, trainStep: number): TrainingDocument {
-    const { tasks, scribe, maxLength } = this.#options;
-    const syllabus = this.syllabusAt(trainStep);
-    for (;;) {
-      const problem = drawForTraining(rng, tasks, syllabus);
-      const document = scribe.document(problem, drawWriting(rng, problem), 'all');
-      if (document.ids.length <= maxLength) return document;
-    }
+    return drawDocument(rng, this.#options, this.syllabusAt(trainStep));
   }
 
   /** For `train`: measures, and remembers what came out. */
