@@ -2,8 +2,8 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { repositoryPath } from '../repository.js';
-import type { Program } from './programs.js';
-import { freePort, runProgram, startProgram, until } from './programs.js';
+import type { Program } from '../programs.js';
+import { freePort, runProgram, startProgram, until } from '../programs.js';
 import { MAX_SEQUENCES, type Replica } from './replica.js';
 
 const SHIPPED = repositoryPath('deploy/haproxy/haproxy.cfg');

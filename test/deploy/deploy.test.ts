@@ -4,14 +4,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import type { TestContext } from 'vitest';
+import { missingPrograms } from '../programs.js';
 import { checkBalancerConfig } from './balancer.js';
-import { missingPrograms } from './programs.js';
 import { checkPrometheusConfig } from './prometheus.js';
 import { alertQueries, dashboardQueries, metricsOf } from './queries.js';
-import { playScenario } from './scenario.js';
+import { DEPLOY_PROGRAMS, playScenario } from './scenario.js';
 
 function skipWithoutPrograms(context: TestContext): void {
-  const missing = missingPrograms();
+  const missing = missingPrograms(DEPLOY_PROGRAMS);
   if (missing.length === 0) return;
   context.skip(`needs ${missing.join(', ')}; npm run test:deploy installs them`);
 }

@@ -7,9 +7,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { checkBalancerConfig } from './balancer.js';
-import { installPrograms, missingPrograms, runProgram } from './programs.js';
+import { installPrograms, missingPrograms, runProgram } from '../programs.js';
 import { checkPrometheusConfig } from './prometheus.js';
-import { playScenario } from './scenario.js';
+import { DEPLOY_PROGRAMS, playScenario } from './scenario.js';
 
 const { values } = parseArgs({
   options: {
@@ -21,7 +21,7 @@ const { values } = parseArgs({
 });
 const say = (line: string) => void process.stdout.write(`${line}\n`);
 
-const missing = missingPrograms();
+const missing = missingPrograms(DEPLOY_PROGRAMS);
 if (missing.length > 0) installPrograms(missing);
 say(runProgram('haproxy', ['-v']).split('\n')[0] ?? '');
 say(runProgram('prometheus', ['--version']).split('\n')[0] ?? '');

@@ -2,8 +2,8 @@
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { repositoryPath } from '../repository.js';
-import type { Program } from './programs.js';
-import { freePort, runProgram, startProgram, untilAnswers } from './programs.js';
+import type { Program } from '../programs.js';
+import { freePort, runProgram, startProgram, untilAnswers } from '../programs.js';
 
 const SHIPPED = repositoryPath('deploy/prometheus');
 

@@ -1,7 +1,7 @@
 /** A replica: `looplm serve` with the bundled model, as a process of its own. */
 import { repositoryPath } from '../repository.js';
-import { freePort, startProgram, untilAnswers } from './programs.js';
-import type { Program } from './programs.js';
+import { freePort, startProgram, untilAnswers } from '../programs.js';
+import type { Program } from '../programs.js';
 
 export const MAX_SEQUENCES = 8;
 

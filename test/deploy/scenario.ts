@@ -5,12 +5,15 @@
  */
 import { Draw } from '../draw.js';
 import { Balancer } from './balancer.js';
-import { sleep, until } from './programs.js';
+import { sleep, until } from '../programs.js';
 import { Prometheus } from './prometheus.js';
 import { MAX_SEQUENCES, Replica } from './replica.js';
 import type { Answer, Outcome, WireRequest } from './requests.js';
 import { compare, drawRequest, inParallel, send } from './requests.js';
 import { watchQueries, watchReplicaDown } from './watch.js';
+
+/** Programs that the arrangement is made of. */
+export const DEPLOY_PROGRAMS = ['haproxy', 'prometheus', 'promtool'] as const;
 
 export interface ScenarioOptions {
   readonly seed: number;

@@ -1,5 +1,5 @@
 /** What Prometheus must know after all that. */
-import { until } from './programs.js';
+import { until } from '../programs.js';
 import type { Prometheus } from './prometheus.js';
 import {
   alertQueries,

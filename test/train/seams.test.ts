@@ -150,6 +150,31 @@ describe('what is trained', () => {
   });
 });
 
+describe('weights that are set', () => {
+  it('are there for whoever shares them, and what the optimizer keeps stays', async () => {
+    const state = await stateOf({});
+    const { residentWeights } = state;
+    await state.update([BATCH], 0, 0.01);
+    const [slots, before] = [await state.slots(), await state.weights()];
+    const { version } = residentWeights;
+    const [name, ...others] = [...weights.keys()];
+    const value = before.get(name!)!.map((_, i) => i / 7);
+    await state.setWeights(new Map([[name!, value]]));
+    value.fill(NaN); // the caller's own
+    const after = await state.weights();
+    expect(after.get(name!)).toEqual(value.map((_, i) => i / 7));
+    for (const other of others) expect(after.get(other)).toEqual(before.get(other));
+    expect(await state.slots()).toEqual(slots);
+    const shared = await device.download(residentWeights.buffers.get(name!)!);
+    expect(shared.data).toEqual(after.get(name!));
+    expect(residentWeights.version).toBeGreaterThan(version);
+    const { buffers } = await device.stats();
+    await state.setWeights(after);
+    expect((await device.stats()).buffers).toBe(buffers);
+    await state.dispose();
+  });
+});
+
 describe('an exchange of gradients', () => {
   it('that does nothing changes no bit', async () => {
     const calls: number[] = [];

@@ -7,12 +7,15 @@ import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import { delimiter, join } from 'node:path';
 
-/** Debian's packages of the programs that the arrangement is made of. */
-const PACKAGES = { haproxy: 'haproxy', prometheus: 'prometheus', promtool: 'prometheus' } as const;
+/** Debian's packages of programs. */
+const PACKAGES = {
+  haproxy: 'haproxy',
+  prometheus: 'prometheus',
+  promtool: 'prometheus',
+  'nats-server': 'nats-server',
+} as const;
 
-type ProgramName = keyof typeof PACKAGES;
-
-const NEEDED = Object.keys(PACKAGES) as ProgramName[];
+export type ProgramName = keyof typeof PACKAGES;
 
 /** Where an administrator's programs may lie that a user's path leaves out. */
 const FOLDERS = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/usr/local/sbin'];
@@ -29,9 +32,9 @@ function findProgram(name: string): string | undefined {
   });
 }
 
-/** The needed programs that are not installed. */
-export function missingPrograms(): readonly ProgramName[] {
-  return NEEDED.filter((name) => findProgram(name) === undefined);
+/** Those that are not installed. */
+export function missingPrograms(names: readonly ProgramName[]): readonly ProgramName[] {
+  return names.filter((name) => findProgram(name) === undefined);
 }
 
 /** Installs them from Debian's packages, as root. */
