@@ -54,7 +54,10 @@ export const AREA_RULES: Readonly<Record<string, AreaRule>> = {
     imports: ['src/engine', 'src/model', 'src/runtime', 'src/graph', 'src/tokenizer', 'src/data'],
   },
   'src/charts': { imports: [], types: ['src/eval'] },
-  'src/rl': { imports: ['src/engine', 'src/train', 'src/model', 'src/tokenizer', 'src/data'] },
+  'src/rl': {
+    imports: ['src/engine', 'src/train', 'src/model', 'src/graph', 'src/tokenizer', 'src/data'],
+    types: ['src/runtime'],
+  },
   'src/serve': {
     imports: ['src/engine', 'src/text', 'src/tokenizer'],
     types: ['src/loop-lm.ts', 'src/model'],

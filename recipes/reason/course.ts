@@ -14,30 +14,11 @@ import { drawForTraining, newestName, syllabusAt } from './curriculum.js';
 import type { Scribe } from './documents.js';
 import { drawWriting } from './documents.js';
 import { measure, uniformName } from './measure.js';
-import type { TaskDefinition } from './problem.js';
 
-/** How problems become documents. */
-export interface DrawOptions {
-  readonly tasks: readonly TaskDefinition[];
+export interface CourseOptions extends CurriculumOptions {
   readonly scribe: Scribe;
   /** Tokens of a document at most; longer problems are drawn again. */
   readonly maxLength: number;
-}
-
-/** Draws a document for training, with running answers. */
-export function drawDocument(
-  rng: RandomGenerator,
-  { tasks, scribe, maxLength }: DrawOptions,
-  syllabus: Syllabus,
-): TrainingDocument {
-  for (;;) {
-    const problem = drawForTraining(rng, tasks, syllabus);
-    const document = scribe.document(problem, drawWriting(rng, problem), 'all');
-    if (document.ids.length <= maxLength) return document;
-  }
-}
-
-export interface CourseOptions extends CurriculumOptions, DrawOptions {
   /** Train steps between looks at problems of every difficulty. */
   readonly uniformEvery: number;
 }
@@ -72,7 +53,13 @@ export class Course {
 
   /** For `generatedSource`. */
   document(rng: RandomGenerator, trainStep: number): TrainingDocument {
-    return drawDocument(rng, this.#options, this.syllabusAt(trainStep));
+    const { tasks, scribe, maxLength } = this.#options;
+    const syllabus = this.syllabusAt(trainStep);
+    for (;;) {
+      const problem = drawForTraining(rng, tasks, syllabus);
+      const document = scribe.document(problem, drawWriting(rng, problem), 'all');
+      if (document.ids.length <= maxLength) return document;
+    }
   }
 
   /** For `train`: measures, and remembers what came out. */

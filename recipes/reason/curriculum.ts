@@ -90,12 +90,6 @@ export function syllabusAt(
   return { open, weights: Object.fromEntries(weights) };
 }
 
-/** Everything is open, and of each task as much as it weighs. */
-export const everything = (tasks: readonly TaskDefinition[]): Syllabus => ({
-  open: Object.fromEntries(tasks.map(({ name, lessons }) => [name, lessons.length])),
-  weights: Object.fromEntries(tasks.map(({ name, weight }) => [name, weight])),
-});
-
 /** Draws a problem for training: of an open lesson, and nothing in it is held out. */
 export function drawForTraining(
   rng: RandomGenerator,

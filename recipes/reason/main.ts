@@ -17,7 +17,7 @@ import { LENGTH, ROWS, VARIANTS, modelConfig, trainConfig } from './configs.js';
 import { Course } from './course.js';
 import { Scribe } from './documents.js';
 import { FIRST_TASK, TASKS } from './tasks/index.js';
-import { tokenizerFiles, tokenizerJson } from './tokenizer.js';
+import { tokenizerConfig, tokenizerJson } from './tokenizer.js';
 
 /** Share of right answers at which a lesson counts as learnt. */
 const LEARNT = 0.85;
@@ -90,7 +90,10 @@ async function main(): Promise<void> {
     if (!result.finished) return;
     await saveCheckpoint(folder, result.model, result.weights, {
       dtype: 'f16',
-      extraFiles: tokenizerFiles(),
+      extraFiles: {
+        'tokenizer.json': JSON.stringify(tokenizerJson()),
+        'tokenizer_config.json': `${JSON.stringify(tokenizerConfig(), null, 2)}\n`,
+      },
     });
     console.log(`Done: looplm chat --model ${path}`);
   } finally {

@@ -15,6 +15,8 @@ export interface TrainingDocument {
   readonly ids: readonly number[] | Int32Array;
   /** What each position should predict; `IGNORED_TARGET` where nothing is counted. */
   readonly targets: readonly number[] | Int32Array;
+  /** What an objective of its own reads, one number for each position, by name. */
+  readonly extra?: Readonly<Record<string, Float32Array | Int32Array>>;
 }
 
 /** A rectangle of `rows` x `length` positions, row-major; every array has `rows * length` items. */

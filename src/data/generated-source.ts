@@ -44,7 +44,7 @@ export function generatedSource(options: GeneratedSourceOptions): BatchSource {
       do {
         const document = documents(rng, trainStep);
         checkFitsRow(document, length);
-        isPlaced = packer.add(document);
+        isPlaced = packer.add(document) !== undefined;
       } while (isPlaced);
       return packer.batch;
     },

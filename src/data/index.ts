@@ -24,7 +24,7 @@ export { documentsFromJsonLines } from './jsonl.js';
 export type { JsonLinesOptions } from './jsonl.js';
 export { mixtureSource } from './mixture-source.js';
 export type { MixtureSourceOptions } from './mixture-source.js';
-export { packDocuments } from './packing.js';
+export { BatchPacker, packDocuments } from './packing.js';
 export type { PackedDocuments, PackingOptions } from './packing.js';
 export { planRows } from './row-plan.js';
 export type { RowPiece, RowPlan } from './row-plan.js';

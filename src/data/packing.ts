@@ -40,13 +40,14 @@ export function packDocuments(
   const packer = new BatchPacker(options);
   const leftOver: number[] = [];
   documents.forEach((document, documentIndex) => {
-    if (!packer.add(document)) leftOver.push(documentIndex);
+    if (packer.add(document) === undefined) leftOver.push(documentIndex);
   });
   return { batch: packer.batch, leftOver };
 }
 
 /** A batch that is being filled. `batch` may be taken at any time; it is not copied. */
 export class BatchPacker {
+  readonly #extra: Record<string, Float32Array | Int32Array> = {};
   readonly batch: TrainingBatch;
   private readonly used: Int32Array; // [B] positions taken in each row
   private readonly numSegments: Int32Array; // [B]
@@ -61,32 +62,42 @@ export class BatchPacker {
       targets: new Int32Array(size).fill(IGNORED_TARGET),
       segments: new Int32Array(size),
       positions: new Int32Array(size),
+      extra: this.#extra,
     };
     this.used = new Int32Array(rows);
     this.numSegments = new Int32Array(rows);
   }
 
+  /** Documents so far. */
+  get numDocuments(): number {
+    return this.numSegments.reduce((sum, count) => sum + count, 0);
+  }
+
   /**
    * Places a document as one segment, in the first row with room for all of it.
    *
-   * @returns whether there was one.
+   * @returns where it begins in the batch, row-major; undefined if there was none.
    * @throws ShapeError if it is empty or its targets have another length than its ids.
    */
-  add(document: TrainingDocument): boolean {
+  add(document: TrainingDocument): number | undefined {
     checkDocument(document);
     const { ids, targets, segments, positions, length } = this.batch;
     const count = document.ids.length;
     const row = this.used.findIndex((taken) => taken + count <= length);
-    if (row < 0) return false;
+    if (row < 0) return undefined;
     const segment = (this.numSegments[row] ?? 0) + 1;
     const offset = row * length + (this.used[row] ?? 0);
     ids.set(document.ids, offset);
     targets.set(document.targets, offset);
     segments.fill(segment, offset, offset + count);
     for (let position = 0; position < count; position++) positions[offset + position] = position;
+    for (const [name, values] of Object.entries(document.extra ?? {})) {
+      this.#extra[name] ??= new (values.constructor as typeof Float32Array)(ids.length);
+      this.#extra[name].set(values, offset);
+    }
     this.used[row]! += count;
     this.numSegments[row] = segment;
-    return true;
+    return offset;
   }
 }
 
@@ -102,7 +113,7 @@ export function checkBatchSize(rows: number, length: number): void {
   }
 }
 
-function checkDocument({ ids, targets }: TrainingDocument): void {
+function checkDocument({ ids, targets, extra = {} }: TrainingDocument): void {
   if (ids.length === 0) {
     throw new ShapeError('A document has 0 tokens; it needs at least 1. Leave empty ones out.');
   }
@@ -110,6 +121,12 @@ function checkDocument({ ids, targets }: TrainingDocument): void {
     throw new ShapeError(
       `A document has ${ids.length} ids and ${targets.length} targets; it needs one target for ` +
         `each id. Use ${IGNORED_TARGET} where nothing is counted.`,
+    );
+  }
+  for (const [name, values] of Object.entries(extra)) {
+    if (values.length === ids.length) continue;
+    throw new ShapeError(
+      `A document has ${ids.length} ids and ${values.length} numbers as "${name}"; it needs one for each id.`,
     );
   }
 }

@@ -54,3 +54,20 @@ export function exitDistribution(gateLogits: readonly number[]): ExitDistributio
   }
   return { exitProb, survivalProb, exitPdf, exitCdf };
 }
+
+/**
+ * log p(depth) of one token, finite for saturated gates.
+ *
+ * @param gateLogits - of the loops that ran, at least up to `depth`; what lies deeper does not matter
+ * @param numLoops - R: at the last loop a token exits whatever the gate says
+ */
+export function exitLogProb(
+  gateLogits: readonly number[],
+  depth: number,
+  numLoops: number,
+): number {
+  const before = gateLogits
+    .slice(0, depth - 1)
+    .reduce((sum, gateLogit) => sum + logSigmoid(-gateLogit), 0);
+  return depth === numLoops ? before : before + logSigmoid(gateLogits[depth - 1]!);
+}

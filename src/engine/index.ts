@@ -11,7 +11,7 @@ export { engineWeights } from './runner/engine-weights.js';
 export { UpdatableWeights } from './runner/updatable-weights.js';
 export type { SchedulerLimits } from './scheduler/scheduler.js';
 export type { ExitDistribution } from './exit-distribution.js';
-export { exitDistribution } from './exit-distribution.js';
+export { exitDistribution, exitLogProb } from './exit-distribution.js';
 export type { DepthBounds } from './exit-policies.js';
 export {
   allOf,

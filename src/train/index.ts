@@ -32,6 +32,7 @@ export type {
 export { applyOutputs, optimizerOf } from './optimizers/index.js';
 export type { TrainTogetherOptions } from './parallel/index.js';
 export { MEMBER_FILE, trainTogether } from './parallel/index.js';
+export type { PolicyMoment, PolicySource } from './policy-source.js';
 export type { Schedule } from './schedule.js';
 export { checkSchedule, defaultSchedule, scheduleFraction } from './schedule.js';
 export type { Snapshot } from './snapshot.js';
@@ -48,8 +49,16 @@ export {
   stagesOf,
   tokensOf,
 } from './stages.js';
-export type { Exchange, LoopDiagnostics, TrainStateOptions, UpdateMetrics } from './state.js';
+export type {
+  Exchange,
+  LoopDiagnostics,
+  TrainStateOptions,
+  UpdateMetrics,
+  UpdateOutcome,
+} from './state.js';
 export { TrainState } from './state.js';
+export type { TokenOutputs } from './token-outputs.js';
+export { TokenScorer } from './token-outputs.js';
 export type { TrainableSet } from './trainable.js';
 export { trainableSpecs } from './trainable.js';
 export type { TrainingMemory } from './training-memory.js';

@@ -21,6 +21,8 @@ export interface MetricRecord extends UpdateMetrics {
   readonly tokensPerSecond: number;
   /** Resident memory of the process. */
   readonly memoryBytes: number;
+  /** What a source that depends on the model tells of the update. */
+  readonly source?: Evaluation | undefined;
 }
 
 /** Numbers by name; a list has an entry for each depth, from 1. */
@@ -46,10 +48,11 @@ const number = z.number();
 const perLoop = z.array(number);
 // JSON has no NaN: an evaluation that is not a number is written as null.
 const evaluated = number.or(z.null().transform(() => NaN));
+const numbersByName = z.record(z.string(), evaluated.or(z.array(evaluated)));
 const recordSchema = z.union([
   z.strictObject({
     trainStep: z.int(),
-    evaluation: z.record(z.string(), evaluated.or(z.array(evaluated))),
+    evaluation: numbersByName,
   }),
   z.strictObject({ trainStep: z.int(), rollback: rollbackSchema }),
   z.strictObject({
@@ -72,6 +75,7 @@ const recordSchema = z.union([
     learningRate: number,
     tokensPerSecond: number,
     memoryBytes: number,
+    source: numbersByName.optional(),
   }),
 ]);
 

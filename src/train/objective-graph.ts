@@ -68,6 +68,8 @@ export interface ObjectiveGraph {
   readonly metrics: Readonly<Record<MetricName, Tensor>>;
   /** Per-loop cross-entropy of every position, 0 where not counted, `[R, B*T]`. */
   readonly tokenLoss: Tensor;
+  /** log p(t) of the exit distribution at every position, `[R, B*T]`. */
+  readonly tokenLogPdf: Tensor;
   /** Parameters that are trained, with the tensors that stand for them. */
   readonly trained: readonly { readonly spec: ParameterSpec; readonly tensor: Tensor }[];
   /** What the first loop takes, and the state that each loop leaves, `[B*T, D]`. */
@@ -136,10 +138,8 @@ export function objectiveGraph(config: LoopLMConfig, options: ObjectiveOptions):
       meanExitPdf: stack(logPdf.map((logP) => mean(exp(logP)))),
       entropy: mean(entropy),
     },
-    tokenLoss: concat(
-      tokenLosses.map((ce) => reshape(where(counted, ce, 0), [1, numPositions])),
-      0,
-    ),
+    tokenLoss: byLoop(tokenLosses.map((ce) => where(counted, ce, 0))),
+    tokenLogPdf: byLoop(logPdf),
     states: [embedded, ...states],
     weight,
   };
@@ -241,6 +241,12 @@ function logExitPdf(gates: readonly Tensor[]): readonly Tensor[] {
 }
 
 const sum = (terms: readonly Tensor[]): Tensor => terms.reduce((a, b) => add(a, b));
+/** `[N]` of each loop as `[R, N]`. */
+const byLoop = (values: readonly Tensor[]): Tensor =>
+  concat(
+    values.map((value) => reshape(value, [1, ...value.shape])),
+    0,
+  );
 const stack = (scalars: readonly Tensor[]): Tensor =>
   concat(
     scalars.map((x) => reshape(x, [1])),

@@ -29,6 +29,8 @@ export interface Snapshot {
   readonly rollbacks: readonly Rollback[];
   /** Losses that the next one is compared with to find a spike. */
   readonly recentLosses: readonly number[];
+  /** What a source that depends on the model keeps, as JSON. */
+  readonly source?: unknown;
   /** Where it stands between the machines that train together; see parallel/. */
   readonly exchange?: ExchangeProgress | undefined;
 }
@@ -50,13 +52,14 @@ export type ExchangeProgress = Readonly<z.output<typeof exchangeSchema>>;
 const progressSchema = z.strictObject({
   rollbacks: z.array(rollbackSchema),
   recentLosses: z.array(z.number()),
+  source: z.unknown().optional(),
   exchange: exchangeSchema.optional(),
 });
 
 export async function writeSnapshot(
   folder: Folder,
   config: TrainConfig,
-  { trainSteps, weights, slots, rollbacks, recentLosses, exchange }: Snapshot,
+  { trainSteps, weights, slots, rollbacks, recentLosses, source, exchange }: Snapshot,
 ): Promise<void> {
   const shapes = tensorShapes(stageAt(config, trainSteps), config);
   const tensors = [
@@ -66,7 +69,7 @@ export async function writeSnapshot(
   const metadata = {
     trainSteps: String(trainSteps),
     config: JSON.stringify(config),
-    progress: JSON.stringify({ rollbacks, recentLosses, exchange }),
+    progress: JSON.stringify({ rollbacks, recentLosses, source, exchange }),
   };
   await folder.write(SNAPSHOT_FILE, safetensorsChunks(tensors, metadata));
 }

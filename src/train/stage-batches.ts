@@ -1,6 +1,7 @@
 /** Where a stage gets the batches of its updates, and which they are after a run went back for a spike. */
 import type { BatchSource, TrainingBatch } from '../data/index.js';
 import { ConfigError } from '../errors.js';
+import type { PolicyMoment, PolicySource } from './policy-source.js';
 import type { Rollback } from './spikes.js';
 import type { Stage } from './stages.js';
 import { accumulateAt, microBatchesBefore } from './stages.js';
@@ -12,7 +13,12 @@ export interface StageBatches {
   readonly rows: number;
   readonly length: number;
   /** The micro-batches of an update, by its train step in the run. */
-  batchesAt(trainStep: number): Promise<readonly TrainingBatch[]>;
+  batchesAt(
+    trainStep: number,
+    policy: Omit<PolicyMoment, 'trainStep'>,
+  ): Promise<readonly TrainingBatch[]>;
+  /** If the batches depend on the weights, so that they cannot be drawn ahead of an update. */
+  readonly policy?: PolicySource;
 }
 
 /**
@@ -22,12 +28,22 @@ export interface StageBatches {
  * @throws ConfigError if its batches have another size than the stage says
  */
 export async function openBatches(
-  source: RunSource,
+  source: RunSource | PolicySource,
   stage: Stage,
   rollbacks: readonly Rollback[],
 ): Promise<StageBatches> {
-  const opened = await openSource(source, stage);
   const skipped = skippedBy(rollbacks);
+  if ('batchesFor' in source) {
+    checkSize(source, stage);
+    return {
+      rows: source.rows,
+      length: source.length,
+      batchesAt: (trainStep, policy) =>
+        source.batchesFor({ ...policy, trainStep: trainStep + skipped }),
+      policy: source,
+    };
+  }
+  const opened = await openSource(source, stage);
   const skippedInStage = skippedBy(
     rollbacks.filter(({ backTo }) => backTo >= stage.firstTrainStep),
   );
@@ -73,7 +89,7 @@ function skippedBy(rollbacks: readonly Rollback[]): number {
   return rollbacks.reduce((sum, { trainStep, backTo }) => sum + trainStep - backTo, 0);
 }
 
-function checkSize(source: BatchSource, stage: Stage): void {
+function checkSize(source: Pick<BatchSource, 'rows' | 'length'>, stage: Stage): void {
   for (const side of ['rows', 'length'] as const) {
     if (stage[side] === undefined || stage[side] === source[side]) continue;
     throw new ConfigError(

@@ -3,20 +3,21 @@ import type { BatchSource } from '../data/index.js';
 import type { Device } from '../runtime/index.js';
 import type { Snapshot } from './snapshot.js';
 import type { Stage } from './stages.js';
-import type { Exchange } from './state.js';
+import type { TrainStateOptions } from './state.js';
 import { TrainState } from './state.js';
 
 /**
  * Places what a stage begins with on a device. The caller disposes the state.
  *
  * @param size - of the micro-batches
+ * @param options - an objective takes the place of the stage's
  */
 export function openState(
   device: Device,
   stage: Stage,
   { weights, slots, trainSteps }: Pick<Snapshot, 'weights' | 'slots' | 'trainSteps'>,
   { rows, length }: Pick<BatchSource, 'rows' | 'length'>,
-  exchange?: Exchange,
+  options: Partial<Pick<TrainStateOptions, 'exchange' | 'objective' | 'tellsTokens'>> = {},
 ): Promise<TrainState> {
   return TrainState.create({
     device,
@@ -33,6 +34,6 @@ export function openState(
     slots,
     trainStepsDone: trainSteps,
     diagnoses: true,
-    ...(exchange && { exchange }),
+    ...options,
   });
 }

@@ -24,6 +24,8 @@ import { diagnosedOutputs, gradientOutputs, objectiveGraph } from './objective-g
 import type { ExtraInput, Objective } from './objectives/index.js';
 import { objectiveOf } from './objectives/index.js';
 import type { Optimizer, OptimizerSettings } from './optimizers/index.js';
+import type { TokenOutputs } from './token-outputs.js';
+import { TOKEN_OUTPUTS, readTokenOutputs, tokenOutputs } from './token-outputs.js';
 import { AVERAGE, accumulateOutputs, applyOutputs, optimizerOf } from './optimizers/index.js';
 
 /** Means over the counted targets of one update. */
@@ -42,6 +44,11 @@ export interface UpdateMetrics {
   readonly countedTargets: number;
   /** How each loop fares, if it was asked for. */
   readonly loops?: LoopDiagnostics | undefined;
+}
+
+export interface UpdateOutcome extends UpdateMetrics {
+  /** What each token came to by the weights before the update, of each micro-batch, if it was asked for. */
+  readonly tokens?: readonly TokenOutputs[] | undefined;
 }
 
 /** One number for depth 1..R each; docs/math.md (loop-diagnostics). */
@@ -79,6 +86,8 @@ export interface TrainStateOptions extends Omit<ObjectiveOptions, 'recompute'> {
   readonly trainStepsDone?: number;
   /** Whether metrics say how each loop fares. Default false. */
   readonly diagnoses?: boolean;
+  /** Whether updates also tell what each token came to. Default false. */
+  readonly tellsTokens?: boolean;
   /** Default: nothing, which is right for one machine. */
   readonly exchange?: Exchange;
 }
@@ -148,7 +157,10 @@ export class TrainState {
     for (const numLoops of loopCounts) {
       const graph = objectiveGraph({ ...config, numLoops }, options);
       trained = graph.trained.map(({ spec }) => spec);
-      const outputs = options.diagnoses ? diagnosedOutputs(graph) : gradientOutputs(graph);
+      const outputs = {
+        ...(options.diagnoses ? diagnosedOutputs(graph) : gradientOutputs(graph)),
+        ...(options.tellsTokens && tokenOutputs(graph)),
+      };
       // Of several programs that run in turn, each would keep memory of its own.
       const keepsWorkspace = loopCounts.length === 1;
       gradientPrograms.set(numLoops, await device.compile(buildGraph(outputs), { keepsWorkspace }));
@@ -193,7 +205,7 @@ export class TrainState {
     trainStep: number,
     learningRate: number,
     numLoops: number = this.#config.numLoops,
-  ): Promise<UpdateMetrics> {
+  ): Promise<UpdateOutcome> {
     const countedTargets = batches.reduce((sum, batch) => sum + countTargets(batch), 0);
     const inverseCount = countedTargets === 0 ? 0 : 1 / countedTargets;
     const accumulate = this.#accumulateCommands(batches, inverseCount, numLoops);
@@ -206,7 +218,14 @@ export class TrainState {
       : await this.#submit([...accumulate, apply]);
     const gradNorm = results.at(-1)!['gradNorm']!.data[0] as number;
     const loops = diagnosticsOf(results);
-    return { ...metricsOf(results), gradNorm, countedTargets, ...(loops && { loops }) };
+    const tokens = results.flatMap((result) => readTokenOutputs(result) ?? []);
+    return {
+      ...metricsOf(results),
+      gradNorm,
+      countedTargets,
+      ...(loops && { loops }),
+      ...(tokens.length > 0 && { tokens }),
+    };
   }
 
   /** Submits commands that change the weights. */
@@ -329,7 +348,9 @@ export class TrainState {
     const store = Object.fromEntries(
       this.#trained.map(({ hfName }) => [`grad:${hfName}`, this.#buffer(`${target}:${hfName}`)]),
     );
-    const fetch = [...METRICS, ...DIAGNOSTICS].filter((name) => program.outputNames.includes(name));
+    const fetch = [...METRICS, ...DIAGNOSTICS, ...TOKEN_OUTPUTS].filter((name) =>
+      program.outputNames.includes(name),
+    );
     return { kind: 'run', program, feeds, fetch, store };
   }
 

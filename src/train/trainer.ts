@@ -16,6 +16,8 @@ import type { TrainConfig } from './config.js';
 import { handOver, resultOf } from './hand-over.js';
 import type { Evaluation, MetricRecord } from './metrics.js';
 import { MetricLog } from './metrics.js';
+import type { ObjectiveDefinition } from './objectives/index.js';
+import type { PolicySource } from './policy-source.js';
 import type { Snapshot } from './snapshot.js';
 import { readSnapshot, writeSnapshot } from './snapshot.js';
 import type { PassedSpike, Rollback, Spike } from './spikes.js';
@@ -25,13 +27,15 @@ import { openBatches } from './stage-batches.js';
 import type { Stage } from './stages.js';
 import { learningRateAt, loopsAt, optimizerStepAt, stagesOf } from './stages.js';
 import { openState } from './stage-state.js';
-import type { Exchange, TrainState, UpdateMetrics } from './state.js';
+import type { Exchange, TrainState, UpdateMetrics, UpdateOutcome } from './state.js';
 
 export interface TrainOptions {
   readonly config: TrainConfig;
   readonly device: Device;
-  /** The batches of all stages, or those of each. */
-  readonly source: RunSource;
+  /** The batches of all stages, or those of each; or what draws them by the weights as they are. */
+  readonly source: RunSource | PolicySource;
+  /** In place of those that the config names. */
+  readonly objective?: ObjectiveDefinition;
   /** Starting weights; ignored when `folder` holds a snapshot. */
   readonly weights: ModelWeights;
   /** Where snapshots and metrics go. */
@@ -125,8 +129,15 @@ async function trainStage(run: Run, stage: Stage, from: Snapshot): Promise<Snaps
   const isBegun = from.trainSteps > stage.firstTrainStep || stage.index === 0;
   const start = isBegun ? from : handOver(stage, from);
   const source = await openBatches(run.source, stage, start.rollbacks);
-  const { device, exchange } = run;
-  const state = await openState(device, stage, start, source, exchange);
+  const { policy } = source;
+  policy?.restore(start.source);
+  const { device, exchange, objective } = run;
+  const state = await openState(device, stage, start, source, {
+    ...(exchange && { exchange }),
+    ...(objective && { objective }),
+    tellsTokens: policy !== undefined,
+  });
+  const moment = { weights: state.residentWeights, model: stage.model, signal };
   const watch = new SpikeWatch(config.spikes, start.recentLosses);
   /** Saves what the stage has come to, unless it is not finite. */
   const save = async (trainStep: number): Promise<Snapshot> => {
@@ -134,21 +145,26 @@ async function trainStage(run: Run, stage: Stage, from: Snapshot): Promise<Snaps
     const fault = faultOf(weights);
     if (fault !== undefined) return goBack(run, start, watch.failed(trainStep, fault));
     const { rollbacks } = start;
-    const snapshot = { trainSteps: trainStep, weights, slots, rollbacks };
+    const kept = policy && { source: policy.save() };
+    const snapshot = { trainSteps: trainStep, weights, slots, rollbacks, ...kept };
     return saved(run, { ...snapshot, recentLosses: watch.losses });
   };
 
   try {
     const end = endOf(stage);
     let trainStep = start.trainSteps;
-    let batches = await source.batchesAt(trainStep);
     let since = { time: now(), tokens: 0 };
+    let ahead: Promise<readonly TrainingBatch[]> | undefined;
     while (!signal?.aborted) {
+      const drawing = ahead ?? source.batchesAt(trainStep, moment);
+      const batches = await unlessAborted(drawing, signal);
+      if (!batches) break;
       const updating = update(run, stage, state, batches, trainStep);
-      const drawing = trainStep + 1 < end ? source.batchesAt(trainStep + 1) : [];
+      ahead = !policy && trainStep + 1 < end ? source.batchesAt(trainStep + 1, moment) : undefined;
       since.tokens += batches.length * source.rows * source.length;
-      const [metrics, drawn] = await Promise.all([updating, drawing]);
-      batches = drawn;
+      const [{ tokens, ...metrics }] = await Promise.all([updating, ahead]);
+      const learningRate = learningRateAt(stage, trainStep - stage.firstTrainStep);
+      const told = policy && { source: policy.learnt({ tokens: tokens!, learningRate }) };
       trainStep++;
 
       const spike = watch.judge(trainStep, metrics);
@@ -160,7 +176,7 @@ async function trainStage(run: Run, stage: Stage, from: Snapshot): Promise<Snaps
 
       const isLast = trainStep === end;
       if (isLast || trainStep % config.logEvery === 0) {
-        const record = log.add(recordOf(run, stage, trainStep, metrics, since));
+        const record = log.add(recordOf(run, stage, trainStep, { ...metrics, ...told }, since));
         run.onProgress?.(record, run.totalTrainSteps);
         await log.flush();
         since = { time: now(), tokens: 0 };
@@ -178,7 +194,21 @@ async function trainStage(run: Run, stage: Stage, from: Snapshot): Promise<Snaps
     const isUntouched = trainStep === stage.firstTrainStep && stage.index > 0;
     return isUntouched ? from : await save(trainStep);
   } finally {
+    await policy?.release();
     await state.dispose();
+  }
+}
+
+/** What the work gives; undefined if it failed because of the signal. */
+async function unlessAborted<T>(
+  work: Promise<T>,
+  signal: AbortSignal | undefined,
+): Promise<T | undefined> {
+  try {
+    return await work;
+  } catch (error) {
+    if (signal?.aborted) return undefined;
+    throw error;
   }
 }
 
@@ -187,7 +217,7 @@ export function recordOf(
   { config, now, memoryBytes }: Pick<TrainOptions, 'config' | 'now' | 'memoryBytes'>,
   stage: Stage,
   trainStep: number,
-  metrics: UpdateMetrics,
+  metrics: UpdateMetrics & Pick<MetricRecord, 'source'>,
   since: { readonly time: number; readonly tokens: number },
 ): MetricRecord {
   const seconds = Math.max(1e-9, (now() - since.time) / 1000);
@@ -208,7 +238,7 @@ function update(
   state: TrainState,
   batches: readonly TrainingBatch[],
   trainStep: number,
-): Promise<UpdateMetrics> {
+): Promise<UpdateOutcome> {
   const inStage = trainStep - stage.firstTrainStep;
   return state.update(
     batches,

@@ -12,6 +12,7 @@ import {
   countTargets,
   gradientOutputs,
   objectiveGraph,
+  objectiveOf,
 } from '../../src/train/index.js';
 import { SMALL_MODEL, VOCAB_SIZE } from '../engine/random-model.js';
 
@@ -72,7 +73,7 @@ export async function objectiveRunner(
     async run(batch) {
       const feeds = {
         ...Object.fromEntries(params),
-        ...batchFeeds(batch, config, 1 / countTargets(batch)),
+        ...batchFeeds(batch, config, 1 / countTargets(batch), objectiveOf(objective).extraInputs),
       };
       const [result] = await device.submit([
         { kind: 'run', program, feeds, fetch: Object.keys(outputs) },

@@ -6,13 +6,14 @@
  */
 import { hostname } from 'node:os';
 import type { TrainingDocument } from '../../data/index.js';
-import { ConfigError } from '../../errors.js';
+import { assert, ConfigError } from '../../errors.js';
 import type { Folder, ModelWeights, WeightDtype } from '../../model/index.js';
 import { saveCheckpoint } from '../../model/index.js';
 import { connectRun, createNodeDevice } from '../../platform/node/index.js';
 import type { Device, DeviceOptions } from '../../runtime/index.js';
 import type {
   MetricRecord,
+  ObjectiveDefinition,
   RunRecord,
   TrainConfig,
   TrainOptions,
@@ -31,6 +32,8 @@ import { lastValidation, validate } from './validation.js';
 export interface TrainingRun {
   readonly config: TrainConfig;
   readonly source: TrainOptions['source'];
+  /** In place of that of the config. */
+  readonly objective?: ObjectiveDefinition;
   /** Where a run starts that has no snapshot. */
   readonly weights: ModelWeights;
   /** Looked at every `config.evaluateEvery` train steps and at the end, and never trained on. */
@@ -120,12 +123,11 @@ async function trainIn(
   io: CliIo,
   signal: AbortSignal,
 ): Promise<TrainingOutcome> {
-  const { config, source, weights, validation = [], extraFiles, dtype = 'f32' } = run;
+  const { config, source, objective, weights, validation = [], extraFiles, dtype = 'f32' } = run;
   let lastRecord: MetricRecord | undefined;
-  const options: TrainOptions = {
+  const options: Omit<TrainOptions, 'source'> = {
     config,
     device,
-    source,
     weights,
     folder,
     now: io.now,
@@ -144,7 +146,12 @@ async function trainIn(
         ),
     }),
   };
-  const result = await (together ? trainTogether({ ...options, ...together }) : train(options));
+  const alone = () => train({ ...options, source, ...(objective && { objective }) });
+  const withOthers = (others: Together) => {
+    assert(!('batchesFor' in source), 'machines that train together share their data');
+    return trainTogether({ ...options, source, ...others });
+  };
+  const result = await (together ? withOthers(together) : alone());
   if (result.finished) {
     await saveCheckpoint(folder, result.model, result.weights, { dtype, extraFiles });
   }

@@ -1,6 +1,6 @@
 /** `POST /inference/v1/generate`: token ids in, token ids out, with all that a trainer replays. */
 import type { RolloutRecord, TokenLogprob } from '../../../engine/index.js';
-import { exitDistribution } from '../../../engine/index.js';
+import { exitLogProb } from '../../../engine/index.js';
 import type { TextFinishEvent, TextTokenEvent } from '../../../loop-lm.js';
 import { rolloutField } from '../../answers/ends.js';
 import { newId } from '../../answers/ids.js';
@@ -173,12 +173,7 @@ function loopsOf({ loopLogprobs, gateLogits, exitDepths, numLoops }: RolloutReco
   return {
     loop_logprobs: loopLogprobs.map((row) => row.map(finite)),
     gate_logits: gateLogits?.map((row) => [...row]) ?? null,
-    exit_logprobs: gateLogits?.map((row, n) => exitLogprob(row, exitDepths[n]!, numLoops)) ?? null,
+    exit_logprobs:
+      gateLogits?.map((row, n) => finite(exitLogProb(row, exitDepths[n]!, numLoops))) ?? null,
   };
-}
-
-/** log p(exit = depth); loops that were not run do not matter to it. */
-function exitLogprob(gateLogits: readonly number[], depth: number, numLoops: number): number {
-  const padded = Array.from({ length: numLoops }, (_, loop) => gateLogits[loop] ?? 0);
-  return finite(Math.log(exitDistribution(padded).exitPdf[depth - 1]!));
 }

@@ -1,15 +1,20 @@
 /**
- * Stage II of a recipe: the exit gate alone, trained twice from the stage I gate, once with the
- * published labels and once with the forward ones, to compare the three.
+ * Stage II for the bundled model: the exit gate alone, trained twice from the stage I gate, once
+ * with the published labels and once with the forward ones, to compare the three.
  *
- * The model is frozen, so this takes minutes. Which gate is shipped is decided by measurement, not here.
+ * The model is frozen, so this takes minutes. Which gate is shipped is decided by measurement
+ * (evaluate.ts), not here.
  */
-import type { BatchSource } from 'looplm/data';
+import { generatedSource } from 'looplm/data';
 import type { LoopLMConfig, ModelWeights } from 'looplm/model';
 import type { Device, HostTensor } from 'looplm/runtime';
 import { encodeSafetensors } from 'looplm/runtime';
 import type { MetricRecord, ObjectiveSettings, TrainConfig } from 'looplm/train';
 import { train } from 'looplm/train';
+import { LENGTH, ROWS, SEED } from './configs.js';
+import type { Encode } from './curriculum.js';
+import { bundledDocuments } from './curriculum.js';
+import { TASKS } from './tasks.js';
 
 type Folder = Parameters<typeof train>[0]['folder'];
 
@@ -24,10 +29,7 @@ const GATE_BIAS = 'model.early_exit_gate.bias';
 /** Constants of the paper (arXiv 2510.25741, stage II). */
 const STAGE_TWO = { k: 50, gamma: 0.005 } as const;
 
-function gateTrainConfig(
-  { model, source: { rows, length }, problems, seed }: TrainGatesOptions,
-  target: GateTarget,
-): TrainConfig {
+export function gateTrainConfig(model: LoopLMConfig, target: GateTarget): TrainConfig {
   const objective: ObjectiveSettings = { kind: 'stage-2', target, ...STAGE_TWO };
   return {
     model,
@@ -41,8 +43,8 @@ function gateTrainConfig(
     logEvery: 20,
     snapshotEvery: 100,
     evaluateEvery: 400,
-    seed,
-    data: { problems, rows, length },
+    seed: SEED + 1,
+    data: { problems: 'bundled, at full length', rows: ROWS, length: LENGTH },
   };
 }
 
@@ -51,10 +53,7 @@ export interface TrainGatesOptions {
   readonly model: LoopLMConfig;
   /** The stage I model. */
   readonly weights: ModelWeights;
-  /** Problems as the model is to meet them, and what tells them from others. */
-  readonly source: BatchSource;
-  readonly problems: string;
-  readonly seed: number;
+  readonly encode: Encode;
   /** A folder for the run of each target. */
   readonly folderOf: (target: GateTarget) => Folder;
   readonly now: () => number;
@@ -71,12 +70,23 @@ export interface TrainGatesOptions {
  */
 export async function trainGates(options: TrainGatesOptions): Promise<Uint8Array | undefined> {
   const gates: [string, ModelWeights][] = [['stage1', options.weights]];
+  const documents = bundledDocuments({
+    encode: options.encode,
+    tasks: Object.values(TASKS),
+    totalTrainSteps: 1,
+  });
   for (const target of GATE_TARGETS) {
-    const config = gateTrainConfig(options, target);
+    const config = gateTrainConfig(options.model, target);
     const result = await train({
       config,
       device: options.device,
-      source: options.source,
+      // Past its end the curriculum draws all lengths.
+      source: generatedSource({
+        documents: (rng) => documents(rng, 1),
+        rows: ROWS,
+        length: LENGTH,
+        seed: SEED + 1,
+      }),
       weights: options.weights,
       folder: options.folderOf(target),
       now: options.now,

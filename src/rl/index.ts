@@ -1,0 +1,20 @@
+/** Reinforcement learning on rollouts whose depth varies, replayed with exact probabilities. */
+export { LENGTH_NORMS, groupAdvantages, isWithoutVariance, tokenWeights } from './advantages.js';
+export type { LengthNorm } from './advantages.js';
+export type { Agreement } from './agreement.js';
+export { agreementOf } from './agreement.js';
+export type { CurriculumOptions } from './curriculum.js';
+export { Curriculum } from './curriculum.js';
+export { LoopWeights } from './loop-weights.js';
+export type { PolicySettings } from './objective-settings.js';
+export { policyObjective } from './objective.js';
+export type { ReplayBatches, ReplayOptions, ReplayedRollout, ScoredRollout } from './replay.js';
+export { checkReplayable, replayBatches } from './replay.js';
+export type { RolloutSourceOptions } from './rollout-source.js';
+export { RolloutSource } from './rollout-source.js';
+export type { PolicyText, Rollout, RolloutGroup, RolloutOptions } from './rollouts.js';
+export { drawGroups } from './rollouts.js';
+export type { RLSettings } from './settings.js';
+export { parseRLSettings, rlFields } from './settings.js';
+export type { Answer, Judgement, PolicyPrompt, PolicyTask } from './task.js';
+export { judge } from './task.js';

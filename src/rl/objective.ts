@@ -1,0 +1,210 @@
+/**
+ * Policy gradients over tokens whose depth was chosen while they were drawn.
+ *
+ * One form for all: minus the mean of weight x coefficient x advantage x log-probability, in which the
+ * coefficient, made from the ratio of now to the rollout, takes no gradient. The depth of a token is
+ * replayed: its log-probability is read at the loop where it exited, and that of the exit stays live, so
+ * that the gate is trained by what its choices led to.
+ * Sources and formulas: docs/math.md (policy-gradient).
+ */
+import type { Tensor } from '../graph/index.js';
+import {
+  add,
+  addRows,
+  and,
+  equal,
+  exp,
+  gatherRows,
+  intScalar,
+  less,
+  mul,
+  neg,
+  reshape,
+  stopGradient,
+  sub,
+  where,
+} from '../graph/index.js';
+import { staticShape } from '../graph/index.js';
+import type { ExtraInput, LossParts, ObjectiveDefinition } from '../train/index.js';
+import type { PolicySettings } from './objective-settings.js';
+
+/** Inputs for each position, beside tokens and targets; all are 0 where no target counts. */
+export const POLICY_INPUTS = {
+  /** Depth at which the token of the target exited, 1 to R. */
+  exitDepth: { name: 'exitDepth', dtype: 'i32' },
+  advantage: { name: 'advantage', dtype: 'f32' },
+  /** What the position counts in the mean. */
+  weight: { name: 'weight', dtype: 'f32' },
+  /** Log-probability of what the rollout did: of the token, and of its exit where that is an action. */
+  behavior: { name: 'behavior', dtype: 'f32' },
+  /** Number of the sequence in its batch, from 0. */
+  sequence: { name: 'sequence', dtype: 'i32' },
+  /** Log-probability of the token by the reference, at the depth that is compared. */
+  reference: { name: 'reference', dtype: 'f32' },
+} as const satisfies Record<string, ExtraInput>;
+
+/** The weight of a loop, from 0, where weights are learnt: the same at all positions. */
+export const loopWeightInput = (loopIndex: number): ExtraInput => ({
+  name: `loopWeight${loopIndex + 1}`,
+  dtype: 'f32',
+});
+
+/**
+ * The objective of a model with `numLoops` loops.
+ *
+ * A loss of it is of use for its gradient alone: it does not say how well the policy does.
+ */
+export function policyObjective(settings: PolicySettings, numLoops: number): ObjectiveDefinition {
+  const { credit, ratio, klCoefficient, exitEntropy } = settings;
+  const isBySequence = 'level' in ratio && ratio.level === 'sequence';
+  const { exitDepth, advantage, weight, behavior, sequence, reference } = POLICY_INPUTS;
+  const isPerLoop = credit.kind === 'loops' || credit.kind === 'last-loop';
+  const readsDepth = !isPerLoop || ratio.kind !== 'none';
+  const readsGate =
+    credit.kind === 'depth-action' ||
+    (credit.kind === 'loops' && credit.weights === 'exit-pdf') ||
+    exitEntropy > 0;
+  return {
+    kind: 'policy gradient',
+    needsGate: readsGate,
+    minLoops: 1,
+    trains: 'all',
+    extraInputs: [
+      advantage,
+      weight,
+      ...(readsDepth ? [exitDepth] : []),
+      ...(ratio.kind === 'none' ? [] : [behavior]),
+      ...(isBySequence ? [sequence] : []),
+      ...(klCoefficient > 0 ? [reference] : []),
+      ...(credit.kind === 'loops' && credit.weights === 'learned'
+        ? Array.from({ length: numLoops }, (_, loopIndex) => loopWeightInput(loopIndex))
+        : []),
+    ],
+    loss(parts) {
+      const { extra, mean, entropy } = parts;
+      const coefficient = ratioCoefficient(settings, parts);
+      const gain = mul(creditOf(settings, parts), extra('advantage'));
+      let loss = neg(coefficient ? mul(gain, coefficient) : gain);
+      if (klCoefficient > 0) loss = add(loss, mul(divergence(settings, parts), klCoefficient));
+      if (exitEntropy > 0) loss = sub(loss, mul(entropy, exitEntropy));
+      return mean(mul(loss, extra('weight')));
+    },
+  };
+}
+
+/** Log-probability of the target at every depth, `[N]` each. */
+const logProbs = ({ tokenLosses }: LossParts): readonly Tensor[] => tokenLosses.map(neg);
+
+/** Of a value for each depth, that of the exit; 0 where no target counts. */
+function atExit(values: readonly Tensor[], { extra }: LossParts): Tensor {
+  const exitDepth = extra('exitDepth');
+  return sum(
+    values.map((value, loopIndex) => where(equal(exitDepth, intScalar(loopIndex + 1)), value, 0)),
+  );
+}
+
+/** Log-probability of what the rollout did, by the weights now. */
+function actionOf({ credit }: PolicySettings, parts: LossParts): Tensor {
+  const token = atExit(logProbs(parts), parts);
+  return credit.kind === 'depth-action' ? add(token, atExit(parts.logPdf, parts)) : token;
+}
+
+/** What the advantage makes likelier or less likely. */
+function creditOf({ credit }: PolicySettings, parts: LossParts): Tensor {
+  const values = logProbs(parts);
+  switch (credit.kind) {
+    case 'exit':
+      return atExit(values, parts);
+    case 'depth-action': {
+      const exit = mul(atExit(parts.logPdf, parts), credit.exitWeight);
+      return add(atExit(values, parts), exit);
+    }
+    case 'last-loop':
+      return values.at(-1)!;
+    case 'loops':
+      return sum(
+        values.map((value, loopIndex) => mul(value, loopWeight(credit, parts, loopIndex))),
+      );
+    default:
+      return credit satisfies never;
+  }
+}
+
+type LoopCredit = Extract<PolicySettings['credit'], { kind: 'loops' }>;
+
+function loopWeight(
+  { weights, alpha }: LoopCredit,
+  { tokenLosses, logPdf, extra }: LossParts,
+  loopIndex: number,
+): Tensor | number {
+  const depths = tokenLosses.map((_, index) => index + 1);
+  switch (weights) {
+    case 'uniform':
+      return 1 / depths.length;
+    case 'progressive': {
+      const total = depths.reduce((all, depth) => all + depth ** alpha, 0);
+      return depths[loopIndex]! ** alpha / total;
+    }
+    case 'exit-pdf':
+      return exp(logPdf[loopIndex]!);
+    case 'learned':
+      return extra(loopWeightInput(loopIndex).name);
+    default:
+      return weights satisfies never;
+  }
+}
+
+/** Ratios beyond e to this power are as good as infinite. */
+const MAX_LOG_RATIO = 20;
+
+/** What the ratio of now to the rollout makes of a token's gradient, `[N]`, if anything. */
+function ratioCoefficient(settings: PolicySettings, parts: LossParts): Tensor | undefined {
+  const { ratio } = settings;
+  const { extra } = parts;
+  if (ratio.kind === 'none') return undefined;
+  const logRatio = stopGradient(sub(actionOf(settings, parts), extra('behavior')));
+  const one = add(mul(logRatio, 0), 1);
+  switch (ratio.kind) {
+    case 'clip': {
+      const value = ratioOf(logRatio);
+      const rises = less(mul(one, 0), extra('advantage'));
+      const isAbove = and(rises, less(mul(one, 1 + ratio.high), value));
+      const falls = less(extra('advantage'), mul(one, 0));
+      const isBelow = and(falls, less(value, mul(one, 1 - ratio.low)));
+      return where(isAbove, 0, where(isBelow, 0, value));
+    }
+    case 'truncate': {
+      const value = ratioOf(ratio.level === 'token' ? logRatio : bySequence(logRatio, parts));
+      return where(less(value, mul(one, ratio.cap)), value, ratio.cap);
+    }
+    case 'mask': {
+      const value = ratioOf(ratio.level === 'token' ? logRatio : bySequence(logRatio, parts));
+      return where(less(mul(one, ratio.cap), value), 0, value);
+    }
+    default:
+      return ratio satisfies never;
+  }
+}
+
+const ratioOf = (logRatio: Tensor): Tensor =>
+  exp(where(less(logRatio, add(mul(logRatio, 0), MAX_LOG_RATIO)), logRatio, MAX_LOG_RATIO));
+
+/** The sum over each sequence, at every one of its positions. */
+function bySequence(values: Tensor, { extra }: LossParts): Tensor {
+  const [numPositions] = staticShape(values) as [number];
+  const column = reshape(values, [numPositions, 1]);
+  // a batch has at most as many sequences as positions
+  const sums = addRows([numPositions, 1], extra('sequence'), column);
+  return reshape(gatherRows(sums, extra('sequence')), [numPositions]);
+}
+
+/** k3 of Schulman (http://joschu.net/blog/kl-approx.html): never negative, its mean is the divergence. */
+function divergence({ credit }: PolicySettings, parts: LossParts): Tensor {
+  const values = logProbs(parts);
+  const isLast = credit.kind === 'loops' || credit.kind === 'last-loop';
+  const now = isLast ? where(parts.counted, values.at(-1)!, 0) : atExit(values, parts);
+  const gap = sub(parts.extra('reference'), now);
+  return sub(sub(exp(gap), gap), 1);
+}
+
+const sum = (terms: readonly Tensor[]): Tensor => terms.reduce((a, b) => add(a, b));

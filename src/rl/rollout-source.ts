@@ -1,0 +1,313 @@
+/**
+ * Rollouts as the data of a run: before each update the policy answers problems, and what the answers
+ * are worth becomes the batches of the update.
+ *
+ * The trainer's own weights are read where they are: nothing is copied, written or loaded. What must
+ * outlive the process (which difficulties are solved, learnt weights of loops) is small, and in the
+ * run's snapshots.
+ */
+import { z } from 'zod';
+import type { TrainingBatch } from '../data/index.js';
+import type { ExitPolicy } from '../engine/index.js';
+import { Engine, UpdatableWeights, parseExitPolicy } from '../engine/index.js';
+import { ConfigError } from '../errors.js';
+import type { LoopLMConfig, ModelWeights } from '../model/index.js';
+import type { ResidentWeights } from '../runtime/index.js';
+import type { PolicyMoment, PolicySource, TokenOutputs } from '../train/index.js';
+import { TokenScorer } from '../train/index.js';
+import { quote } from '../util/quote.js';
+import { generatorFor } from '../util/random.js';
+import { groupAdvantages, isWithoutVariance, tokenWeights } from './advantages.js';
+import { agreementOf } from './agreement.js';
+import { Curriculum } from './curriculum.js';
+import { LoopWeights } from './loop-weights.js';
+import type { ReplayBatches, ReplayOptions, ScoredRollout } from './replay.js';
+import { replayBatches } from './replay.js';
+import type { PolicyText, Rollout, RolloutGroup } from './rollouts.js';
+import { drawGroups } from './rollouts.js';
+import type { RLSettings } from './settings.js';
+import type { PolicyPrompt, PolicyTask } from './task.js';
+import { maxDifficultyOf } from './task.js';
+
+export interface RolloutSourceOptions<P extends { readonly prompt: PolicyPrompt }> {
+  readonly task: PolicyTask<P>;
+  readonly text: PolicyText;
+  readonly settings: RLSettings;
+  readonly model: LoopLMConfig;
+  /** Rows and positions of a batch; a prompt and its answer must fit a row. */
+  readonly rows: number;
+  readonly length: number;
+  readonly seed: number;
+  /** What the policy is held to, where `klCoefficient` is above 0: the weights that the run began with. */
+  readonly reference?: ModelWeights | undefined;
+  /** Told in a sentence what a reward did wrong. */
+  readonly onFault?: ((sentence: string) => void) | undefined;
+}
+
+/** What there is while a stage runs. */
+interface Resident {
+  readonly weights: ResidentWeights;
+  readonly engine: Engine;
+  readonly reference?: { readonly weights: UpdatableWeights; readonly scorer: TokenScorer };
+}
+
+/** An update under way. */
+interface Drawn {
+  readonly replay: ReplayBatches;
+  readonly groups: readonly ScoredGroup[];
+}
+
+/** A group, and the rewards of those of its answers that have one, less what their depth costs. */
+interface ScoredGroup {
+  readonly difficulty: number;
+  readonly judged: readonly {
+    readonly rollout: Rollout;
+    readonly reward: number;
+    readonly worth: number;
+  }[];
+}
+
+const savedSchema = z.strictObject({ curriculum: z.unknown(), loopWeights: z.unknown() });
+
+export class RolloutSource<P extends { readonly prompt: PolicyPrompt }> implements PolicySource {
+  readonly rows: number;
+  readonly length: number;
+  readonly #options: RolloutSourceOptions<P>;
+  readonly #exitPolicy: ExitPolicy;
+  #curriculum: Curriculum;
+  #loopWeights: LoopWeights;
+  #resident: Resident | undefined;
+  #drawn: Drawn | undefined;
+
+  /** @throws ConfigError for an exit policy that is none, or that the objective cannot credit */
+  constructor(options: RolloutSourceOptions<P>) {
+    const { settings } = options;
+    this.#options = options;
+    this.rows = options.rows;
+    this.length = options.length;
+    this.#exitPolicy = parseExitPolicy(settings.exitPolicy);
+    checkExits(this.#exitPolicy, settings);
+    this.#curriculum = this.#freshCurriculum();
+    this.#loopWeights = new LoopWeights(options.model.numLoops);
+  }
+
+  async batchesFor(moment: PolicyMoment): Promise<readonly TrainingBatch[]> {
+    const { settings, task, text, seed } = this.#options;
+    const { engine, reference } = await this.#prepared(moment);
+    const rng = generatorFor(seed, DIFFICULTIES, moment.trainStep);
+    const difficulties = Array.from({ length: settings.groups }, () => this.#curriculum.draw(rng));
+    const drawn = await drawGroups(moment.trainStep, difficulties, {
+      task,
+      text,
+      engine,
+      exitPolicy: this.#exitPolicy,
+      groupSize: settings.groupSize,
+      maxNewTokens: settings.maxNewTokens,
+      maxLength: this.length,
+      rewardTimeoutMs: 1000 * settings.rewardTimeoutSeconds,
+      seed,
+      signal: moment.signal,
+    });
+    this.#tellFaults(drawn);
+    const groups = drawn.map((group) => scoredGroup(group, settings, moment.model));
+    for (const { difficulty, judged } of groups) {
+      if (judged.length === 0) continue;
+      this.#curriculum.observe(difficulty, meanOf(judged.map(({ reward }) => reward)));
+    }
+    const rollouts = this.#scored(groups);
+    const replay = await this.#replayed(rollouts, reference?.scorer);
+    this.#drawn = { replay, groups };
+    return replay.batches;
+  }
+
+  learnt({ tokens, learningRate }: Parameters<PolicySource['learnt']>[0]) {
+    const { groups, replay } = this.#drawn!;
+    const { credit } = this.#options.settings.policy;
+    if (credit.kind === 'loops' && credit.weights === 'learned') {
+      this.#loopWeights.update(slopesOf(replay, tokens), learningRate);
+    }
+    const all = groups.flatMap(({ judged }) => judged);
+    const rollouts = all.map(({ rollout }) => rollout);
+    const depths = rollouts.flatMap(({ record }) => record.exitDepths);
+    const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
+    return {
+      reward: meanOf(all.map(({ reward }) => reward)),
+      worth: meanOf(all.map(({ worth }) => worth)),
+      meanDepth: meanOf(depths),
+      answerTokens: depths.length / all.length,
+      executedShare:
+        sum(rollouts.map(({ executedLoops }) => executedLoops)) /
+        sum(rollouts.map(({ fullDepthLoops }) => fullDepthLoops)),
+      difficulty: meanOf(groups.map(({ difficulty }) => difficulty)),
+      droppedGroups: groups.filter((group) => !teaches(group)).length,
+      rewardFaults: groups.length * this.#options.settings.groupSize - all.length,
+      ...agreementOf(replay.rollouts, tokens),
+      ...(credit.kind === 'loops' &&
+        credit.weights === 'learned' && { loopWeights: this.#loopWeights.values }),
+    };
+  }
+
+  save(): unknown {
+    return { curriculum: this.#curriculum.save(), loopWeights: this.#loopWeights.save() };
+  }
+
+  restore(saved: unknown): void {
+    this.#curriculum = this.#freshCurriculum();
+    this.#loopWeights = new LoopWeights(this.#options.model.numLoops);
+    if (saved === undefined) return;
+    const { curriculum, loopWeights } = savedSchema.parse(saved);
+    this.#curriculum.restore(curriculum);
+    this.#loopWeights.restore(loopWeights);
+  }
+
+  async release(): Promise<void> {
+    const resident = this.#resident;
+    this.#resident = undefined;
+    await resident?.engine.dispose();
+    await resident?.reference?.scorer.dispose();
+    await resident?.reference?.weights.dispose();
+  }
+
+  #freshCurriculum(): Curriculum {
+    const { task, settings } = this.#options;
+    return new Curriculum({ maxDifficulty: maxDifficultyOf(task), ...settings.curriculum });
+  }
+
+  /** Engine and reference for the weights of a stage, made once. */
+  async #prepared({ weights, model }: PolicyMoment): Promise<Resident> {
+    if (this.#resident?.weights === weights) return this.#resident;
+    await this.release();
+    const { device } = weights;
+    const engine = await Engine.create({ device, config: model, weights });
+    const reference = await this.#openReference(weights, model);
+    this.#resident = { weights, engine, ...(reference && { reference }) };
+    return this.#resident;
+  }
+
+  async #openReference({ device }: ResidentWeights, model: LoopLMConfig) {
+    const { settings, reference } = this.#options;
+    if (settings.policy.klCoefficient === 0) return undefined;
+    if (!reference) {
+      throw new ConfigError(
+        'klCoefficient',
+        `klCoefficient is ${settings.policy.klCoefficient}, and there are no weights to hold the policy to; give reference, or set klCoefficient to 0.`,
+      );
+    }
+    const weights = await UpdatableWeights.create(device, model, reference);
+    const size = { rows: this.rows, length: this.length };
+    return { weights, scorer: await TokenScorer.create(model, weights, size) };
+  }
+
+  #tellFaults(groups: readonly RolloutGroup[]): void {
+    const { task, onFault } = this.#options;
+    const judgements = groups.flatMap(({ rollouts }) => rollouts.map(({ judgement }) => judgement));
+    const faults = judgements.flatMap((judgement) => ('fault' in judgement ? judgement.fault : []));
+    const [first] = faults;
+    if (first === undefined) return;
+    const many = `${faults.length} of ${judgements.length} rewards of the task ${task.name} are missing: ${first}`;
+    if (faults.length === judgements.length) {
+      throw new ConfigError('reward', `${many}. Correct the task.`);
+    }
+    onFault?.(`${many}; those answers are left out`);
+  }
+
+  /** Answers with their advantages, of the groups that teach; if none does, of one, without any. */
+  #scored(groups: readonly ScoredGroup[]): readonly ScoredRollout[] {
+    const { advantages, maxNewTokens } = this.#options.settings;
+    const teaching = groups.filter(teaches);
+    const used =
+      teaching.length > 0 ? teaching : groups.filter(({ judged }) => judged.length > 0).slice(0, 1);
+    const rollouts = used.flatMap(({ judged }) => {
+      const found = groupAdvantages(
+        judged.map(({ worth }) => worth),
+        advantages,
+      );
+      return judged.map(({ rollout: { record } }, index) => ({ record, advantage: found[index]! }));
+    });
+    const lengths = rollouts.map(({ record }) => record.tokenIds.length);
+    const weights = tokenWeights(lengths, advantages.lengthNorm, maxNewTokens);
+    return rollouts.map((rollout, index) => ({ ...rollout, weight: weights[index]! }));
+  }
+
+  /** The batches of rollouts, with what the reference says of them, if there is one. */
+  async #replayed(
+    rollouts: readonly ScoredRollout[],
+    scorer: TokenScorer | undefined,
+  ): Promise<ReplayBatches> {
+    const { settings, model, rows, length } = this.#options;
+    const { credit } = settings.policy;
+    const options: ReplayOptions = {
+      settings: settings.policy,
+      rows,
+      length,
+      padId: model.padTokenId ?? 0,
+      ...(credit.kind === 'loops' &&
+        credit.weights === 'learned' && { loopWeights: this.#loopWeights.values }),
+    };
+    const replay = replayBatches(rollouts, options);
+    if (!scorer) return replay;
+    const outputs: TokenOutputs[] = [];
+    for (const batch of replay.batches) outputs.push(await scorer.score(batch));
+    const isAtLast = credit.kind === 'loops' || credit.kind === 'last-loop';
+    const compared = replay.rollouts.map(({ record, batch, offset }, index) => ({
+      ...rollouts[index]!,
+      reference: record.exitDepths.map((depth, token) => {
+        const loopIndex = (isAtLast ? record.numLoops : depth) - 1;
+        return outputs[batch]!.logProbs[loopIndex]![offset + token]!;
+      }),
+    }));
+    return replayBatches(compared, options);
+  }
+}
+
+/** Tells draws of difficulties from those of problems and answers. */
+const DIFFICULTIES = 0x68617264;
+
+function checkExits(exitPolicy: ExitPolicy, { policy: { credit } }: RLSettings): void {
+  if (credit.kind !== 'depth-action' || exitPolicy.name === 'sampled') return;
+  throw new ConfigError(
+    'exitPolicy',
+    `exitPolicy is ${quote(exitPolicy.name)}, whose exits have no probability; depth as an action needs "sampled".`,
+  );
+}
+
+function scoredGroup(
+  { difficulty, rollouts }: RolloutGroup,
+  { depth: { price, budget, budgetPrice } }: RLSettings,
+  { numLoops }: LoopLMConfig,
+): ScoredGroup {
+  const judged = rollouts.flatMap((rollout) => {
+    const { record, judgement } = rollout;
+    if ('fault' in judgement || record.tokenIds.length === 0) return [];
+    const { reward } = judgement;
+    const share = record.meanDepth / numLoops;
+    const over = budget === undefined ? 0 : record.meanDepth - budget;
+    return { rollout, reward, worth: reward - price * share - budgetPrice * over * over };
+  });
+  return { difficulty, judged };
+}
+
+const teaches = ({ judged }: ScoredGroup): boolean =>
+  judged.length > 1 && !isWithoutVariance(judged.map(({ worth }) => worth));
+
+const meanOf = (values: readonly number[]): number =>
+  values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length);
+
+/** Derivative of the loss by the weight of each loop, were they free. */
+function slopesOf({ batches }: ReplayBatches, tokens: readonly TokenOutputs[]): readonly number[] {
+  const numLoops = tokens[0]!.logProbs.length;
+  const count = batches.reduce(
+    (sum, { targets }) => sum + targets.filter((target) => target >= 0).length,
+    0,
+  );
+  return Array.from({ length: numLoops }, (_, loopIndex) => {
+    let sum = 0;
+    batches.forEach(({ extra }, batch) => {
+      const [advantage, weight] = [extra!['advantage']!, extra!['weight']!];
+      tokens[batch]!.logProbs[loopIndex]!.forEach((logProb, position) => {
+        sum -= advantage[position]! * weight[position]! * logProb;
+      });
+    });
+    return sum / count;
+  });
+}

@@ -1,0 +1,203 @@
+/**
+ * The law that all else rests on: replayed in the trainer, every drawn token has, at every loop that ran,
+ * the log-probability that the rollout recorded, and so has every exit.
+ */
+import fc from 'fast-check';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { ExitPolicy, RolloutRecord } from '../../src/engine/index.js';
+import {
+  cdfThreshold,
+  confidence,
+  fixedDepth,
+  fullDepth,
+  sampledExit,
+  withDepthBounds,
+} from '../../src/engine/index.js';
+import { ConfigError } from '../../src/errors.js';
+import type { PolicySettings } from '../../src/rl/index.js';
+import { agreementOf, policyObjective, replayBatches } from '../../src/rl/index.js';
+import type { Device } from '../../src/runtime/index.js';
+import { createInlineDevice } from '../../src/runtime/index.js';
+import { TokenScorer, TrainState } from '../../src/train/index.js';
+import type { RandomModel } from '../engine/random-model.js';
+import {
+  SMALL_MODEL,
+  makeModel,
+  modelDraw,
+  promptArbitrary,
+  randomWeights,
+} from '../engine/random-model.js';
+import { uploadWeights } from '../engine/resident.js';
+import { ADAMW } from '../train/support.js';
+import type { RolloutDraw } from './support.js';
+import { rolloutsOf, scored } from './support.js';
+
+const [ROWS, LENGTH] = [2, 32];
+const MAX_DIFFERENCE = 1e-4;
+const settings: PolicySettings = {
+  credit: { kind: 'exit' },
+  ratio: { kind: 'truncate', level: 'token', cap: 5 },
+  klCoefficient: 0,
+  exitEntropy: 0,
+};
+const OPTIONS = { settings, rows: ROWS, length: LENGTH, padId: 0 };
+
+let device: Device;
+beforeAll(async () => {
+  device = await createInlineDevice({ numThreads: 1 });
+});
+afterAll(() => device.dispose());
+
+const policyArbitrary: fc.Arbitrary<ExitPolicy> = fc.oneof(
+  fc.constant(sampledExit()),
+  fc.constant(fullDepth()),
+  fc.constant(fixedDepth(1)),
+  fc.double({ min: 0.05, max: 0.95, noNaN: true }).map((q) => cdfThreshold(q)),
+  fc.double({ min: 0.1, max: 0.9, noNaN: true }).map((p) => confidence(p)),
+  fc.constant(withDepthBounds(sampledExit(), { minDepth: 1, maxDepth: 1 })),
+);
+
+const zeros = (records: readonly RolloutRecord[]) => records.map(() => 0);
+
+/** Draws rollouts, replays them and says how far the two are apart. */
+async function agreementOfModel(
+  { config, weights }: Pick<RandomModel, 'config' | 'weights'>,
+  draws: readonly RolloutDraw[],
+) {
+  const resident = await uploadWeights(device, config, weights);
+  const scorer = await TokenScorer.create(config, resident, { rows: ROWS, length: LENGTH });
+  const found = [];
+  for (const draw of draws) {
+    const records = await rolloutsOf(device, config, weights, draw);
+    const { batches, rollouts } = replayBatches(scored(records, zeros(records)), OPTIONS);
+    const outputs = [];
+    for (const batch of batches) outputs.push(await scorer.score(batch));
+    const depths = records.flatMap(({ exitDepths }) => exitDepths);
+    found.push({ ...agreementOf(rollouts, outputs), depths });
+  }
+  await scorer.dispose();
+  for (const buffer of resident.buffers.values()) await device.free(buffer);
+  return found;
+}
+
+const drawArbitrary: fc.Arbitrary<RolloutDraw> = fc.record({
+  prompts: fc.array(promptArbitrary(12), { minLength: 1, maxLength: 6 }),
+  exitPolicy: policyArbitrary,
+  seed: fc.nat(1000),
+});
+
+describe('the replay of rollouts', () => {
+  it('has their log-probabilities, under random policies', async () => {
+    const { config, seed } = SMALL_MODEL;
+    const draws = fc.sample(drawArbitrary, { numRuns: 20, seed: 11 });
+    const found = await agreementOfModel({ config, weights: randomWeights(config, seed) }, draws);
+    for (const { maxTokenDifference, maxExitDifference } of found) {
+      expect(maxTokenDifference).toBeLessThan(MAX_DIFFERENCE);
+      expect(maxExitDifference).toBeLessThan(MAX_DIFFERENCE);
+    }
+    expect(new Set(found.flatMap(({ depths }) => depths))).toEqual(new Set([1, 2, 3, 4]));
+  });
+
+  it('has them of models of any shape, up to what random weights make of rounding', async () => {
+    await fc.assert(
+      fc.asyncProperty(modelDraw, drawArbitrary, async (draw, rollouts) => {
+        const [found] = await agreementOfModel(await makeModel(draw), [rollouts]);
+        expect(found!.maxTokenDifference).toBeLessThan(5 * MAX_DIFFERENCE);
+        expect(found!.maxExitDifference).toBeLessThan(5 * MAX_DIFFERENCE);
+      }),
+      { numRuns: 8, seed: 11 },
+    );
+  });
+
+  it('is told by an update, and notices rollouts of other weights or other depths', async () => {
+    const { config } = SMALL_MODEL;
+    const weights = randomWeights(config, 3);
+    const state = await TrainState.create({
+      device,
+      config,
+      rows: ROWS,
+      length: LENGTH,
+      objective: policyObjective(settings, config.numLoops),
+      optimizer: ADAMW,
+      recompute: 'none',
+      weights,
+      tellsTokens: true,
+    });
+    const prompts = [
+      [1, 2, 3],
+      [4, 5],
+    ];
+    const draw = (from: typeof weights, exitPolicy: ExitPolicy) =>
+      rolloutsOf(device, config, from, { prompts, exitPolicy });
+    const agreement = async (records: readonly RolloutRecord[]) => {
+      const { batches, rollouts } = replayBatches(scored(records, zeros(records)), OPTIONS);
+      const { tokens } = await state.update(batches, 0, 0);
+      return agreementOf(rollouts, tokens!);
+    };
+    const own = await draw(weights, sampledExit());
+    const exact = await agreement(own);
+    expect(exact.maxTokenDifference).toBeLessThan(MAX_DIFFERENCE);
+    expect(exact.maxExitDifference).toBeLessThan(MAX_DIFFERENCE);
+    expect(Math.abs(exact.divergence)).toBeLessThan(MAX_DIFFERENCE);
+    const other = await agreement(await draw(randomWeights(config, 4), sampledExit()));
+    expect(other.maxTokenDifference).toBeGreaterThan(0.1);
+    expect(other.maxExitDifference).toBeGreaterThan(0.1);
+    const moved = own.map((record) => ({ ...record, exitDepths: record.exitDepths.map(() => 1) }));
+    expect(Math.abs((await agreement(moved)).divergence)).toBeGreaterThan(0.01);
+    await state.dispose();
+  });
+
+  it('takes as many batches as it needs, each rollout whole in one', async () => {
+    const { config } = SMALL_MODEL;
+    const prompts = Array.from({ length: 9 }, (_, index) => [1 + index, 2, 3]);
+    const records = await rolloutsOf(device, config, randomWeights(config, 3), {
+      prompts,
+      exitPolicy: sampledExit(),
+    });
+    const advantages = records.map((_, index) => index + 1);
+    const { batches, rollouts } = replayBatches(scored(records, advantages), OPTIONS);
+    expect(batches.length).toBeGreaterThan(1);
+    rollouts.forEach(({ record, batch, offset }, index) => {
+      const { ids, targets, extra } = batches[batch]!;
+      const { promptIds, tokenIds, exitDepths } = record;
+      const start = offset - promptIds.length + 1;
+      const end = offset + tokenIds.length;
+      expect(Array.from(ids.slice(start, end))).toEqual([...promptIds, ...tokenIds.slice(0, -1)]);
+      expect(Array.from(targets.slice(offset, end))).toEqual(tokenIds);
+      expect(Array.from(extra!['exitDepth']!.slice(offset, end))).toEqual(exitDepths);
+      expect(new Set(extra!['advantage']!.slice(offset, end))).toEqual(new Set([index + 1]));
+      expect(targets.slice(start, offset).every((target) => target < 0)).toBe(true);
+      expect(
+        Array.from(extra!['exitDepth']!.slice(start, offset)).every((depth) => depth === 0),
+      ).toBe(true);
+    });
+  });
+
+  it('refuses what it could not replay, and says what to draw instead', async () => {
+    const { config } = SMALL_MODEL;
+    const [record] = await rolloutsOf(device, config, randomWeights(config, 3), {
+      prompts: [[1, 2]],
+      exitPolicy: cdfThreshold(0.5),
+    });
+    const refused = (
+      changes: Partial<RolloutRecord>,
+      credit: PolicySettings['credit'] = { kind: 'exit' },
+    ) => {
+      const rollouts = scored([{ ...record!, ...changes }], [1]);
+      return () => replayBatches(rollouts, { ...OPTIONS, settings: { credit } });
+    };
+    expect(refused({})).not.toThrow();
+    expect(refused({ kvPolicy: 'shared' })).toThrow(/KV policy shared.*per-loop/);
+    const { sampling } = record!;
+    expect(refused({ sampling: { ...sampling, temperature: 0.7 } })).toThrow(
+      /temperature 0\.7.*temperature 1/,
+    );
+    expect(refused({ sampling: { ...sampling, topK: 3 } })).toThrow(/topK/);
+    const pair: PolicySettings['credit'] = { kind: 'depth-action', exitWeight: 1 };
+    expect(refused({}, pair)).toThrow(/exit policy "cdf:0\.5".*"sampled"/);
+    expect(refused({ exitPolicy: 'sampled' }, pair)).not.toThrow();
+    const long = { promptIds: Array.from({ length: LENGTH }, () => 1) };
+    expect(refused(long)).toThrow(ConfigError);
+    expect(refused(long)).toThrow(/37 tokens to replay, and rows have 32/);
+  });
+});
