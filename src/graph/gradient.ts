@@ -26,11 +26,31 @@ export function gradients(loss: Tensor, wrt: readonly Tensor[]): readonly (Tenso
       `gradients: the loss has shape ${showShape(loss.shape)}; reduce it to [].`,
     );
   }
+  return pullback(loss, scalar(1), wrt);
+}
+
+/**
+ * What a gradient of `output` gives for tensors that it depends on.
+ *
+ * @param grad - of the shape of `output`
+ * @returns as `gradients` does
+ */
+export function pullback(
+  output: Tensor,
+  grad: Tensor,
+  wrt: readonly Tensor[],
+): readonly (Tensor | undefined)[] {
   const pending = new PendingGradients(wrt);
-  pending.admit(ancestors([loss]));
-  pending.add(loss, scalar(1));
+  pending.admit(ancestors([output]));
+  pending.add(output, grad);
   propagate(pending, -1);
   return wrt.map((x) => pending.result(x));
+}
+
+/** Whether any of `others` is needed to compute `x`. */
+export function dependsOn(x: Tensor, others: readonly Tensor[]): boolean {
+  const needed = new Set(ancestors([x]).map(({ id }) => id));
+  return others.some(({ id }) => needed.has(id));
 }
 
 /** Visits every tensor newer than the id `after`. */

@@ -127,7 +127,7 @@ const common = {
   trainSteps: trainSteps.default(1000),
   /** Micro-batches whose gradients are added up for one update; a ramp grows in equal steps. */
   accumulate: accumulate.default(1),
-  recompute: word(['none', 'readout', 'loop']).default('none'),
+  recompute: word(['none', 'loop']).default('none'),
   /** Default: what the objective trains. */
   trained: trained.optional(),
   /** Loops through which gradients flow back at most. Default: all. */

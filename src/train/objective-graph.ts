@@ -8,13 +8,10 @@
 import type { Tensor } from '../graph/index.js';
 import {
   add,
-  argmax,
-  barrier,
   cast,
   concat,
-  crossEntropy,
+  dependsOn,
   div,
-  equal,
   exp,
   gradients,
   greaterOrEqual,
@@ -23,7 +20,6 @@ import {
   logSigmoid,
   mul,
   neg,
-  recompute,
   reduceSum,
   reshape,
   sqrt,
@@ -40,10 +36,11 @@ import {
   inputWeights,
   loopParams,
   parameterSpecs,
-  readout,
 } from '../model/index.js';
-import type { ExtraInput, Objective } from './objectives/index.js';
+import type { ExtraInput, LossParts, Objective, ObjectiveDefinition } from './objectives/index.js';
 import { checkObjective, objectiveOf } from './objectives/index.js';
+import type { LossRate } from './readout-loss.js';
+import { chunkRows, readoutLosses } from './readout-loss.js';
 import type { TrainableSet } from './trainable.js';
 import { trainableSpecs } from './trainable.js';
 
@@ -54,10 +51,12 @@ export interface ObjectiveOptions {
   /** Default: what the objective trains. */
   readonly trained?: TrainableSet | undefined;
   /**
-   * `none` keeps every value for the backward pass; `loop` keeps only the state between loops;
-   * `readout` drops only the logits. Default `none`.
+   * `none` keeps the values of all loops for the backward pass; `loop` keeps only the state between
+   * loops. Default `none`.
    */
-  readonly recompute?: 'none' | 'readout' | 'loop';
+  readonly recompute?: 'none' | 'loop';
+  /** Rows whose logits exist together. Default: as many as take at most 128 MiB. */
+  readonly chunkRows?: number;
   /** Loops through which a gradient flows back at most; docs/math.md (truncated). Default: all. */
   readonly backpropLoops?: number | undefined;
 }
@@ -107,15 +106,7 @@ export function objectiveGraph(config: LoopLMConfig, options: ObjectiveOptions):
     recomputesLoops: options.recompute === 'loop',
     backpropLoops,
   });
-  const head = headParam(config, weights.leaf);
   const { exitGate } = loopParams(config, weights.leaf);
-  const correct = hidden.map((h) => cast(equal(argmax(readout(h, head)), labels), 'f32'));
-  const tokenLosses = hidden.map((h, loopIndex) => {
-    const loss = ([x]: readonly Tensor[]) => crossEntropy(readout(x!, head), labels);
-    const keepsLogits = options.recompute === undefined || options.recompute === 'none';
-    // The barrier has the metric computed now, so that its logits need not live to the end.
-    return barrier(keepsLogits ? loss([h]) : recompute(loss, [h]), correct[loopIndex]!);
-  });
   const shut = sub(mul(weight, 0), SHUT_GATE);
   const gates = hidden.map((h) => (exitGate ? gateLogit(h, exitGate) : shut));
   const logPdf = logExitPdf(gates);
@@ -124,17 +115,27 @@ export function objectiveGraph(config: LoopLMConfig, options: ObjectiveOptions):
   const mean = (x: Tensor) => reduceSum(mul(x, weight)); // [N] to []
   const extras = extraTensors(objective.extraInputs, rows, length);
   const extra = (name: string) => extras.get(name)!;
-  const loss = objective.loss({ tokenLosses, gates, logPdf, entropy, counted, mean, extra });
+  const parts = { gates, logPdf, entropy, counted, mean, extra };
+  const trained = trainableSpecs(config, options.trained ?? objective.trains).map((spec) => ({
+    spec,
+    tensor: tensors.get(spec.hfName)!,
+  }));
+  const readouts = readoutLosses(hidden, {
+    head: headParam(config, weights.leaf),
+    labels,
+    rates: lossRates(objective, parts, hidden.length),
+    trained: trained.map(({ tensor }) => tensor),
+    chunkRows: options.chunkRows ?? chunkRows(numPositions, config.vocabSize),
+  });
+  const tokenLosses = readouts.map(({ tokenLoss }) => tokenLoss);
+  const loss = objective.loss({ ...parts, tokenLosses });
   return {
     loss,
-    trained: trainableSpecs(config, options.trained ?? objective.trains).map((spec) => ({
-      spec,
-      tensor: tensors.get(spec.hfName)!,
-    })),
+    trained,
     metrics: {
       loss,
       lossPerLoop: stack(tokenLosses.map(mean)),
-      accuracyPerLoop: stack(correct.map(mean)),
+      accuracyPerLoop: stack(readouts.map(({ correct }) => mean(correct))),
       meanExitPdf: stack(logPdf.map((logP) => mean(exp(logP)))),
       entropy: mean(entropy),
     },
@@ -143,6 +144,20 @@ export function objectiveGraph(config: LoopLMConfig, options: ObjectiveOptions):
     states: [embedded, ...states],
     weight,
   };
+}
+
+/** How the loss grows with the cross-entropies, found with others in their place. */
+function lossRates(
+  objective: ObjectiveDefinition,
+  parts: Omit<LossParts, 'tokenLosses'>,
+  numLoops: number,
+): readonly LossRate[] {
+  const tokenLosses = Array.from({ length: numLoops }, () => mul(parts.entropy, 0));
+  const rates = gradients(objective.loss({ ...parts, tokenLosses }), tokenLosses);
+  return rates.map((rate) => {
+    if (!rate) return 'none';
+    return dependsOn(rate, tokenLosses) ? 'unknown' : stopGradient(rate);
+  });
 }
 
 /** Less this is the logit of a gate that is not there: lambda is 0, and 0 times its logarithm too. */

@@ -27,7 +27,7 @@ const STATE = 20;
 /** Floats of a layer in one loop for each token: widths of the stream, widths of the MLP, and scores. */
 const [STREAM, MLP, SCORES] = [22, 9, 2.5];
 /** Vectors of logits of a token that exist together, by what is computed again. */
-const logitVectors = (numLoops: number) => ({ none: 3 * numLoops, readout: 6, loop: 3 });
+const logitVectors = (numLoops: number) => ({ none: 3 * numLoops, loop: 3 });
 /** Loops whose layers exist together where they are computed again, with their gradients. */
 const RECOMPUTED_LOOPS = 1.7;
 

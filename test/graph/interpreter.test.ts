@@ -86,7 +86,7 @@ describe('by hand', () => {
       [2, 3],
       [1, 2, 13, 24, 5, 6],
     ],
-    argmax: [g.argmax(numbers([1, 3, 3, 0, -1, -2], [2, 3])), [2], [1, 0]],
+    rowMax: [g.rowMax(numbers([1, 3, 3, 0, -1, -2], [2, 3])), [2], [3, 0]],
     softmax: [g.softmax(numbers([0, ln(3)], [2])), [2], [0.25, 0.75]],
     logSoftmax: [g.logSoftmax(numbers([5, 5], [2])), [2], [-ln(2), -ln(2)]],
     crossEntropy: [

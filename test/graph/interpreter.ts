@@ -332,8 +332,7 @@ const RULES: Readonly<Record<string, Rule>> = {
       const hit = at(indices!, lead) === index.at(-1);
       return at(x!, index) + (hit ? at(values!, lead) : 0);
     }),
-  argmax: (_, [x], dims) =>
-    fill(dims, (index) => row(x!, index).reduce((best, v, j, xs) => (v > xs[best]! ? j : best), 0)),
+  rowMax: (_, [x], dims) => fill(dims, (index) => Math.max(...row(x!, index))),
   softmax: (_, [x], dims) => fill(dims, (index) => Math.exp(logSoftmaxAt(x!, index))),
   logSoftmax: (_, [x], dims) => fill(dims, (index) => logSoftmaxAt(x!, index)),
   crossEntropy: (_, [logits, targets], dims) =>

@@ -288,7 +288,7 @@ const lookups: readonly OpCase[] = [
     (dims) => [reals(dims), indices(dims.slice(0, -1), dims.at(-1)!), reals(dims.slice(0, -1))],
     ([x, at, values]) => g.addAt(x, at, values),
   ),
-  unary('argmax', g.argmax, smallInteger, 'f32', rowDims),
+  unary('rowMax', g.rowMax, smallInteger, 'f32', rowDims),
   opCase(
     'crossEntropy',
     'f32',

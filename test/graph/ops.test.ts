@@ -24,7 +24,7 @@ const WITHOUT_GRADIENT: Readonly<Record<string, readonly number[]>> = {
 };
 
 /** Operations that refuse to be differentiated. */
-const REFUSES_GRADIENT = new Set(['blockLinear']);
+const REFUSES_GRADIENT = new Set(['blockLinear', 'rowMax']);
 
 function arrange({ leaves, build }: OpSample) {
   const inputs = leaves.map(({ dtype, dims }, index) => input(`x${index}`, dtype, dims));

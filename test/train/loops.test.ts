@@ -117,15 +117,21 @@ describe.each<[string, LoopLMConfig]>([
   const { states } = runAll(config, weights);
 
   it.each([
-    { backpropLoops: 1, cuts: [1, 2, 3], recompute: 'none' },
-    { backpropLoops: 2, cuts: [2], recompute: 'loop' },
-    { backpropLoops: 3, cuts: [1], recompute: 'readout' },
-    { backpropLoops: 4, cuts: [], recompute: 'none' },
-    { backpropLoops: 9, cuts: [], recompute: 'loop' },
+    { backpropLoops: 1, cuts: [1, 2, 3], recompute: 'none', chunkRows: undefined },
+    { backpropLoops: 2, cuts: [2], recompute: 'loop', chunkRows: 1 },
+    { backpropLoops: 3, cuts: [1], recompute: 'none', chunkRows: 2 },
+    { backpropLoops: 4, cuts: [], recompute: 'none', chunkRows: 3 },
+    { backpropLoops: 9, cuts: [], recompute: 'loop', chunkRows: undefined },
   ] as const)(
     'after $backpropLoops loops are those of a loss whose states $cuts are constants',
-    async ({ backpropLoops, cuts, recompute }) => {
-      const options = { ...SIZE, objective, backpropLoops, recompute };
+    async ({ backpropLoops, cuts, recompute, chunkRows }) => {
+      const options = {
+        ...SIZE,
+        objective,
+        backpropLoops,
+        recompute,
+        ...(chunkRows && { chunkRows }),
+      };
       const actual = await gradientsOf(config, weights, options);
       const isCut = (depth: number) => cuts.some((cut) => cut === depth);
       const lossAt = (moved: ModelWeights) =>

@@ -60,7 +60,7 @@ export async function objectiveRunner(
   config: LoopLMConfig,
   weights: ModelWeights,
   objective: Objective,
-  size: Pick<ObjectiveOptions, 'rows' | 'length' | 'recompute'>,
+  size: Pick<ObjectiveOptions, 'rows' | 'length' | 'recompute' | 'chunkRows' | 'trained'>,
 ): Promise<ObjectiveRunner> {
   const graph = objectiveGraph(config, { ...size, objective });
   const outputs = { ...gradientOutputs(graph), tokenLoss: graph.tokenLoss };
@@ -71,12 +71,13 @@ export async function objectiveRunner(
   ]);
   return {
     async run(batch) {
-      const feeds = {
+      const feeds: Record<string, HostTensor> = {
         ...Object.fromEntries(params),
         ...batchFeeds(batch, config, 1 / countTargets(batch), objectiveOf(objective).extraInputs),
       };
+      const used = program.inputNames.map((name) => [name, feeds[name]!] as const);
       const [result] = await device.submit([
-        { kind: 'run', program, feeds, fetch: Object.keys(outputs) },
+        { kind: 'run', program, feeds: Object.fromEntries(used), fetch: Object.keys(outputs) },
       ]);
       return Object.fromEntries(
         Object.entries(result!).map(([name, { data }]) => [name, Array.from(data, Number)]),

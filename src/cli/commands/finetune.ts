@@ -25,7 +25,7 @@ interface Flags {
   readonly rows: number;
   readonly length?: number;
   readonly accumulate: number;
-  readonly recompute: 'none' | 'readout' | 'loop';
+  readonly recompute: 'none' | 'loop';
   readonly heldOut: number;
   readonly seed: number;
   readonly revision?: string;
@@ -68,7 +68,7 @@ export function registerFinetune(program: Command, io: CliIo): void {
     .option('--accumulate <n>', 'micro-batches of an update', parseCount, 1)
     .addOption(
       new Option('--recompute <what>', 'compute again in place of keeping: less memory, more time')
-        .choices(['none', 'readout', 'loop'])
+        .choices(['none', 'loop'])
         .default('none'),
     )
     .option('--held-out <part>', 'part of the conversations to measure with', parseNumber, 0.05)

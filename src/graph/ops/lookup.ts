@@ -1,6 +1,6 @@
 /**
  * Operations that read or write by index: rows of a table (embeddings) and one element per row
- * (labels).
+ * (labels); and the largest of a row.
  */
 import { ShapeError } from '../../errors.js';
 import { defineOp } from '../op.js';
@@ -125,14 +125,12 @@ export function addAt(x: Tensor, indices: Tensor, values: Tensor): Tensor {
   return addAtOp([x, indices, values]);
 }
 
-const argmaxOp = defineOp({
-  name: 'argmax',
-  infer: ([x]) => ({ dtype: 'i32', shape: x!.shape.slice(0, -1) }),
-  lower(node, inputs, context) {
-    const index = context.emit('ArgMax', inputs, { axis: node.shape.length, keepdims: 0 });
-    return context.emit('Cast', [index], { to: 6 });
-  },
+const rowMaxOp = defineOp({
+  name: 'rowMax',
+  infer: ([x]) => ({ dtype: x!.dtype, shape: x!.shape.slice(0, -1) }),
+  lower: (node, [x], context) =>
+    context.emit('ReduceMax', [x!, context.int64([node.shape.length])], { keepdims: 0 }),
 });
 
-/** Index of the largest element of each row, the lowest one on ties. */
-export const argmax = (x: Tensor): Tensor => argmaxOp([x]);
+/** The largest element of each row, `[..., V]` to `[...]`. It takes no gradient. */
+export const rowMax = (x: Tensor): Tensor => rowMaxOp([x]);
