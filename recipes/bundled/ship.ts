@@ -6,13 +6,16 @@
  */
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { generatedSource } from 'looplm/data';
 import { loadCheckpoint, saveCheckpoint } from 'looplm/model';
 import { nodeFolder } from 'looplm/node';
 import { createInlineDevice, openSafetensors } from 'looplm/runtime';
 import { Tokenizer } from 'looplm/tokenizer';
-import { SHIPPED_EXIT_THRESHOLD, SHIPPED_GATE } from './configs.js';
-import { GATES_FILE, trainGates } from './gates.js';
+import { LENGTH, ROWS, SEED, SHIPPED_EXIT_THRESHOLD, SHIPPED_GATE } from './configs.js';
+import { bundledDocuments } from './curriculum.js';
+import { GATES_FILE, trainGates } from '../exit-gates.js';
 import { runScript } from './script.js';
+import { TASKS } from './tasks.js';
 
 const TOKENIZER_FILES = ['tokenizer.json', 'tokenizer_config.json'] as const;
 const GATE_PARTS = ['weight', 'bias'] as const;
@@ -28,12 +31,25 @@ async function main(): Promise<void> {
   const out = nodeFolder(values.out);
   const { config, weights } = await loadCheckpoint(run);
   const tokenizer = Tokenizer.fromJson(JSON.parse(await run.readText('tokenizer.json')));
+  const documents = bundledDocuments({
+    encode: (text) => tokenizer.encode(text),
+    tasks: Object.values(TASKS),
+    totalTrainSteps: 1,
+  });
   await using device = await createInlineDevice({ numThreads: 1 });
   const gates = await trainGates({
     device,
     model: config,
     weights,
-    encode: (text) => tokenizer.encode(text),
+    // Past its end the curriculum draws all lengths.
+    source: generatedSource({
+      documents: (rng) => documents(rng, 1),
+      rows: ROWS,
+      length: LENGTH,
+      seed: SEED + 1,
+    }),
+    problems: 'bundled, at full length',
+    seed: SEED + 1,
     folderOf: (target) => nodeFolder(join(values.run, `gate-${target}`)),
     now: () => performance.now(),
     memoryBytes: () => process.memoryUsage().rss,

@@ -1,7 +1,7 @@
 /** A run whose lessons open by what it has learnt is the same run however often it is stopped. */
 import { expect, test } from 'vitest';
 import type { BatchSource } from 'looplm/data';
-import { generatedSource } from 'looplm/data';
+import { generatedSource, generatorFor } from 'looplm/data';
 import { initializeWeights, memoryFolder } from 'looplm/model';
 import { createInlineDevice } from 'looplm/runtime';
 import { Tokenizer } from 'looplm/tokenizer';
@@ -16,18 +16,21 @@ import { tokenizerJson } from './tokenizer.js';
 const TRAIN_STEPS = 8;
 const LENGTH = 160;
 
-/** Opens a lesson at every measurement, the second task at the third; stops after some train steps. */
+const tokenizer = Tokenizer.fromJson(tokenizerJson());
+/** Opens a lesson at every measurement. */
+const OPTIONS = {
+  tasks: [clocks, cups],
+  first: { task: clocks.name, lesson: 3, latest: 100 },
+  learnt: 0,
+  scribe: new Scribe((text) => tokenizer.encode(text)),
+  maxLength: LENGTH,
+  uniformEvery: 4,
+};
+
+/** Trains, or stops after some train steps; returns what was measured. */
 async function run(files: Map<string, Uint8Array>, stopAfter?: number): Promise<string[]> {
   const folder = memoryFolder('run', files);
-  const tokenizer = Tokenizer.fromJson(tokenizerJson());
-  const course = await Course.open(folder, {
-    tasks: [clocks, cups],
-    first: { task: clocks.name, lesson: 3 },
-    learnt: 0,
-    scribe: new Scribe((text) => tokenizer.encode(text)),
-    maxLength: LENGTH,
-    uniformEvery: 4,
-  });
+  const course = await Course.open(folder, OPTIONS);
   const lines: string[] = [];
   const drawn = generatedSource({
     documents: (rng, trainStep) => course.document(rng, trainStep),
@@ -86,4 +89,11 @@ test('stopped at a measurement, before or after one, and resumed it ends in the 
     await run(files);
     expect(files).toEqual(whole);
   }
+  const [own, other] = [
+    await Course.open(memoryFolder('run', whole), OPTIONS),
+    await Course.follow(memoryFolder('run', whole), OPTIONS),
+  ];
+  const drawn = (course: Course) =>
+    Array.from({ length: TRAIN_STEPS }, (_, step) => course.document(generatorFor(1, step), step));
+  expect(drawn(other)).toEqual(drawn(own));
 }, 60_000);

@@ -14,11 +14,30 @@ import { drawForTraining, newestName, syllabusAt } from './curriculum.js';
 import type { Scribe } from './documents.js';
 import { drawWriting } from './documents.js';
 import { measure, uniformName } from './measure.js';
+import type { TaskDefinition } from './problem.js';
 
-export interface CourseOptions extends CurriculumOptions {
+/** How problems become documents. */
+export interface DrawOptions {
+  readonly tasks: readonly TaskDefinition[];
   readonly scribe: Scribe;
   /** Tokens of a document at most; longer problems are drawn again. */
   readonly maxLength: number;
+}
+
+/** Draws a document for training, with running answers. */
+export function drawDocument(
+  rng: RandomGenerator,
+  { tasks, scribe, maxLength }: DrawOptions,
+  syllabus: Syllabus,
+): TrainingDocument {
+  for (;;) {
+    const problem = drawForTraining(rng, tasks, syllabus);
+    const document = scribe.document(problem, drawWriting(rng, problem), 'all');
+    if (document.ids.length <= maxLength) return document;
+  }
+}
+
+export interface CourseOptions extends CurriculumOptions, DrawOptions {
   /** Train steps between looks at problems of every difficulty. */
   readonly uniformEvery: number;
 }
@@ -26,21 +45,27 @@ export interface CourseOptions extends CurriculumOptions {
 export class Course {
   readonly #options: CourseOptions;
   readonly #records: Map<number, EvaluationRecord>;
+  readonly #isFollowing: boolean;
   #current: (Syllabus & { readonly trainStep: number }) | undefined;
 
-  private constructor(options: CourseOptions, records: readonly EvaluationRecord[]) {
+  private constructor(
+    options: CourseOptions,
+    records: readonly EvaluationRecord[],
+    isFollowing: boolean,
+  ) {
     this.#options = options;
+    this.#isFollowing = isFollowing;
     this.#records = new Map(records.map((record) => [record.trainStep, record]));
   }
 
   /** Goes on with the run of a folder, or begins. Measurements that will come again come out the same. */
   static async open(folder: Folder, options: CourseOptions): Promise<Course> {
-    if (!(await folder.exists(METRICS_FILE))) return new Course(options, []);
-    const records = parseMetrics(await folder.readText(METRICS_FILE));
-    return new Course(
-      options,
-      records.filter((record) => 'evaluation' in record),
-    );
+    return new Course(options, await measurementsOf(folder), false);
+  }
+
+  /** Shows what the run of a folder was shown, to a model that is compared with it. */
+  static async follow(folder: Folder, options: CourseOptions): Promise<Course> {
+    return new Course(options, await measurementsOf(folder), true);
   }
 
   syllabusAt(trainStep: number): Syllabus {
@@ -53,13 +78,7 @@ export class Course {
 
   /** For `generatedSource`. */
   document(rng: RandomGenerator, trainStep: number): TrainingDocument {
-    const { tasks, scribe, maxLength } = this.#options;
-    const syllabus = this.syllabusAt(trainStep);
-    for (;;) {
-      const problem = drawForTraining(rng, tasks, syllabus);
-      const document = scribe.document(problem, drawWriting(rng, problem), 'all');
-      if (document.ids.length <= maxLength) return document;
-    }
+    return drawDocument(rng, this.#options, this.syllabusAt(trainStep));
   }
 
   /** For `train`: measures, and remembers what came out. */
@@ -71,7 +90,7 @@ export class Course {
     const { open } = this.syllabusAt(trainStep);
     const hasUniform = trainStep % uniformEvery === 0;
     const evaluation = await measure(model, { tasks, scribe, open, hasUniform, seed: trainStep });
-    this.#records.set(trainStep, { trainStep, evaluation });
+    if (!this.#isFollowing) this.#records.set(trainStep, { trainStep, evaluation });
     return evaluation;
   }
 
@@ -88,4 +107,10 @@ export class Course {
       })
       .join('; ');
   }
+}
+
+async function measurementsOf(folder: Folder): Promise<readonly EvaluationRecord[]> {
+  if (!(await folder.exists(METRICS_FILE))) return [];
+  const records = parseMetrics(await folder.readText(METRICS_FILE));
+  return records.filter((record) => 'evaluation' in record);
 }

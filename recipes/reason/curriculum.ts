@@ -19,8 +19,8 @@ const HELD_OUT_FRACTION = 1 / 16;
 
 export interface CurriculumOptions {
   readonly tasks: readonly TaskDefinition[];
-  /** A task that begins alone: the others wait for this lesson of it. */
-  readonly first?: { readonly task: string; readonly lesson: number };
+  /** A task that begins alone: the others wait for this lesson of it, until this train step at most. */
+  readonly first?: { readonly task: string; readonly lesson: number; readonly latest: number };
   /** Share of right answers at which a lesson counts as learnt. */
   readonly learnt: number;
 }
@@ -52,7 +52,7 @@ export function openLessons(
       const isLearnt = typeof accuracy === 'number' && accuracy >= learnt;
       if (open[name]! > 0 && isLearnt) open[name] = Math.min(lessons.length, open[name]! + 1);
     }
-    if (first && open[first.task]! >= first.lesson) {
+    if (first && (open[first.task]! >= first.lesson || record.trainStep >= first.latest)) {
       for (const { name } of tasks) open[name] = Math.max(1, open[name]!);
     }
   }
@@ -89,6 +89,12 @@ export function syllabusAt(
   });
   return { open, weights: Object.fromEntries(weights) };
 }
+
+/** Everything is open, and of each task as much as it weighs. */
+export const everything = (tasks: readonly TaskDefinition[]): Syllabus => ({
+  open: Object.fromEntries(tasks.map(({ name, lessons }) => [name, lessons.length])),
+  weights: Object.fromEntries(tasks.map(({ name, weight }) => [name, weight])),
+});
 
 /** Draws a problem for training: of an open lesson, and nothing in it is held out. */
 export function drawForTraining(

@@ -2,8 +2,9 @@
  * Trains the model, or one that it is compared with: `npm run recipe:reason -- runs/reason`.
  *
  * Everything is in the run's folder; after Ctrl-C, or a machine that went down, the same command goes
- * on and ends in the same weights. `--variant twin` or `iso-flop` trains a model to compare with,
- * `--seed` and `--train-steps` another run, `--threads` says with how many threads.
+ * on and ends in the same weights. `--variant twin` or `iso-flop` trains a model to compare with, which
+ * with `--like FOLDER` sees the problems that the run of that folder saw. `--seed` and `--train-steps`
+ * are those of another run, `--threads` says with how many threads.
  */
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -17,7 +18,7 @@ import { LENGTH, ROWS, VARIANTS, modelConfig, trainConfig } from './configs.js';
 import { Course } from './course.js';
 import { Scribe } from './documents.js';
 import { FIRST_TASK, TASKS } from './tasks/index.js';
-import { tokenizerConfig, tokenizerJson } from './tokenizer.js';
+import { tokenizerFiles, tokenizerJson } from './tokenizer.js';
 
 /** Share of right answers at which a lesson counts as learnt. */
 const LEARNT = 0.85;
@@ -30,6 +31,7 @@ function settings() {
       variant: { type: 'string', default: 'looped' },
       seed: { type: 'string', default: '7' },
       threads: { type: 'string', default: '2' },
+      like: { type: 'string' },
       'train-steps': { type: 'string', default: '18000' },
     },
     allowPositionals: true,
@@ -43,11 +45,19 @@ function settings() {
       `Give the folder of the run: npm run recipe:reason -- runs/reason. --variant is ${VARIANTS.join(', ')}; --train-steps is a whole number.`,
     );
   }
-  return { path, variant, trainSteps, seed: Number(values.seed), threads: Number(values.threads) };
+  const { like } = values;
+  return {
+    path,
+    variant,
+    trainSteps,
+    like,
+    seed: Number(values.seed),
+    threads: Number(values.threads),
+  };
 }
 
 async function main(): Promise<void> {
-  const { path, variant, trainSteps, seed, threads } = settings();
+  const { path, variant, trainSteps, like, seed, threads } = settings();
   const tokenizer = Tokenizer.fromJson(tokenizerJson());
   const model = modelConfig(tokenizer.vocabSize, variant);
   const folder = nodeFolder(path);
@@ -59,14 +69,18 @@ async function main(): Promise<void> {
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort());
   const device = await createNodeDevice({ numThreads: threads });
   try {
-    const course = await Course.open(folder, {
+    const options = {
       tasks: TASKS,
       first: FIRST_TASK,
       learnt: LEARNT,
       scribe: new Scribe((text) => tokenizer.encode(text)),
       maxLength: LENGTH,
       uniformEvery: UNIFORM_EVERY,
-    });
+    };
+    const course =
+      like === undefined
+        ? await Course.open(folder, options)
+        : await Course.follow(nodeFolder(like), options);
     const result = await train({
       config: trainConfig(model, variant, trainSteps, seed),
       device,
@@ -90,10 +104,7 @@ async function main(): Promise<void> {
     if (!result.finished) return;
     await saveCheckpoint(folder, result.model, result.weights, {
       dtype: 'f16',
-      extraFiles: {
-        'tokenizer.json': JSON.stringify(tokenizerJson()),
-        'tokenizer_config.json': `${JSON.stringify(tokenizerConfig(), null, 2)}\n`,
-      },
+      extraFiles: tokenizerFiles(),
     });
     console.log(`Done: looplm chat --model ${path}`);
   } finally {

@@ -7,6 +7,7 @@ import { Tokenizer } from 'looplm/tokenizer';
 import { describe, expect, test } from 'vitest';
 import {
   drawAt,
+  everything,
   drawForTraining,
   isHeldOutProblem,
   newestName,
@@ -80,14 +81,10 @@ describe.each(SOLVED)('$name', (task) => {
 });
 
 /** Problems of a training that has opened everything. */
-const ALL_OPEN = {
-  open: Object.fromEntries(TASKS.map(({ name, lessons }) => [name, lessons.length])),
-  weights: Object.fromEntries(TASKS.map(({ name, weight }) => [name, weight])),
-};
 const trained = (count: number) =>
   Array.from({ length: count }, (_, index) => {
     const rng = generatorFor(11, index);
-    return { problem: drawForTraining(rng, TASKS, ALL_OPEN), rng };
+    return { problem: drawForTraining(rng, TASKS, everything(TASKS)), rng };
   });
 
 test('training poses no problem that is held out, nor one that begins with it', () => {
@@ -139,7 +136,11 @@ test('a label is the running answer at the last token of its piece, or the next 
 });
 
 describe('the curriculum', () => {
-  const options = { tasks: TASKS, first: { task: 'relations', lesson: 3 }, learnt: 0.85 };
+  const options = {
+    tasks: TASKS,
+    first: { task: 'relations', lesson: 3, latest: 1000 },
+    learnt: 0.85,
+  };
   const record = (trainStep: number, evaluation: Record<string, number>) => ({
     trainStep,
     evaluation,
@@ -158,6 +159,12 @@ describe('the curriculum', () => {
     );
     expect(openLessons(options, records, 201)).toMatchObject({ relations: 3, cups: 1, sums: 1 });
     expect(openLessons(options, records, 301)).toMatchObject({ relations: 4, cups: 2, sums: 1 });
+  });
+
+  test('lets them begin at its latest, whatever has been learnt', () => {
+    const records = [record(900, { [relations]: 0 }), record(1000, { [relations]: 0 })];
+    expect(openLessons(options, records, 1000)).toMatchObject({ relations: 1, cups: 0 });
+    expect(openLessons(options, records, 1001)).toMatchObject({ relations: 1, cups: 1 });
   });
 
   test('does not count a measurement for the batch that was drawn before it', () => {

@@ -80,8 +80,14 @@ export function tokenizerJson(): object {
   });
 }
 
+/** The tokenizer's files, text by name. */
+export const tokenizerFiles = (): Readonly<Record<string, string>> => ({
+  'tokenizer.json': JSON.stringify(tokenizerJson()),
+  'tokenizer_config.json': `${JSON.stringify(tokenizerConfig(), null, 2)}\n`,
+});
+
 /** The tokenizer_config.json: nothing is prepended; a turn ends an answer. */
-export function tokenizerConfig(): object {
+function tokenizerConfig(): object {
   const [endOfText, , endOfTurn] = SPECIAL_TOKENS;
   return {
     tokenizer_class: 'PreTrainedTokenizerFast',

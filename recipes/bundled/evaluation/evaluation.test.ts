@@ -9,7 +9,7 @@ import { initializeWeights, memoryFolder } from 'looplm/model';
 import { createInlineDevice, encodeSafetensors } from 'looplm/runtime';
 import { Tokenizer } from 'looplm/tokenizer';
 import { expect, test, vi } from 'vitest';
-import { GATES_FILE } from '../gates.js';
+import { GATES_FILE } from '../../exit-gates.js';
 import { isHeldOut, TASKS } from '../tasks.js';
 import { bundledTokenizerJson } from '../tokenizer.js';
 import { answerFigures } from './answers.js';

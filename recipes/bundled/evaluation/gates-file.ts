@@ -4,7 +4,7 @@
 import type { Folder, LoopLMConfig, ModelWeights } from 'looplm/model';
 import { parameterSpecs } from 'looplm/model';
 import { openSafetensors } from 'looplm/runtime';
-import { GATES_FILE } from '../gates.js';
+import { GATES_FILE } from '../../exit-gates.js';
 import type { GateName } from './figures.js';
 import { GATES } from './figures.js';
 

@@ -18,6 +18,7 @@ import {
 } from 'looplm/eval';
 import { plainOrChat } from '../documents.js';
 import type { Encode } from '../documents.js';
+import type { Cell } from './evaluation-file.js';
 import type { Question, QuestionSet } from './sets.js';
 
 export interface MeasuredSet extends QuestionSet {
@@ -39,13 +40,18 @@ export async function readSets(
   }));
 }
 
-/** Accuracy of a set at depth 1 to the loops that were read. */
-export const cellOf = ({ kind, task, difficulty, readings }: MeasuredSet) => ({
+/** What is said of a set: accuracy at every depth that was read, and where it exits of `numLoops`. */
+export const cellOf = (
+  { kind, task, difficulty, readings }: MeasuredSet,
+  numLoops: number,
+  exitThreshold: number,
+): Cell => ({
   kind,
   task,
   difficulty,
   n: readings.length,
   accuracyByDepth: accuracyByDepth(readings),
+  meanExitDepth: meanExitDepth(truncateLoops(readings, numLoops), exitThreshold),
 });
 
 const CDF_THRESHOLDS = [

@@ -1,20 +1,15 @@
 /**
- * Stage II for the bundled model: the exit gate alone, trained twice from the stage I gate, once
- * with the published labels and once with the forward ones, to compare the three.
+ * Stage II of a recipe: the exit gate alone, trained twice from the stage I gate, once with the
+ * published labels and once with the forward ones, to compare the three.
  *
- * The model is frozen, so this takes minutes. Which gate is shipped is decided by measurement
- * (evaluate.ts), not here.
+ * The model is frozen, so this takes minutes. Which gate is shipped is decided by measurement, not here.
  */
-import { generatedSource } from 'looplm/data';
+import type { BatchSource } from 'looplm/data';
 import type { LoopLMConfig, ModelWeights } from 'looplm/model';
 import type { Device, HostTensor } from 'looplm/runtime';
 import { encodeSafetensors } from 'looplm/runtime';
 import type { MetricRecord, ObjectiveSettings, TrainConfig } from 'looplm/train';
 import { train } from 'looplm/train';
-import { LENGTH, ROWS, SEED } from './configs.js';
-import type { Encode } from './curriculum.js';
-import { bundledDocuments } from './curriculum.js';
-import { TASKS } from './tasks.js';
 
 type Folder = Parameters<typeof train>[0]['folder'];
 
@@ -29,7 +24,10 @@ const GATE_BIAS = 'model.early_exit_gate.bias';
 /** Constants of the paper (arXiv 2510.25741, stage II). */
 const STAGE_TWO = { k: 50, gamma: 0.005 } as const;
 
-export function gateTrainConfig(model: LoopLMConfig, target: GateTarget): TrainConfig {
+function gateTrainConfig(
+  { model, source: { rows, length }, problems, seed }: TrainGatesOptions,
+  target: GateTarget,
+): TrainConfig {
   const objective: ObjectiveSettings = { kind: 'stage-2', target, ...STAGE_TWO };
   return {
     model,
@@ -43,8 +41,8 @@ export function gateTrainConfig(model: LoopLMConfig, target: GateTarget): TrainC
     logEvery: 20,
     snapshotEvery: 100,
     evaluateEvery: 400,
-    seed: SEED + 1,
-    data: { problems: 'bundled, at full length', rows: ROWS, length: LENGTH },
+    seed,
+    data: { problems, rows, length },
   };
 }
 
@@ -53,7 +51,10 @@ export interface TrainGatesOptions {
   readonly model: LoopLMConfig;
   /** The stage I model. */
   readonly weights: ModelWeights;
-  readonly encode: Encode;
+  /** Problems as the model is to meet them, and what tells them from others. */
+  readonly source: BatchSource;
+  readonly problems: string;
+  readonly seed: number;
   /** A folder for the run of each target. */
   readonly folderOf: (target: GateTarget) => Folder;
   readonly now: () => number;
@@ -70,23 +71,12 @@ export interface TrainGatesOptions {
  */
 export async function trainGates(options: TrainGatesOptions): Promise<Uint8Array | undefined> {
   const gates: [string, ModelWeights][] = [['stage1', options.weights]];
-  const documents = bundledDocuments({
-    encode: options.encode,
-    tasks: Object.values(TASKS),
-    totalTrainSteps: 1,
-  });
   for (const target of GATE_TARGETS) {
-    const config = gateTrainConfig(options.model, target);
+    const config = gateTrainConfig(options, target);
     const result = await train({
       config,
       device: options.device,
-      // Past its end the curriculum draws all lengths.
-      source: generatedSource({
-        documents: (rng) => documents(rng, 1),
-        rows: ROWS,
-        length: LENGTH,
-        seed: SEED + 1,
-      }),
+      source: options.source,
       weights: options.weights,
       folder: options.folderOf(target),
       now: options.now,
