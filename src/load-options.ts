@@ -28,6 +28,12 @@ export interface LoadOptions extends Pick<
    * long again, since nothing can be prepared for them. Default false.
    */
   readonly updatable?: boolean | undefined;
+  /**
+   * Folder of an adapter in the files of Python's PEFT. It is merged into the weights, which costs nothing
+   * afterwards; of a converted model it stays beside them, at r * (in + out) multiplications more for each
+   * matrix and token.
+   */
+  readonly adapter?: Folder | undefined;
   /** What config.json says, as `readModelConfig` gives it. Default: it is read. */
   readonly parsedConfig?: ParsedModelConfig | undefined;
   /** What the model is called, such as its hub id. Default the path of the folder. */
@@ -49,6 +55,12 @@ const schema = z.strictObject(
       (value) => Number.isSafeInteger(value) && value >= 1,
     ).optional(),
     name: z.string(`it must be a text. ${DEFAULT}`).optional(),
+    adapter: z
+      .custom<Folder>(
+        isFolder,
+        'it must be a Folder, such as nodeFolder(path) of looplm/node. Leave it out for the model alone.',
+      )
+      .optional(),
     parsedConfig: z
       .custom<ParsedModelConfig>(
         isParsedConfig,
@@ -88,10 +100,14 @@ export function parseLoadOptions(value: unknown): LoadOptions {
   return parseFields(schema, value, 'the loading options');
 }
 
+function isFolder(value: unknown): boolean {
+  const { open, readText } = (value ?? {}) as Partial<Folder>;
+  return typeof open === 'function' && typeof readText === 'function';
+}
+
 /** @throws ConfigError for what is no `Folder`, such as a path */
 export function checkFolder(folder: unknown): asserts folder is Folder {
-  const { open, readText } = (folder ?? {}) as Partial<Folder>;
-  if (typeof open === 'function' && typeof readText === 'function') return;
+  if (isFolder(folder)) return;
   throw new ConfigError(
     'folder',
     `The folder is ${showValue(folder)}; it must be a Folder, such as nodeFolder(path) of looplm/node. Use LoopLM.fromPretrained for a path.`,

@@ -48,7 +48,7 @@ import type {
   TokenizerConfig,
 } from './tokenizer/index.js';
 import { isThinkingName, opensThinking, turnEndId } from './tokenizer/index.js';
-import { checkSameModel, plainWeights } from './weight-exchange.js';
+import { checkSameModel, failAdapter, plainWeights } from './weight-exchange.js';
 
 export type {
   ChatOptions,
@@ -142,13 +142,15 @@ export class LoopLM {
     checkFolder(folder);
     const checked = parseLoadOptions(options);
     const { device, ownsDevice = false, name = folder.path, parsedConfig, ...others } = checked;
-    const { updatable = false, maxSequences, ...rest } = others;
+    const { updatable = false, maxSequences, adapter, ...rest } = others;
+    if (adapter && updatable) failAdapter();
     const texts = await loadTextFiles(folder);
     const parsed = parsedConfig ?? (await readModelConfig(folder));
     const kvDtype = kvDtypeOn(device, parsed, rest.kvDtype);
     const { weights: loaded, ...model } = await loadWeights(folder, {
       signal: rest.signal,
       parsed,
+      adapter,
     });
     const { config } = model;
     const exchanged = updatable

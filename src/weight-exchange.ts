@@ -11,6 +11,14 @@ export function plainWeights(weights: ModelWeights | WeightSource, field: string
   );
 }
 
+/** @throws ConfigError always: weights that are exchanged come without an adapter */
+export function failAdapter(): never {
+  throw new ConfigError(
+    'adapter',
+    'adapter is given and updatable is true: weights that are exchanged would come without the adapter. Leave one of them out, or merge the adapter into the model first (looplm merge).',
+  );
+}
+
 /** @throws ConfigError with the fields in which the models differ */
 export function checkSameModel(config: LoopLMConfig, other: LoopLMConfig): void {
   const fields = new Set([...Object.keys(config), ...Object.keys(other)]);

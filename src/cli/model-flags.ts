@@ -28,6 +28,7 @@ export interface ModelFlags {
   readonly context?: number;
   readonly revision?: string;
   readonly offline?: true;
+  readonly adapter?: string;
 }
 
 /** What a command knows of how it uses the model. */
@@ -60,6 +61,7 @@ function addModelFlags(command: Command): Command {
 /** Adds `addModelFlags` and how the engine keeps what it computes. */
 export function addEngineFlags(command: Command): Command {
   return addModelFlags(command)
+    .option('--adapter <folder>', "adapter of the model, in the files of Python's PEFT")
     .addOption(
       new Option(
         '--kv-dtype <type>',
@@ -101,7 +103,8 @@ export async function withModel<T>(
 }
 
 async function loadModelOf(flags: LoadFlags, io: CliIo, signal: AbortSignal): Promise<LoopLM> {
-  const { threads, kvDtype, context, kvPolicy, maxSequences, updatable, showsPlan } = flags;
+  const { adapter, threads, kvDtype, context, kvPolicy, maxSequences, updatable, showsPlan } =
+    flags;
   let plan: MemoryPlan | undefined;
   const start = io.now();
   const model = await withProgress(flags, io, signal, (options, platform, stop) =>
@@ -109,6 +112,7 @@ async function loadModelOf(flags: LoadFlags, io: CliIo, signal: AbortSignal): Pr
       modelPath(flags),
       {
         ...options,
+        ...(adapter !== undefined && { adapter }),
         kvDtype,
         context,
         kvPolicy,

@@ -31,6 +31,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
   tokenize: async () => (await import('./commands/tokenize.js')).registerTokenize,
   eval: async () => (await import('./commands/eval.js')).registerEval,
   convert: async () => (await import('./commands/convert.js')).registerConvert,
+  merge: async () => (await import('./commands/merge.js')).registerMerge,
   calibrate: async () => (await import('./commands/calibrate.js')).registerCalibrate,
   random: async () => (await import('./commands/random.js')).registerRandom,
   pull: async () => (await import('./commands/pull.js')).registerPull,

@@ -40,6 +40,8 @@ export type { MatmulOptions } from './ops/linear.js';
 export { linear, matmul } from './ops/linear.js';
 export type { BlockOptions } from './ops/quantized.js';
 export { blockLinear, blockRowMultiple } from './ops/quantized.js';
+export type { StoredMatrix, StoredRows } from './ops/stored.js';
+export { storedLinear } from './ops/stored.js';
 export { addAt, addRows, gatherRows, pick, rowMax } from './ops/lookup.js';
 export { crossEntropy, inverseRms, logSoftmax, rmsNorm, softmax } from './ops/normalize.js';
 export { rope } from './ops/position.js';

@@ -5,7 +5,7 @@
  * `defineOp` adds the entry and returns the function that builds tensors of it. Gradient rules are
  * written with the same op functions as models are.
  */
-import type { AttributeValue, Attributes, DType, Shape, Tensor } from './tensor.js';
+import type { AttributeValue, Attributes, DType, Shape, Tensor, TensorData } from './tensor.js';
 import { createTensor } from './tensor.js';
 
 /** Emits ONNX nodes for one operation; names are strings of the ONNX graph. */
@@ -32,6 +32,14 @@ export interface LoweringContext {
   int64(values: readonly number[]): string;
   /** Name of an f32 scalar constant. */
   float(value: number): string;
+  /** Name of any constant; those with the same key are one. */
+  constant(key: string, value: ConstantTensor): string;
+}
+
+export interface ConstantTensor {
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  readonly data: TensorData;
 }
 
 /** Integers are written as ONNX INT, `{ float }` as FLOAT, arrays as INTS, strings as STRING. */

@@ -342,7 +342,11 @@ async function spareHeadNotes(readTensor: OpenCheckpoint['readTensor']): Promise
 
 /** @throws CheckpointError if weights are missing, superfluous, misshaped or not finite */
 export function checkWeights(config: LoopLMConfig, weights: ModelWeights): void {
-  const specs = parameterSpecs(config);
+  checkParameters(parameterSpecs(config), weights);
+}
+
+/** The same for any parameters. */
+export function checkParameters(specs: readonly ParameterSpec[], weights: ModelWeights): void {
   const expected = new Set(specs.map(({ hfName }) => hfName));
   const extra = [...weights.keys()].filter((name) => !expected.has(name));
   if (extra.length > 0) {

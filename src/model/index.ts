@@ -13,14 +13,15 @@ export type {
   WeightDtype,
 } from './checkpoint.js';
 export {
+  checkParameters,
   checkWeights,
   loadCheckpoint,
   openCheckpoint,
   readModelConfig,
   saveCheckpoint,
 } from './checkpoint.js';
-export type { LoadedWeights } from './load.js';
-export { loadWeights } from './load.js';
+export type { AdapterBase, FloatModel, LoadedWeights, LoadWeightsOptions } from './load.js';
+export { loadAdapterBase, loadFloats, loadWeights } from './load.js';
 export type { KvPolicy } from './kv-bytes.js';
 export { KV_POLICIES, kvPlaneBytes } from './kv-bytes.js';
 export type { MemoryNeeds, MemoryPlan } from './memory-plan.js';
@@ -55,7 +56,28 @@ export {
   readout,
 } from './loop-lm.js';
 export type { BlockWeight, Weight, WeightFile, WeightSource } from './weights.js';
-export { fileWeights, floatWeight, formatOf, inputWeights, weightSource } from './weights.js';
+export {
+  fileWeights,
+  floatWeight,
+  formatOf,
+  frozenWeights,
+  inputWeights,
+  once,
+  weightSource,
+} from './weights.js';
+export type { Adapter, LoraModule, LoraSettings, SaveAdapterOptions } from './lora/index.js';
+export {
+  ADAPTER_CONFIG_FILE,
+  ADAPTER_WEIGHTS_FILE,
+  adaptedWeights,
+  besideWeights,
+  initializeAdapter,
+  loadAdapter,
+  loraModules,
+  loraSettings,
+  mergeAdapter,
+  saveAdapter,
+} from './lora/index.js';
 export type { ModelFormat, QuantizationMethod, WeightFormat } from './weight-format.js';
 export {
   defaultKvDtype,

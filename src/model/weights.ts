@@ -7,16 +7,19 @@
  * Source: formats of weight-format.ts.
  */
 import { assert } from '../errors.js';
-import type { FileRange, Tensor } from '../graph/index.js';
+import type { FileRange, StoredMatrix, StoredRows, Tensor } from '../graph/index.js';
 import {
+  add,
   blockLinear,
   blockRowMultiple,
   cast,
   fileParameter,
   input,
   linear,
+  matmul,
   parameter,
   slice,
+  storedLinear,
 } from '../graph/index.js';
 import type { ModelWeights, ParameterSpec } from './params.js';
 import { HEAD_NAME } from './params.js';
@@ -24,7 +27,7 @@ import type { ModelFormat, WeightFormat } from './weight-format.js';
 import { scalesName } from './weight-format.js';
 
 /** A matrix `[out, in]`, or a vector where the format is float. */
-export type Weight = Tensor | BlockWeight;
+export type Weight = Tensor | BlockWeight | FrozenWeight | AdaptedWeight;
 
 /** A matrix of integers in blocks, each with its scale. */
 export interface BlockWeight {
@@ -33,6 +36,21 @@ export interface BlockWeight {
   readonly bits: 4 | 8;
   readonly blockSize: number;
 }
+
+/** A matrix that stays in the format of its file while gradients flow through it. */
+export interface FrozenWeight {
+  readonly frozen: StoredMatrix;
+}
+
+/** A matrix W with an adapter beside it: W + scale * B A. */
+export interface AdaptedWeight {
+  readonly adapted: Weight;
+  readonly a: Tensor; // [r, in]
+  readonly b: Tensor; // [out, r]
+  readonly scale: number;
+}
+
+type PlainWeight = Exclude<Weight, AdaptedWeight>;
 
 /** What a graph is built from: constants, ranges of a file, or inputs. */
 export interface WeightSource {
@@ -51,7 +69,7 @@ export interface WeightSource {
 
 /** A weight whose format is float. */
 export function floatWeight(weight: Weight): Tensor {
-  assert(!('packed' in weight), 'norms, gates and trained weights are float');
+  assert('op' in weight, 'norms, gates and trained weights are float');
   return weight;
 }
 
@@ -63,23 +81,34 @@ export function floatWeight(weight: Weight): Tensor {
  * @returns `[N, out]` each
  */
 export function project(x: Tensor, weights: readonly Weight[]): readonly Tensor[] {
+  if (weights.some((weight) => 'adapted' in weight)) return projectAdapted(x, weights);
   const joined = weights.length > 1 ? joinBlocks(weights) : undefined;
-  if (!joined) return weights.map((weight) => times(x, weight));
+  if (!joined) return weights.map((weight) => times(x, weight as PlainWeight));
   const all = times(x, joined);
   let end = 0;
   return weights.map((weight) => {
     const start = end;
-    end += numOutputs(weight);
+    end += (weight as BlockWeight).packed.shape[0] as number;
     return slice(all, 1, start, end);
   });
 }
 
-function numOutputs(weight: Weight): number {
-  return ('packed' in weight ? weight.packed : weight).shape[0] as number;
+function projectAdapted(x: Tensor, weights: readonly Weight[]): readonly Tensor[] {
+  const products = project(
+    x,
+    weights.map((weight) => ('adapted' in weight ? weight.adapted : weight)),
+  );
+  return weights.map((weight, index) => {
+    const product = products[index]!;
+    if (!('adapted' in weight)) return product;
+    const { a, b, scale } = weight;
+    return add(product, linear(matmul(x, a, { transposeB: true, alpha: scale }), b));
+  });
 }
 
-function times(x: Tensor, weight: Weight): Tensor {
-  if (!('packed' in weight)) return linear(x, weight);
+function times(x: Tensor, weight: PlainWeight): Tensor {
+  if ('op' in weight) return linear(x, weight);
+  if ('frozen' in weight) return storedLinear(x, weight.frozen);
   const { packed, scales, bits, blockSize } = weight;
   return blockLinear(x, packed, scales, { bits, blockSize });
 }
@@ -161,6 +190,48 @@ export function fileWeights({ folder, format, tensors }: WeightFile): WeightSour
   return { leaf, table: ({ hfName }) => stored(hfName), folder, rowMultiple };
 }
 
+/** Elements of a matrix that become float32 at a time: 8 MiB. */
+const WIDENED_ELEMENTS = 2 ** 21;
+
+/**
+ * The weights of a converted model for graphs through which gradients flow: matrices are multiplied a few
+ * rows at a time, so that no more of them than that is ever float32.
+ */
+export function frozenWeights(file: WeightFile): WeightSource {
+  const floats = fileWeights(file);
+  const leaf = once((spec): Weight => {
+    if (spec.kind === 'norm' || spec.kind.startsWith('gate')) return floats.leaf(spec);
+    const hfName = spec.kind === 'embedding' ? HEAD_NAME : spec.hfName;
+    const format = spec.kind === 'embedding' ? file.format.head : formatOf(spec, file.format);
+    const columns = spec.shape[1]!;
+    const step = Math.max(1, Math.floor(WIDENED_ELEMENTS / columns));
+    const pieces: StoredRows[] = [];
+    for (let start = 0; start < spec.shape[0]!; start += step) {
+      const rows = (name: string) => rowsOf(file, name, start, start + step);
+      pieces.push({
+        values: rows(hfName),
+        ...(format.kind === 'blocks' && { scales: rows(scalesName(hfName)) }),
+      });
+    }
+    return { frozen: { pieces, columns, ...(format.kind === 'blocks' && { blocks: format }) } };
+  });
+  return { ...floats, leaf };
+}
+
+/** Some rows of a tensor of a file, which lie there one behind the other. */
+function rowsOf({ tensors }: WeightFile, name: string, start: number, end: number): Tensor {
+  const { dtype, shape, range } = tensors.get(name)!;
+  const [numRows, ...rest] = shape as readonly [number, ...number[]];
+  const rowBytes = range.byteLength / numRows;
+  const rows = Math.min(end, numRows) - start;
+  return fileParameter(
+    `${name}[${start}:${start + rows}]`,
+    DTYPES[dtype as keyof typeof DTYPES],
+    [rows, ...rest],
+    { ...range, offset: range.offset + start * rowBytes, byteLength: rows * rowBytes },
+  );
+}
+
 const DTYPES = { F32: 'f32', F16: 'f16', U8: 'u8' } as const;
 
 /** The format that a converted model stores a parameter in. */
@@ -181,7 +252,8 @@ export function formatOf({ kind }: ParameterSpec, format: ModelFormat): WeightFo
   }
 }
 
-function once<T>(make: (spec: ParameterSpec) => T): (spec: ParameterSpec) => T {
+/** Makes a value for each parameter once. */
+export function once<T>(make: (spec: ParameterSpec) => T): (spec: ParameterSpec) => T {
   const known = new Map<string, T>();
   return (spec) => {
     const value = known.get(spec.hfName) ?? make(spec);

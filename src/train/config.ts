@@ -7,7 +7,7 @@
  */
 import { z } from 'zod';
 import type { LoopLMConfig } from '../model/index.js';
-import { MAX_NUM_LOOPS } from '../model/index.js';
+import { loraSettings, MAX_NUM_LOOPS } from '../model/index.js';
 import { parseFields } from '../util/parse-fields.js';
 import {
   decayNumber,
@@ -204,6 +204,8 @@ export const trainingFields = {
   seed: wholeNumber(0, 2 ** 32 - 1).default(0),
   ...common,
   stages: z.array(stage, rule('a list of stages')).min(1, rule('a list of stages')).optional(),
+  /** An adapter, which is trained in place of the weights of the model. */
+  lora: loraSettings.optional(),
   /** `off` is not to look for any. */
   spikes: z.union([z.literal('off'), spikes], rule('an object, or "off"')).prefault({}),
   /** For many machines only. */
@@ -217,6 +219,8 @@ const trainConfigSchema = section({
   model: z.custom<LoopLMConfig>(),
   /** Name of the model that the weights are from, if they are not fresh. */
   from: text().optional(),
+  /** What tells those weights from others, where they are in no snapshot: with `lora`. */
+  fromSha256: text().optional(),
   ...trainingFields,
   spikes: trainingFields.spikes.unwrap().optional(),
   /** Rows and positions of a micro-batch, for stages that say none. Default: those of the source. */

@@ -48,10 +48,12 @@ export {
   microBatchesBefore,
   stagesOf,
   tokensOf,
+  trainedSpecs,
 } from './stages.js';
 export type {
   Exchange,
   LoopDiagnostics,
+  TrainedWeights,
   TrainStateOptions,
   UpdateMetrics,
   UpdateOutcome,

@@ -28,23 +28,17 @@ import {
   where,
 } from '../graph/index.js';
 import type { LoopLMConfig, ParameterSpec } from '../model/index.js';
-import {
-  batchLoopStates,
-  floatWeight,
-  gateLogit,
-  headParam,
-  inputWeights,
-  loopParams,
-  parameterSpecs,
-} from '../model/index.js';
+import { batchLoopStates, gateLogit, headParam, loopParams } from '../model/index.js';
 import type { ExtraInput, LossParts, Objective, ObjectiveDefinition } from './objectives/index.js';
 import { checkObjective, objectiveOf } from './objectives/index.js';
 import type { LossRate } from './readout-loss.js';
 import { chunkRows, readoutLosses } from './readout-loss.js';
+import { trainedParameters } from './run-parameters.js';
+import type { RunModel } from './run-weights.js';
+import { runWeights } from './run-weights.js';
 import type { TrainableSet } from './trainable.js';
-import { trainableSpecs } from './trainable.js';
 
-export interface ObjectiveOptions {
+export interface ObjectiveOptions extends RunModel {
   readonly rows: number;
   readonly length: number;
   readonly objective: Objective;
@@ -80,8 +74,8 @@ export interface ObjectiveGraph {
 export type MetricName = 'loss' | 'lossPerLoop' | 'accuracyPerLoop' | 'meanExitPdf' | 'entropy';
 
 /**
- * The graph of an objective over a batch of fixed size. Every parameter is an input by `hfName`; the
- * others are those of `batchFeeds`.
+ * The graph of an objective over a batch of fixed size. Every parameter of the run is an input by `hfName`;
+ * the others are those of `batchFeeds`.
  *
  * @throws ConfigError for an objective that the model has no gate or too few loops for, or a name of
  *   `trained` that it has no parameter of
@@ -91,10 +85,7 @@ export function objectiveGraph(config: LoopLMConfig, options: ObjectiveOptions):
   checkObjective(config, options.objective);
   const objective = objectiveOf(options.objective);
   const numPositions = rows * length;
-  const weights = inputWeights();
-  const tensors = new Map(
-    parameterSpecs(config).map((spec) => [spec.hfName, floatWeight(weights.leaf(spec))]),
-  );
+  const { source: weights, own } = runWeights(config, options);
   const targets = reshape(input('targets', 'i32', [rows, length]), [numPositions]);
   const counted = greaterOrEqual(targets, intScalar(0));
   const weight = mul(cast(counted, 'f32'), input('inverseCount', 'f32', []));
@@ -116,10 +107,7 @@ export function objectiveGraph(config: LoopLMConfig, options: ObjectiveOptions):
   const extras = extraTensors(objective.extraInputs, rows, length);
   const extra = (name: string) => extras.get(name)!;
   const parts = { gates, logPdf, entropy, counted, mean, extra };
-  const trained = trainableSpecs(config, options.trained ?? objective.trains).map((spec) => ({
-    spec,
-    tensor: tensors.get(spec.hfName)!,
-  }));
+  const trained = trainedParameters(config, options).map((spec) => ({ spec, tensor: own(spec) }));
   const readouts = readoutLosses(hidden, {
     head: headParam(config, weights.leaf),
     labels,

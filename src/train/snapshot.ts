@@ -5,13 +5,13 @@
 import { z } from 'zod';
 import { CheckpointError, ConfigError } from '../errors.js';
 import type { ModelWeights } from '../model/index.js';
-import { parameterSpecs } from '../model/index.js';
 import { openSafetensors, safetensorsChunks } from '../runtime/safetensors.js';
 import type { Folder } from '../util/folder.js';
 import { quote } from '../util/quote.js';
 import { describeDifferences } from './config-differences.js';
 import type { TrainConfig } from './config.js';
 import { optimizerOf } from './optimizers/index.js';
+import { ownSpecs } from './run-parameters.js';
 import type { Rollback } from './spikes.js';
 import { rollbackSchema } from './spikes.js';
 import type { Stage } from './stages.js';
@@ -86,7 +86,7 @@ function tensorShapes(
   stage: Stage,
   { outer }: TrainConfig,
 ): ReadonlyMap<string, readonly number[]> {
-  const weights = parameterSpecs(stage.model).map(
+  const weights = ownSpecs(stage.model, stage.lora).map(
     ({ hfName, shape }) => [`${PARAM}${hfName}`, shape] as const,
   );
   const { slots } = optimizerOf(stage.optimizer);

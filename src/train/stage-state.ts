@@ -17,7 +17,9 @@ export function openState(
   stage: Stage,
   { weights, slots, trainSteps }: Pick<Snapshot, 'weights' | 'slots' | 'trainSteps'>,
   { rows, length }: Pick<BatchSource, 'rows' | 'length'>,
-  options: Partial<Pick<TrainStateOptions, 'exchange' | 'objective' | 'tellsTokens'>> = {},
+  options: Partial<
+    Pick<TrainStateOptions, 'exchange' | 'objective' | 'tellsTokens' | 'base' | 'file'>
+  > = {},
 ): Promise<TrainState> {
   return TrainState.create({
     device,
@@ -28,6 +30,7 @@ export function openState(
     optimizer: stage.optimizer,
     recompute: stage.recompute,
     trained: stage.trained,
+    lora: stage.lora,
     backpropLoops: stage.backpropLoops,
     loopCounts: stage.loopCounts,
     weights,

@@ -10,10 +10,10 @@ import type { LoopLMConfig, ParameterSpec } from '../model/index.js';
 import { generatorFor } from '../util/random.js';
 import { withoutUndefined } from '../util/without-undefined.js';
 import type { StageSettings, TrainConfig } from './config.js';
-import { checkObjective, objectiveOf } from './objectives/index.js';
+import { checkObjective } from './objectives/index.js';
+import { trainedParameters } from './run-parameters.js';
 import type { Schedule } from './schedule.js';
 import { checkSchedule, defaultSchedule, scheduleFraction } from './schedule.js';
-import { trainableSpecs } from './trainable.js';
 
 /** What a stage and the settings of all stages have in common, as the stage says it. */
 type Shared = Pick<
@@ -26,6 +26,7 @@ type Shared = Pick<
   | 'trained'
   | 'backpropLoops'
   | 'mixture'
+  | 'lora'
 >;
 
 export interface Stage extends Shared {
@@ -81,7 +82,7 @@ function stageOf(
   before: Stage | undefined,
 ): Stage {
   const { objective, optimizer, learningRate, accumulate, recompute, trained } = config;
-  const { backpropLoops, mixture, rows, length } = config;
+  const { backpropLoops, mixture, rows, length, lora } = config;
   const { loops, ropeTheta, upcycle, tokens, optimizerState, schedule, ...overrides } = own;
   const last = before?.model ?? config.model;
   const range = typeof loops === 'number' ? { from: loops, to: loops } : loops;
@@ -95,6 +96,7 @@ function stageOf(
   const shared = { objective, optimizer, learningRate, accumulate, recompute, trained };
   const settings = {
     ...shared,
+    lora,
     backpropLoops,
     mixture,
     rows,
@@ -125,7 +127,8 @@ function faultsOf(stage: Stage, before: Stage | undefined, config: TrainConfig):
   const checks = [
     () => checkSchedule(schedule, trainSteps),
     () => loopCounts.forEach((numLoops) => checkObjective({ ...model, numLoops }, objective)),
-    () => Array.isArray(trained) && trainableSpecs(model, trained),
+    () => (stage.lora || Array.isArray(trained)) && trainedSpecs(stage),
+    () => upcycle && stage.lora && failUpcycled(),
     () => upcycle && checkUpcycle(upcycle.numHiddenLayers, (before ?? config).model),
     () => stage.length !== config.length && checkLength(stage),
     () => stage.keepsOptimizerState && checkKeeps(stage, before),
@@ -175,8 +178,15 @@ function checkKeeps(stage: Stage, before: Stage | undefined): void {
 const trainedNames = (stage: Stage) => trainedSpecs(stage).map(({ hfName }) => hfName);
 
 /** The parameters that a stage trains. */
-export function trainedSpecs({ model, trained, objective }: Stage): readonly ParameterSpec[] {
-  return trainableSpecs(model, trained ?? objectiveOf(objective).trains);
+export function trainedSpecs(stage: Stage): readonly ParameterSpec[] {
+  return trainedParameters(stage.model, stage);
+}
+
+function failUpcycled(): never {
+  throw new ConfigError(
+    'upcycle',
+    'upcycle copies layers and lora trains an adapter beside those that are there. Leave one of them out.',
+  );
 }
 
 /** Train steps until so many tokens are read, padding included. */

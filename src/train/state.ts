@@ -8,8 +8,8 @@
  */
 import type { TrainingBatch } from '../data/index.js';
 import { buildGraph } from '../graph/index.js';
-import type { LoopLMConfig, ModelWeights, ParameterSpec } from '../model/index.js';
-import { checkWeights, parameterSpecs } from '../model/index.js';
+import type { LoopLMConfig, ModelWeights, ParameterSpec, WeightSource } from '../model/index.js';
+import { checkParameters, checkWeights } from '../model/index.js';
 import type {
   Command,
   Device,
@@ -27,6 +27,9 @@ import type { Optimizer, OptimizerSettings } from './optimizers/index.js';
 import type { TokenOutputs } from './token-outputs.js';
 import { TOKEN_OUTPUTS, readTokenOutputs, tokenOutputs } from './token-outputs.js';
 import { AVERAGE, accumulateOutputs, applyOutputs, optimizerOf } from './optimizers/index.js';
+import { ownSpecs } from './run-parameters.js';
+import type { RunModel } from './run-weights.js';
+import { residentSpecs, runWeights } from './run-weights.js';
 
 /** Means over the counted targets of one update. */
 export interface UpdateMetrics {
@@ -79,7 +82,10 @@ export interface TrainStateOptions extends Omit<ObjectiveOptions, 'recompute'> {
   readonly recompute: NonNullable<ObjectiveOptions['recompute']>;
   /** Numbers of loops that updates may ask for. Default: that of the model. */
   readonly loopCounts?: readonly number[];
+  /** Values of all weights; with `lora`, of the adapter and the exit gate. */
   readonly weights: ModelWeights;
+  /** The weights that an adapter is beside, unless they are those of `file`. */
+  readonly base?: ModelWeights | undefined;
   /** What the optimizer keeps, by `SLOT:NAME`; fresh when absent. */
   readonly slots?: ReadonlyMap<string, Float32Array>;
   /** Updates that made the weights: their first version. Default 0. */
@@ -112,9 +118,18 @@ interface Programs {
   readonly apply: Program;
 }
 
+/** Weights as an engine takes them: in buffers, or with an adapter that is. */
+export type TrainedWeights =
+  | ResidentWeights
+  | (WeightSource & { readonly resident: ResidentWeights });
+
 export class TrainState {
   readonly #device: Device;
   readonly #config: LoopLMConfig;
+  readonly #model: RunModel;
+  /** Of which the run has values, and which are in buffers. */
+  readonly #own: readonly ParameterSpec[];
+  readonly #resident: readonly ParameterSpec[];
   readonly #optimizer: Optimizer;
   readonly #extraInputs: readonly ExtraInput[];
   readonly #exchange: Exchange | undefined;
@@ -133,6 +148,9 @@ export class TrainState {
   ) {
     this.#device = options.device;
     this.#config = options.config;
+    this.#model = options;
+    this.#own = ownSpecs(options.config, options.lora);
+    this.#resident = residentSpecs(options.config, options);
     this.#optimizer = optimizer;
     this.#extraInputs = objectiveOf(options.objective).extraInputs;
     this.#exchange = options.exchange;
@@ -150,7 +168,10 @@ export class TrainState {
    */
   static async create(options: TrainStateOptions): Promise<TrainState> {
     const { device, config, weights, slots, loopCounts = [config.numLoops] } = options;
-    checkWeights(config, weights);
+    const { lora, file, base } = options;
+    checkParameters(ownSpecs(config, lora), weights);
+    if (lora && !file) checkWeights(config, base ?? new Map());
+    const weightsFolder = file && { weightsFolder: file.folder };
     const optimizer = optimizerOf(options.optimizer);
     const gradientPrograms = new Map<number, Program>();
     let trained: readonly ParameterSpec[] = [];
@@ -163,7 +184,8 @@ export class TrainState {
       };
       // Of several programs that run in turn, each would keep memory of its own.
       const keepsWorkspace = loopCounts.length === 1;
-      gradientPrograms.set(numLoops, await device.compile(buildGraph(outputs), { keepsWorkspace }));
+      const compiling = { keepsWorkspace, ...weightsFolder };
+      gradientPrograms.set(numLoops, await device.compile(buildGraph(outputs), compiling));
     }
     const programs: Programs = {
       gradients: gradientPrograms,
@@ -179,8 +201,8 @@ export class TrainState {
           : await device.allocate('f32', shape),
       );
     };
-    for (const { hfName, shape } of parameterSpecs(config)) {
-      await place(`param:${hfName}`, shape, weights.get(hfName));
+    for (const { hfName, shape } of residentSpecs(config, options)) {
+      await place(`param:${hfName}`, shape, weights.get(hfName) ?? base!.get(hfName));
     }
     for (const spec of trained) {
       const { hfName, shape } = spec;
@@ -251,15 +273,20 @@ export class TrainState {
     return this.#residentOf(() => 'param');
   }
 
-  /** The same for their averages, if the optimizer keeps any; else the weights themselves. */
-  get residentAverages(): ResidentWeights {
-    return this.#residentOf((hfName) =>
+  /**
+   * What an engine generates with: the averages of the weights, if the optimizer keeps any; else the weights
+   * themselves. An adapter is beside the weights that it is of.
+   */
+  get trainedWeights(): TrainedWeights {
+    const resident = this.#residentOf((hfName) =>
       this.#buffers.has(`${AVERAGE}:${hfName}`) ? AVERAGE : 'param',
     );
+    if (!this.#model.lora) return resident;
+    return { ...runWeights(this.#config, this.#model, 'generate').source, resident };
   }
 
   #residentOf(kindOf: (hfName: string) => string): ResidentWeights {
-    const buffers = parameterSpecs(this.#config).map(
+    const buffers = this.#resident.map(
       ({ hfName }) => [hfName, this.#buffer(`${kindOf(hfName)}:${hfName}`)] as const,
     );
     const version = () => this.#version;
@@ -272,10 +299,10 @@ export class TrainState {
     };
   }
 
-  /** Copies of all weights by name. */
+  /** Copies of all weights by name; with an adapter, of its own and the exit gate. */
   async weights(): Promise<Map<string, Float32Array>> {
     const values = new Map<string, Float32Array>();
-    for (const { hfName } of parameterSpecs(this.#config)) {
+    for (const { hfName } of this.#own) {
       values.set(hfName, await this.#read(`param:${hfName}`));
     }
     return values;
@@ -342,7 +369,7 @@ export class TrainState {
       inverseCount,
       this.#extraInputs,
     );
-    for (const { hfName } of parameterSpecs(this.#config)) {
+    for (const { hfName } of this.#resident) {
       feeds[hfName] = this.#buffer(`param:${hfName}`);
     }
     const store = Object.fromEntries(

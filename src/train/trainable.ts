@@ -19,15 +19,16 @@ export type TrainableSet = 'all' | 'gate' | readonly string[];
 export function trainableSpecs(config: LoopLMConfig, set: TrainableSet): readonly ParameterSpec[] {
   const specs = parameterSpecs(config);
   if (set === 'all') return specs;
-  const found =
-    set === 'gate'
-      ? specs.filter(({ kind }) => kind === 'gateWeight' || kind === 'gateBias')
-      : named(specs, set);
+  const found = set === 'gate' ? specs.filter(isGate) : named(specs, set);
   if (found.length > 0) return found;
   throw new ConfigError(
     'trained',
     `trained is ${JSON.stringify(set)}, and the model has no such parameter. Name at least one that it has.`,
   );
+}
+
+export function isGate({ kind }: ParameterSpec): boolean {
+  return kind === 'gateWeight' || kind === 'gateBias';
 }
 
 function named(

@@ -9,8 +9,9 @@
  */
 import type { TrainingBatch } from '../data/index.js';
 import { ConfigError } from '../errors.js';
-import type { LoopLMConfig, ModelWeights } from '../model/index.js';
-import type { Device, ResidentWeights } from '../runtime/index.js';
+import type { LoopLMConfig, ModelWeights, WeightFile } from '../model/index.js';
+import { initializeAdapter, loraModules } from '../model/index.js';
+import type { Device } from '../runtime/index.js';
 import type { Folder } from '../util/folder.js';
 import type { TrainConfig } from './config.js';
 import { handOver, resultOf } from './hand-over.js';
@@ -21,13 +22,21 @@ import type { PolicySource } from './policy-source.js';
 import type { Snapshot } from './snapshot.js';
 import { readSnapshot, writeSnapshot } from './snapshot.js';
 import type { PassedSpike, Rollback, Spike } from './spikes.js';
+import { ownSpecs } from './run-parameters.js';
 import { SpikeWatch, diverged, faultOf, mayGoBack } from './spikes.js';
 import type { RunSource } from './stage-batches.js';
 import { openBatches } from './stage-batches.js';
 import type { Stage } from './stages.js';
 import { learningRateAt, loopsAt, optimizerStepAt, stagesOf } from './stages.js';
 import { openState } from './stage-state.js';
-import type { Exchange, TrainState, UpdateMetrics, UpdateOutcome } from './state.js';
+import type {
+  Exchange,
+  TrainedWeights,
+  TrainState,
+  UpdateMetrics,
+  UpdateOutcome,
+} from './state.js';
+import { isGate } from './trainable.js';
 
 export interface TrainOptions {
   readonly config: TrainConfig;
@@ -36,8 +45,13 @@ export interface TrainOptions {
   readonly source: RunSource | PolicySource;
   /** In place of those that the config names. */
   readonly objective?: ObjectiveDefinition;
-  /** Starting weights; ignored when `folder` holds a snapshot. */
+  /**
+   * Starting weights; ignored when `folder` holds a snapshot. With `config.lora` those that the adapter is
+   * beside, which stay as they are; of a converted model those of its exit gate, and the rest is `file`.
+   */
   readonly weights: ModelWeights;
+  /** A converted model, for an adapter beside it. */
+  readonly file?: WeightFile | undefined;
   /** Where snapshots and metrics go. */
   readonly folder: Folder;
   /**
@@ -45,7 +59,7 @@ export interface TrainOptions {
    * and the model as the stage trains it; its numbers join the metrics. The next update waits for it.
    */
   readonly evaluate?: (
-    weights: ResidentWeights,
+    weights: TrainedWeights,
     trainStep: number,
     model: LoopLMConfig,
   ) => Promise<Evaluation>;
@@ -64,6 +78,7 @@ export interface TrainOptions {
 }
 
 export interface TrainResult {
+  /** With `config.lora` those of the adapter, and of the exit gate. */
   readonly weights: ModelWeights;
   /** The model as the last stage that ran trains it. */
   readonly model: LoopLMConfig;
@@ -90,6 +105,7 @@ interface Run extends TrainOptions {
 export async function train(options: TrainOptions): Promise<TrainResult> {
   const { config, folder, signal } = options;
   checkCounts(config);
+  if (config.lora && 'batchesFor' in options.source) failPolicy();
   const stages = stagesOf(config);
   const totalTrainSteps = endOf(stages.at(-1)!);
   const snapshot = await readSnapshot(folder, config);
@@ -111,9 +127,24 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
 }
 
 /** What a run begins with. */
-function startOf({ stages, weights }: Run): Snapshot {
+function startOf({ stages, config, weights: given }: Run): Snapshot {
+  const weights = config.lora ? freshAdapter(config, given) : given;
   const start = { trainSteps: 0, weights, slots: new Map(), rollbacks: [], recentLosses: [] };
   return handOver(stages[0]!, start);
+}
+
+/** An adapter that changes nothing yet, and the exit gate as it is. */
+function freshAdapter({ model, lora, seed }: TrainConfig, weights: ModelWeights): ModelWeights {
+  const fresh = initializeAdapter(loraModules(model, lora!), seed);
+  const gate = ownSpecs(model, lora).filter((spec) => isGate(spec));
+  return new Map([...fresh, ...gate.map(({ hfName }) => [hfName, weights.get(hfName)!] as const)]);
+}
+
+function failPolicy(): never {
+  throw new ConfigError(
+    'lora',
+    'lora is given, and the batches are drawn by the weights as they are, which an adapter is not part of. Leave lora out, or train on other data.',
+  );
 }
 
 const endOf = ({ firstTrainStep, trainSteps }: Stage) => firstTrainStep + trainSteps;
@@ -131,10 +162,11 @@ async function trainStage(run: Run, stage: Stage, from: Snapshot): Promise<Snaps
   const source = await openBatches(run.source, stage, start.rollbacks);
   const { policy } = source;
   policy?.restore(start.source);
-  const { device, exchange, objective } = run;
+  const { device, exchange, objective, weights: base, file } = run;
   const state = await openState(device, stage, start, source, {
     ...(exchange && { exchange }),
     ...(objective && { objective }),
+    ...(config.lora && (file ? { file } : { base })),
     tellsTokens: policy !== undefined,
   });
   const moment = { weights: state.residentWeights, model: stage.model, signal };
@@ -182,7 +214,7 @@ async function trainStage(run: Run, stage: Stage, from: Snapshot): Promise<Snaps
         since = { time: now(), tokens: 0 };
       }
       if (run.evaluate && (isLast || trainStep % config.evaluateEvery === 0)) {
-        const evaluation = await run.evaluate(state.residentAverages, trainStep, stage.model);
+        const evaluation = await run.evaluate(state.trainedWeights, trainStep, stage.model);
         log.addEvaluation(trainStep, evaluation);
       }
       if (isLast || trainStep % config.snapshotEvery === 0) {

@@ -200,6 +200,35 @@ const blockLinear: Rule = (node, [x, weight, scales], dims) => {
   );
 };
 
+const storedProduct: Rule = (node, [x, ...tensors], dims) => {
+  const { bits, blockSize, columns, transposed } = node.attributes as {
+    bits: number;
+    blockSize: number;
+    columns: number;
+    transposed: boolean;
+  };
+  const perByte = 8 / bits;
+  const rows: ((column: number) => number)[] = [];
+  for (let piece = 0; piece < tensors.length; piece += bits === 0 ? 1 : 2) {
+    const [values, scales] = [tensors[piece]!, tensors[piece + 1]];
+    for (let inPiece = 0; inPiece < values.dims[0]!; inPiece++) {
+      rows.push((column) => {
+        if (bits === 0) return at(values, [inPiece, column]);
+        const [block, inBlock] = [Math.floor(column / blockSize), column % blockSize];
+        const byte = at(values, [inPiece, block, Math.floor(inBlock / perByte)]);
+        const integer = (byte >> (bits * (inBlock % perByte))) % 2 ** bits;
+        return (integer - 2 ** (bits - 1)) * at(scales!, [inPiece, block]);
+      });
+    }
+  }
+  return fill(dims, ([n, to]) =>
+    total([transposed ? rows.length : columns], ([k]) => {
+      const w = transposed ? rows[k!]!(to!) : rows[to!]!(k!);
+      return at(x!, [n!, k!]) * w;
+    }),
+  );
+};
+
 const reduceSum: Rule = (node, [x], dims) => {
   const { axes, keepDims } = node.attributes as { axes: readonly number[]; keepDims: boolean };
   return fill(dims, (index) => {
@@ -319,6 +348,7 @@ const RULES: Readonly<Record<string, Rule>> = {
   pad,
   matmul,
   blockLinear,
+  storedProduct,
   gatherRows: (_, [table, indices], dims) =>
     fill(dims, (index) => {
       const rank = indices!.dims.length;

@@ -5,6 +5,7 @@
 import fc from 'fast-check';
 import type { DType, Tensor } from 'looplm/graph';
 import * as g from 'looplm/graph';
+import { encodeFloat16 } from '../../src/util/half-float.js';
 import type { Leaf } from './arbitraries.js';
 import {
   anyDims,
@@ -405,6 +406,89 @@ const quantized: readonly OpCase[] = ([4, 8] as const).map((width) =>
   ),
 );
 
+/** A matrix in pieces of rows; the columns need not fill the last block. */
+const storedMatrices: readonly OpCase[] = [
+  ...([4, 8] as const).map((width) =>
+    opCase(
+      'storedProduct',
+      `${width} bits`,
+      fc
+        .record({
+          numRows: size,
+          pieces: fc.array(size, { minLength: 1, maxLength: 3 }),
+          columns: fc.integer({ min: 1, max: 70 }),
+        })
+        .chain((sizes) => {
+          const numBlocks = Math.ceil(sizes.columns / 32);
+          const bytesOf = (count: number) => count * numBlocks * 4 * width;
+          const piecesOf = fc.tuple(
+            ...sizes.pieces.map((height) =>
+              fc.record({
+                height: fc.constant(height),
+                values: fc.uint8Array({ minLength: bytesOf(height), maxLength: bytesOf(height) }),
+                scales: fc.array(nonZero, {
+                  minLength: height * numBlocks,
+                  maxLength: height * numBlocks,
+                }),
+              }),
+            ),
+          );
+          return fc.record({
+            sizes: fc.constant({ ...sizes, numBlocks }),
+            pieces: piecesOf,
+          });
+        }),
+      ({ sizes: { numRows, columns } }) => [reals([numRows, columns])],
+      ([x], { sizes: { columns, numBlocks }, pieces }) =>
+        g.storedLinear(x, {
+          columns,
+          blocks: { bits: width, blockSize: 32 },
+          pieces: pieces.map(({ height, values, scales }) => ({
+            values: g.constant(values, [height, numBlocks, 4 * width], 'u8'),
+            scales: g.constant(Float32Array.from(scales), [height, numBlocks]),
+          })),
+        }),
+    ),
+  ),
+  ...(['f32', 'f16'] as const).map((dtype) =>
+    opCase(
+      'storedProduct',
+      dtype,
+      fc
+        .record({
+          numRows: size,
+          columns: size,
+          pieces: fc.array(size, { minLength: 1, maxLength: 3 }),
+        })
+        .chain((sizes) =>
+          fc.record({
+            sizes: fc.constant(sizes),
+            pieces: fc.tuple(
+              ...sizes.pieces.map((height) =>
+                fc.array(smallInteger, {
+                  minLength: height * sizes.columns,
+                  maxLength: height * sizes.columns,
+                }),
+              ),
+            ),
+          }),
+        ),
+      ({ sizes: { numRows, columns } }) => [reals([numRows, columns])],
+      ([x], { sizes, pieces }) =>
+        g.storedLinear(x, {
+          columns: sizes.columns,
+          pieces: pieces.map((elements, index) => {
+            const values = Float32Array.from(elements);
+            const shape = [sizes.pieces[index]!, sizes.columns];
+            return {
+              values: g.constant(dtype === 'f16' ? encodeFloat16(values) : values, shape, dtype),
+            };
+          }),
+        }),
+    ),
+  ),
+];
+
 export const OP_CASES: readonly OpCase[] = [
   ...arithmetic,
   ...comparisons,
@@ -416,4 +500,5 @@ export const OP_CASES: readonly OpCase[] = [
   ...passing,
   ...products,
   ...quantized,
+  ...storedMatrices,
 ];

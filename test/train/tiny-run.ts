@@ -126,7 +126,8 @@ export async function runTiny(
       device,
       source: SOURCE,
       weights: initializeWeights(RUN_CONFIG.model, 1),
-      evaluate: async ({ buffers }) => {
+      evaluate: async (weights) => {
+        const { buffers } = 'resident' in weights ? weights.resident : weights;
         const bias = await device.download(buffers.get('model.early_exit_gate.bias')!);
         return { bias: bias.data[0] as number };
       },

@@ -46,7 +46,11 @@ export function reportOutcome(
   const trainSteps = stagesOf(run.config).reduce((sum, stage) => sum + stage.trainSteps, 0);
   const text = json
     ? JSON.stringify(summaryOf(outcome, trainSteps, out))
-    : sentencesOf(outcome, trainSteps, `The model is in ${printable(out)}: try ${todo}`);
+    : sentencesOf(
+        outcome,
+        trainSteps,
+        `The ${run.config.lora ? 'adapter' : 'model'} is in ${printable(out)}: try ${todo}`,
+      );
   io.stdout.write(`${text}\n`);
   if (!outcome.finished) throw new InterruptedError();
 }

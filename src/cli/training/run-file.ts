@@ -6,9 +6,9 @@
  */
 import { dirname, resolve } from 'node:path';
 import { CapacityError, ConfigError } from '../../errors.js';
-import type { InitializeOptions } from '../../model/index.js';
-import { initializeWeights, loadCheckpoint, showBytes } from '../../model/index.js';
-import { availableMemory, nodeFolder, readTextFile } from '../../platform/node/index.js';
+import type { ModelFormat } from '../../model/index.js';
+import { showBytes } from '../../model/index.js';
+import { availableMemory, readTextFile } from '../../platform/node/index.js';
 import type { Stage } from '../../train/index.js';
 import { stageMemory, stagesOf } from '../../train/index.js';
 import { readChatData } from './chat-data.js';
@@ -20,6 +20,7 @@ import { shardSettings } from './schema.js';
 import type { CheckedSettings } from './settings.js';
 import { checkSettings } from './settings.js';
 import { shardData } from './shard-data.js';
+import { startWeights } from './start-weights.js';
 import { trainConfigOf } from './train-config.js';
 
 /** How reading shows its progress, and what stops it. */
@@ -59,22 +60,32 @@ async function assembleRun(
   const { model: parsed, texts } = checked;
   const model = parsed.config;
   const stages = stagesOf(trainConfigOf(checked.file, model, {}));
-  for (const stage of stages) checkMemory(stage);
+  for (const stage of stages) checkMemory(stage, parsed.format);
   checkShares(checked.file);
   const data = await openData(checked, options);
   const file = withEpochs(checked.file, data);
-  const weights =
-    file.from === undefined
-      ? initializeWeights(model, file.seed, spreadOf(file))
-      : (await loadCheckpoint(nodeFolder(at(file.from)), { parsed })).weights;
+  const from = file.from === undefined ? undefined : at(file.from);
+  const {
+    weights,
+    file: frozen,
+    sha256,
+    note,
+  } = await startWeights(file, from, parsed, options.signal);
+  const description = {
+    ...data.description,
+    ...(texts.sha256 !== undefined && { tokenizer: texts.sha256 }),
+  };
   return {
-    config: trainConfigOf(file, model, {
-      ...data.description,
-      ...(texts.sha256 !== undefined && { tokenizer: texts.sha256 }),
-    }),
+    config: {
+      ...trainConfigOf(file, model, description),
+      ...(sha256 !== undefined && { fromSha256: sha256 }),
+    },
     source: data.sourceOf,
     validation: data.validation,
     weights,
+    ...(frozen && { frozen }),
+    ...(from !== undefined && { from }),
+    ...(note !== undefined && { note }),
     extraFiles: texts.files,
     dtype: file.dtype,
   };
@@ -108,17 +119,8 @@ async function openData(checked: CheckedSettings, options: ReadRunOptions): Prom
   return readChatData(file, dataText, texts, all);
 }
 
-/**
- * Spread of fresh weights: as `initializer_range` says, or else by the width that each matrix reads.
- * After 200 train steps on text the latter was ahead by 0.3 nats.
- */
-function spreadOf({ model }: RunFile): InitializeOptions {
-  if (model?.['initializer_range'] !== undefined) return {};
-  return { matrixStd: 'fanIn', embeddingStd: 1 };
-}
-
-function checkMemory(stage: Stage): void {
-  const needed = stageMemory(stage);
+function checkMemory(stage: Stage, format: ModelFormat | undefined): void {
+  const needed = stageMemory(stage, format);
   const available = availableMemory();
   if (needed.totalBytes <= available) return;
   const parts = `weights and optimizer ${showBytes(needed.stateBytes)}, a batch ${showBytes(needed.batchBytes)}`;
@@ -127,6 +129,7 @@ function checkMemory(stage: Stage): void {
     ...(rows > 1 ? [`fewer rows than ${rows}, with accumulate for as many in all`] : []),
     'shorter rows',
     ...(recompute === 'loop' ? [] : ['recompute "loop"']),
+    ...(stage.lora ? [] : ['lora']),
     'a smaller model',
   ];
   const advice = new Intl.ListFormat('en', { type: 'disjunction' }).format(remedies);

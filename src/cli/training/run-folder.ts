@@ -5,6 +5,7 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { FileError } from '../../errors.js';
 import type { Folder } from '../../model/index.js';
+import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE } from '../../model/index.js';
 import { failRead, fileExists, nodeFolder, takeLock } from '../../platform/node/index.js';
 import type { TrainConfig } from '../../train/index.js';
 import { MEMBER_FILE, METRICS_FILE, readSnapshot } from '../../train/index.js';
@@ -14,7 +15,12 @@ const CONFIG_FILE = 'train-config.json';
 export const LOSS_FILE = 'loss.svg';
 /** Files of an unfinished run, which its next sitting replaces. */
 const RUN_FILES: readonly string[] = [CONFIG_FILE, METRICS_FILE, LOSS_FILE, MEMBER_FILE];
-const MODEL_FILES: readonly string[] = ['config.json', 'model.safetensors'];
+const MODEL_FILES: readonly string[] = [
+  'config.json',
+  'model.safetensors',
+  ADAPTER_CONFIG_FILE,
+  ADAPTER_WEIGHTS_FILE,
+];
 
 export interface RunFolder {
   readonly folder: Folder;

@@ -2,13 +2,13 @@
  * Trains a run at the command line: progress, validation, and the files that a run leaves behind.
  *
  * In the run's folder: train-config.json, metrics.jsonl, loss.svg, snapshot.safetensors, and at the
- * end a model in the layout that every command loads.
+ * end a model in the layout that every command loads, or an adapter.
  */
 import { hostname } from 'node:os';
 import type { TrainingDocument } from '../../data/index.js';
 import { assert, ConfigError } from '../../errors.js';
-import type { Folder, ModelWeights, WeightDtype } from '../../model/index.js';
-import { saveCheckpoint } from '../../model/index.js';
+import type { Folder, ModelWeights, WeightDtype, WeightFile } from '../../model/index.js';
+import { loraModules, saveAdapter, saveCheckpoint } from '../../model/index.js';
 import { connectRun, createNodeDevice } from '../../platform/node/index.js';
 import type { Device, DeviceOptions } from '../../runtime/index.js';
 import type {
@@ -20,8 +20,16 @@ import type {
   TrainResult,
   TrainTogetherOptions,
 } from '../../train/index.js';
-import { METRICS_FILE, parseMetrics, train, trainTogether } from '../../train/index.js';
+import {
+  METRICS_FILE,
+  parseMetrics,
+  stagesOf,
+  train,
+  trainedSpecs,
+  trainTogether,
+} from '../../train/index.js';
 import type { CliIo } from '../io.js';
+import { tellNote } from '../messages.js';
 import type { TrainingProgress } from './progress.js';
 import { describePassedSpike, describeRollback, openTrainingProgress } from './progress.js';
 import { LOSS_FILE, takeRunFolder } from './run-folder.js';
@@ -34,8 +42,14 @@ export interface TrainingRun {
   readonly source: TrainOptions['source'];
   /** In place of that of the config. */
   readonly objective?: ObjectiveDefinition;
-  /** Where a run starts that has no snapshot. */
+  /** Where a run starts that has no snapshot; with an adapter, what it is beside. */
   readonly weights: ModelWeights;
+  /** The matrices of a converted model, for an adapter beside them. */
+  readonly frozen?: WeightFile;
+  /** The folder that the weights are from, if they are not fresh. */
+  readonly from?: string;
+  /** What one should know of them. */
+  readonly note?: string;
   /** Looked at every `config.evaluateEvery` train steps and at the end, and never trained on. */
   readonly validation?: readonly TrainingDocument[];
   /** Text by file name. */
@@ -77,6 +91,7 @@ export async function runTraining(
   }
   const extraFiles = Object.keys(run.extraFiles);
   const { folder, trainStepsDone, release } = await takeRunFolder(out, run.config, extraFiles);
+  if (run.note !== undefined) tellNote(run.note, io);
   if (trainStepsDone > 0) io.stderr.write(`going on after train step ${trainStepsDone}\n`);
   const progress = openTrainingProgress(io);
   try {
@@ -123,12 +138,13 @@ async function trainIn(
   io: CliIo,
   signal: AbortSignal,
 ): Promise<TrainingOutcome> {
-  const { config, source, objective, weights, validation = [], extraFiles, dtype = 'f32' } = run;
+  const { config, source, objective, weights, frozen, validation = [] } = run;
   let lastRecord: MetricRecord | undefined;
   const options: Omit<TrainOptions, 'source'> = {
     config,
     device,
     weights,
+    file: frozen,
     folder,
     now: io.now,
     memoryBytes: io.memoryBytes,
@@ -152,12 +168,28 @@ async function trainIn(
     return trainTogether({ ...options, source, ...others });
   };
   const result = await (together ? withOthers(together) : alone());
-  if (result.finished) {
-    await saveCheckpoint(folder, result.model, result.weights, { dtype, extraFiles });
-  }
+  if (result.finished) await saveResult(folder, run, result);
   const records = await readMetrics(folder);
   await drawLosses(folder, records);
   return { ...result, lastRecord, validation: lastValidation(records) };
+}
+
+/** The model that was trained, or its adapter in the files of PEFT. */
+async function saveResult(
+  folder: Folder,
+  { config, extraFiles, dtype = 'f32', from = '' }: TrainingRun,
+  { model, weights }: TrainResult,
+): Promise<void> {
+  const { lora } = config;
+  if (!lora) return saveCheckpoint(folder, model, weights, { dtype, extraFiles });
+  const modules = loraModules(model, lora);
+  const trainsGate = stagesOf(config).some((stage) =>
+    trainedSpecs(stage).some(({ kind }) => kind === 'gateWeight'),
+  );
+  const adapted = new Set(modules.flatMap(({ a, b }) => [a.hfName, b.hfName]));
+  const kept = [...weights].filter(([name]) => trainsGate || adapted.has(name));
+  const settings = { settings: lora, baseModel: from };
+  return saveAdapter(folder, { modules, weights: new Map(kept) }, settings);
 }
 
 /** The metrics of the whole run; none if it has not got so far. */

@@ -228,6 +228,12 @@ function checkFile(faults: Faults, file: RunFile, model: LoopLMConfig | undefine
       `data.format is missing, and ${JSON.stringify(file.data.path)} does not end in ${ends}. Give "jsonl" or "text".`,
     );
   }
+  if (file.lora && file.from === undefined) {
+    faults.add(
+      'lora',
+      'lora is given without from: an adapter is trained beside the weights of a model that is there. Name its folder in from, or leave lora out.',
+    );
+  }
   checkMixture(faults, file);
   checkEpochs(faults, file);
   if (model) faults.try('stages', () => stagesOf(trainConfigOf(file, model, {})));

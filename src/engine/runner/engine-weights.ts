@@ -45,12 +45,12 @@ export function engineWeights(
 
 /** How a graph of these weights is compiled. */
 export function weightOptions(graph: Graph, { folder, resident }: EngineWeights): CompileOptions {
-  if (folder !== undefined) return { weightsFolder: folder, spins: true };
-  if (!resident) return {};
+  const fromFile = folder === undefined ? {} : { weightsFolder: folder, spins: true };
+  if (!resident) return fromFile;
   const names = graph.inputs.map(({ attributes }) => attributes['name'] as string);
   const bound = names.flatMap((name) => {
     const buffer = resident.buffers.get(name);
     return buffer ? [[name, buffer] as const] : [];
   });
-  return { bound: Object.fromEntries(bound) };
+  return { ...fromFile, bound: Object.fromEntries(bound) };
 }

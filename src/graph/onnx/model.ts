@@ -6,7 +6,7 @@
  */
 import { bytesOf } from '../../util/bytes-of.js';
 import type { Graph } from '../graph.js';
-import type { LoweringContext, OnnxAttributes } from '../op.js';
+import type { ConstantTensor, LoweringContext, OnnxAttributes } from '../op.js';
 import { findOp } from '../op.js';
 import type { DType, FileRange, Shape, Tensor, TensorData } from '../tensor.js';
 import { ONNX_ELEMENT_TYPE } from './element-type.js';
@@ -162,7 +162,7 @@ class Lowering implements LoweringContext {
   }
 
   int64(values: readonly number[]): string {
-    return this.#constant(`i64 ${values.join()}`, {
+    return this.constant(`i64 ${values.join()}`, {
       dtype: 'i64',
       shape: [values.length],
       data: BigInt64Array.from(values, BigInt),
@@ -170,11 +170,21 @@ class Lowering implements LoweringContext {
   }
 
   float(value: number): string {
-    return this.#constant(`f32 ${value}`, {
+    return this.constant(`f32 ${value}`, {
       dtype: 'f32',
       shape: [],
       data: Float32Array.of(value),
     });
+  }
+
+  constant(key: string, value: ConstantTensor): string {
+    let name = this.#shared.get(key);
+    if (name === undefined) {
+      name = this.#fresh('constant');
+      this.#shared.set(key, name);
+      this.initializers.push({ ...value, name, isParameter: false });
+    }
+    return name;
   }
 
   #lower(node: Tensor): string {
@@ -189,16 +199,6 @@ class Lowering implements LoweringContext {
     }
     const inputs = node.inputs.map((x) => this.nameOf(x));
     return findOp(node.op)!.lower(node, inputs, this);
-  }
-
-  #constant(key: string, value: Omit<Initializer, 'name' | 'isParameter'>): string {
-    let name = this.#shared.get(key);
-    if (name === undefined) {
-      name = this.#fresh('constant');
-      this.#shared.set(key, name);
-      this.initializers.push({ ...value, name, isParameter: false });
-    }
-    return name;
   }
 
   #fresh(hint: string): string {

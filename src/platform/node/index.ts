@@ -16,6 +16,8 @@ export {
 } from './files/index.js';
 export { connectRun } from './connect-run.js';
 export { createNodeDevice } from './device.js';
+export type { MergeOptions, MergeReport } from './merge-adapter.js';
+export { mergeToFolder } from './merge-adapter.js';
 export { bundledModelPath } from './bundled-model.js';
 export type { LoadProgress, PretrainedOptions } from './pretrained-options.js';
 export { availableMemory, defaultFormat, openPretrained, planLoading } from './pretrained.js';

@@ -53,6 +53,8 @@ export interface PretrainedOptions extends DeviceOptions {
   readonly maxSequences?: number | undefined;
   /** Whether `updateWeights` can exchange the weights, of a model in f32. Default false. */
   readonly updatable?: boolean | undefined;
+  /** Folder of an adapter in the files of Python's PEFT; see `LoadOptions.adapter`. */
+  readonly adapter?: string | undefined;
   readonly progress?: ((progress: LoadProgress) => void) | undefined;
   /** Called with a sentence if another process does the same, which is waited for. */
   readonly onWait?: ((message: string) => void) | undefined;
@@ -87,6 +89,7 @@ const schema = z.strictObject(
     maxKvBytes: COUNT.optional(),
     maxSequences: COUNT.optional(),
     updatable: z.boolean(`it must be true or false. ${DEFAULT}`).optional(),
+    adapter: TEXT.optional(),
     progress: callback<NonNullable<PretrainedOptions['progress']>>().optional(),
     onPlan: callback<NonNullable<PretrainedOptions['onPlan']>>().optional(),
     onWait: callback<NonNullable<PretrainedOptions['onWait']>>().optional(),

@@ -85,6 +85,7 @@ export async function openPretrained<T>(
       ),
       maxSequences: options.maxSequences,
       updatable: options.updatable,
+      ...(options.adapter !== undefined && { adapter: nodeFolder(options.adapter) }),
       signal,
       onProgress: (doneBytes, totalBytes) =>
         options.progress?.({ stage: 'load', doneBytes, totalBytes }),

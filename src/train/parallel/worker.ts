@@ -15,6 +15,7 @@ import type { Snapshot } from '../snapshot.js';
 import { readSnapshot, stageAt } from '../snapshot.js';
 import { openSource } from '../stage-batches.js';
 import { openState } from '../stage-state.js';
+import type { TrainConfig } from '../config.js';
 import type { Stage } from '../stages.js';
 import { stagesOf, trainedSpecs } from '../stages.js';
 import type { TrainState } from '../state.js';
@@ -46,6 +47,7 @@ export async function trainTogether(options: TrainTogetherOptions): Promise<Trai
   }
   const stages = stagesOf(config);
   checkAverages(stages);
+  checkAdapter(config);
   const run = await enterRun(store, config, options.weights);
   const id = await thisMember(folder, run.id, options.machine, store.name);
   const snapshot = await readSnapshot(folder, config);
@@ -148,6 +150,14 @@ async function evaluate(
   if (!look || !isDue) return;
   log.addEvaluation(trainSteps, await look(state.residentWeights, trainSteps, stage.model));
   await log.flush();
+}
+
+function checkAdapter({ lora }: TrainConfig): void {
+  if (!lora) return;
+  throw new ConfigError(
+    'lora',
+    'lora is given; machines that train together exchange the weights of the model, and an adapter is trained on one. Leave lora out, or train alone.',
+  );
 }
 
 function checkAverages(stages: readonly Stage[]): void {
