@@ -55,7 +55,15 @@ export const AREA_RULES: Readonly<Record<string, AreaRule>> = {
   },
   'src/charts': { imports: [], types: ['src/eval'] },
   'src/rl': {
-    imports: ['src/engine', 'src/train', 'src/model', 'src/graph', 'src/tokenizer', 'src/data'],
+    imports: [
+      'src/engine',
+      'src/train',
+      'src/text',
+      'src/model',
+      'src/graph',
+      'src/tokenizer',
+      'src/data',
+    ],
     types: ['src/runtime'],
   },
   'src/serve': {

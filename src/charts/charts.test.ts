@@ -12,6 +12,7 @@ import {
   frontierChart,
   lineChart,
   lossCurves,
+  policyCurves,
 } from './index.js';
 import {
   AXIS,
@@ -40,6 +41,11 @@ const CHARTS = {
     lossCurves([
       { trainStep: 20, lossPerLoop: [2, 1] },
       { trainStep: 40, lossPerLoop: [1.5, 0.5] },
+    ]),
+  policyCurves: () =>
+    policyCurves([
+      { trainStep: 1, reward: 0.25, meanDepth: 3 },
+      { trainStep: 2, reward: 0.5, meanDepth: 2 },
     ]),
   accuracyByDepthChart: () => accuracyByDepthChart([{ name: 'cups', points: shares }]),
   exitDepthByDifficulty: () => exitDepthByDifficulty([{ name: 'cups', points: depths }], 4),
@@ -73,6 +79,7 @@ const CHARTS = {
 /** Names that must be read in each picture. */
 const WORDS: Readonly<Record<keyof typeof CHARTS, readonly string[]>> = {
   lossCurves: ['Training loss by depth', 'depth 1', 'depth 2', 'train step', '0.1', '10'],
+  policyCurves: ['reward', 'mean exit depth (loops)', 'train step', '0.5'],
   accuracyByDepthChart: ['cups', 'depth 1', 'depth 2', 'accuracy', 'difficulty (moves)', '100 %'],
   exitDepthByDifficulty: ['cups', 'mean exit depth (loops)', 'difficulty (moves)', '3'],
   exitDepthHeatmap: ['cups', 'exit depth (loops)', '25', '75', '100'],

@@ -3,6 +3,8 @@
  * a file of figures. Drawn without a browser, for light and dark pages. Knows no model.
  */
 export type { ErrorPanel, FrontierSeries, LossRecord } from './by-depth.js';
+export type { PolicyRecord } from './by-update.js';
+export { policyCurves } from './by-update.js';
 export { errorByDepthChart, frontierChart, lossCurves } from './by-depth.js';
 export type { DifficultySeries } from './by-difficulty.js';
 export { accuracyByDepthChart, exitDepthByDifficulty, exitDepthHeatmap } from './by-difficulty.js';

@@ -26,6 +26,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
   trace: async () => (await import('./commands/trace.js')).registerTrace,
   train: async () => (await import('./commands/train.js')).registerTrain,
   finetune: async () => (await import('./commands/finetune.js')).registerFinetune,
+  rl: async () => (await import('./commands/rl.js')).registerRL,
   'train-tokenizer': async () =>
     (await import('./commands/train-tokenizer.js')).registerTrainTokenizer,
   tokenize: async () => (await import('./commands/tokenize.js')).registerTokenize,

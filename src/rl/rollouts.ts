@@ -107,11 +107,18 @@ async function judged<P extends { readonly prompt: PolicyPrompt }>(
   { task, text, rewardTimeoutMs }: RolloutOptions<P>,
 ): Promise<Rollout> {
   const record = rollout!;
-  const { tokenIds, exitDepths, finishReason } = record;
-  const shown = finishReason === 'stop-id' ? tokenIds.slice(0, -1) : tokenIds;
-  const answer = { text: text.tokenizer?.decode(shown) ?? '', tokenIds, exitDepths, finishReason };
+  const answer = answerOf(record, text);
   const judgement = await judge(task, answer, problem, rewardTimeoutMs);
   return { record, answer, judgement, executedLoops, fullDepthLoops };
+}
+
+/** What was generated, as a task sees it. */
+export function answerOf(
+  { tokenIds, exitDepths, finishReason }: RolloutRecord,
+  { tokenizer }: Pick<PolicyText, 'tokenizer'>,
+): Answer {
+  const shown = finishReason === 'stop-id' ? tokenIds.slice(0, -1) : tokenIds;
+  return { text: tokenizer?.decode(shown) ?? '', tokenIds, exitDepths, finishReason };
 }
 
 /** Tokens that an answer may have, such that it can be replayed; the last one is not read again. */

@@ -1,5 +1,6 @@
 /** The settings of reinforcement learning, as files hold them and as code uses them: one schema. */
 import { z } from 'zod';
+import { trainingFields } from '../train/index.js';
 import { parseFields } from '../util/parse-fields.js';
 import {
   numberBetween,
@@ -46,6 +47,35 @@ export const rlFields = {
   /** How long a reward may take. */
   rewardTimeoutSeconds: positiveNumber(86_400).default(60),
 };
+
+const {
+  learningRate,
+  optimizer,
+  schedule,
+  trainSteps,
+  recompute,
+  trained,
+  spikes,
+  seed,
+  logEvery,
+  snapshotEvery,
+} = trainingFields;
+
+/** The keys of a training run that one of a policy has, too; `policyRun` has other defaults. */
+export const policyTrainingFields = {
+  learningRate: learningRate.unwrap().optional(),
+  optimizer: optimizer.unwrap().optional(),
+  schedule,
+  trainSteps: trainSteps.unwrap().optional(),
+  recompute: recompute.unwrap().optional(),
+  trained,
+  spikes: spikes.unwrap().optional(),
+  seed: seed.unwrap().optional(),
+  logEvery: logEvery.unwrap().optional(),
+  snapshotEvery: snapshotEvery.unwrap().optional(),
+};
+const policyTrainingSchema = section(policyTrainingFields);
+export type PolicyTrainingSettings = Readonly<z.input<typeof policyTrainingSchema>>;
 
 const rlSchema = section(rlFields);
 export type RLSettings = Readonly<z.output<typeof rlSchema>>;

@@ -62,6 +62,7 @@ export function describePassedSpike({ trainStep, loss, threshold }: PassedSpike)
 }
 
 function describe(record: MetricRecord): string {
+  if (record.source) return describePolicy(record.source);
   const { stage, loss, lossPerLoop, accuracyPerLoop, tokensPerSecond } = record;
   const accuracy = 100 * accuracyPerLoop.at(-1)!;
   return [
@@ -70,5 +71,18 @@ function describe(record: MetricRecord): string {
     `by loop ${lossPerLoop.map((value) => value.toFixed(2)).join(' ')}`,
     `accuracy ${accuracy.toFixed(1)} %`,
     `${tokensPerSecond.toFixed(0)} tokens/s`,
+  ].join(', ');
+}
+
+/** What an update of a policy told. */
+function describePolicy(source: NonNullable<MetricRecord['source']>): string {
+  const of = (name: string) => Number(source[name]);
+  const difference = Math.max(of('maxTokenDifference'), of('maxExitDifference'));
+  return [
+    `reward ${of('reward').toFixed(3)}`,
+    `depth ${of('meanDepth').toFixed(2)}`,
+    `difficulty ${of('difficulty').toFixed(1)}`,
+    ...(of('droppedGroups') > 0 ? [`${of('droppedGroups')} groups all alike`] : []),
+    `replay within ${difference.toExponential(0)}`,
   ].join(', ');
 }

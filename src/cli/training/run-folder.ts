@@ -13,8 +13,15 @@ import { MEMBER_FILE, METRICS_FILE, readSnapshot } from '../../train/index.js';
 /** The settings of the run, for people; the snapshot has its own copy. */
 const CONFIG_FILE = 'train-config.json';
 export const LOSS_FILE = 'loss.svg';
+export const REWARD_FILE = 'reward.svg';
 /** Files of an unfinished run, which its next sitting replaces. */
-const RUN_FILES: readonly string[] = [CONFIG_FILE, METRICS_FILE, LOSS_FILE, MEMBER_FILE];
+const RUN_FILES: readonly string[] = [
+  CONFIG_FILE,
+  METRICS_FILE,
+  LOSS_FILE,
+  REWARD_FILE,
+  MEMBER_FILE,
+];
 const MODEL_FILES: readonly string[] = [
   'config.json',
   'model.safetensors',

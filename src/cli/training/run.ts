@@ -5,13 +5,16 @@
  * end a model in the layout that every command loads, or an adapter.
  */
 import { hostname } from 'node:os';
+import type { PolicyRecord } from '../../charts/index.js';
 import type { TrainingDocument } from '../../data/index.js';
+import type { EngineOptions } from '../../engine/index.js';
 import { assert, ConfigError } from '../../errors.js';
 import type { Folder, ModelWeights, WeightDtype, WeightFile } from '../../model/index.js';
 import { loraModules, saveAdapter, saveCheckpoint } from '../../model/index.js';
 import { connectRun, createNodeDevice } from '../../platform/node/index.js';
 import type { Device, DeviceOptions } from '../../runtime/index.js';
 import type {
+  Evaluation,
   MetricRecord,
   ObjectiveDefinition,
   RunRecord,
@@ -32,7 +35,7 @@ import type { CliIo } from '../io.js';
 import { tellNote } from '../messages.js';
 import type { TrainingProgress } from './progress.js';
 import { describePassedSpike, describeRollback, openTrainingProgress } from './progress.js';
-import { LOSS_FILE, takeRunFolder } from './run-folder.js';
+import { LOSS_FILE, REWARD_FILE, takeRunFolder } from './run-folder.js';
 import type { ValidationLoss } from './validation.js';
 import { lastValidation, validate } from './validation.js';
 
@@ -52,11 +55,18 @@ export interface TrainingRun {
   readonly note?: string;
   /** Looked at every `config.evaluateEvery` train steps and at the end, and never trained on. */
   readonly validation?: readonly TrainingDocument[];
+  /** Measures in place of that, and says it in a sentence. */
+  readonly evaluate?: (
+    model: EvaluatedModel,
+    trainStep: number,
+  ) => Promise<{ readonly evaluation: Evaluation; readonly sentence: string }>;
   /** Text by file name. */
   readonly extraFiles: Readonly<Record<string, string>>;
   /** Storage type of the trained model. Default f32. */
   readonly dtype?: WeightDtype;
 }
+
+export type EvaluatedModel = Pick<EngineOptions, 'device' | 'config' | 'weights'>;
 
 /** What a run came to. */
 export interface TrainingOutcome extends TrainResult {
@@ -155,6 +165,14 @@ async function trainIn(
     },
     onRollback: (rollback) => progress.note(describeRollback(rollback)),
     onSpike: (spike) => progress.note(describePassedSpike(spike)),
+    ...(run.evaluate && {
+      async evaluate(current, trainStep, model) {
+        const of = { device, config: model, weights: current };
+        const { evaluation, sentence } = await run.evaluate!(of, trainStep);
+        progress.note(`after train step ${trainStep}: ${sentence}`);
+        return evaluation;
+      },
+    }),
     ...(validation.length > 0 && {
       evaluate: (current, trainStep, model) =>
         validate({ device, config: model, weights: current }, validation, (losses) =>
@@ -170,7 +188,7 @@ async function trainIn(
   const result = await (together ? withOthers(together) : alone());
   if (result.finished) await saveResult(folder, run, result);
   const records = await readMetrics(folder);
-  await drawLosses(folder, records);
+  await drawCurves(folder, records);
   return { ...result, lastRecord, validation: lastValidation(records) };
 }
 
@@ -199,9 +217,16 @@ async function readMetrics(folder: Folder): Promise<readonly RunRecord[]> {
     : [];
 }
 
-async function drawLosses(folder: Folder, all: readonly RunRecord[]): Promise<void> {
+async function drawCurves(folder: Folder, all: readonly RunRecord[]): Promise<void> {
   const records = all.filter((record) => 'lossPerLoop' in record);
   if (records.length === 0) return;
-  const { lossCurves } = await import('../../charts/index.js');
-  await folder.write(LOSS_FILE, lossCurves(records));
+  const { lossCurves, policyCurves } = await import('../../charts/index.js');
+  const isPolicy = records.every(({ source }) => source !== undefined);
+  if (isPolicy) await folder.write(REWARD_FILE, policyCurves(records.map(policyRecord)));
+  else await folder.write(LOSS_FILE, lossCurves(records));
+}
+
+function policyRecord({ trainStep, source }: MetricRecord): PolicyRecord {
+  const [reward, meanDepth] = [source!['reward'], source!['meanDepth']].map(Number);
+  return { trainStep, reward: reward!, meanDepth: meanDepth! };
 }
