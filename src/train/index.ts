@@ -10,6 +10,7 @@ export type {
   RunRecord,
 } from './metrics.js';
 export { METRICS_FILE, parseMetrics } from './metrics.js';
+export { laneCount } from './lanes.js';
 export type { MetricName, ObjectiveGraph, ObjectiveOptions } from './objective-graph.js';
 export { diagnosedOutputs, gradientOutputs, objectiveGraph } from './objective-graph.js';
 export type {

@@ -18,7 +18,7 @@ export function openState(
   { weights, slots, trainSteps }: Pick<Snapshot, 'weights' | 'slots' | 'trainSteps'>,
   { rows, length }: Pick<BatchSource, 'rows' | 'length'>,
   options: Partial<
-    Pick<TrainStateOptions, 'exchange' | 'objective' | 'tellsTokens' | 'base' | 'file'>
+    Pick<TrainStateOptions, 'base' | 'exchange' | 'file' | 'helpers' | 'objective' | 'tellsTokens'>
   > = {},
 ): Promise<TrainState> {
   return TrainState.create({

@@ -7,6 +7,7 @@
  * when to log, evaluate or save is the trainer's business.
  */
 import type { TrainingBatch } from '../data/index.js';
+import type { Graph } from '../graph/index.js';
 import { buildGraph } from '../graph/index.js';
 import type { LoopLMConfig, ModelWeights, ParameterSpec, WeightSource } from '../model/index.js';
 import { checkParameters, checkWeights } from '../model/index.js';
@@ -19,6 +20,7 @@ import type {
   ResidentWeights,
 } from '../runtime/index.js';
 import { batchFeeds, countTargets, scalarTensor } from './batch-feeds.js';
+import { GradientHelper, cutRows, deal, pieceRows } from './lanes.js';
 import type { DiagnosticName, MetricName, ObjectiveOptions } from './objective-graph.js';
 import { diagnosedOutputs, gradientOutputs, objectiveGraph } from './objective-graph.js';
 import type { ExtraInput, Objective } from './objectives/index.js';
@@ -96,6 +98,11 @@ export interface TrainStateOptions extends Omit<ObjectiveOptions, 'recompute'> {
   readonly tellsTokens?: boolean;
   /** Default: nothing, which is right for one machine. */
   readonly exchange?: Exchange;
+  /**
+   * Further devices, each with one thread, that compute gradients of some rows. They take part where
+   * the rows can be dealt out evenly, tokens are not told, and all weights are the run's own.
+   */
+  readonly helpers?: readonly Device[];
 }
 
 const METRICS = [
@@ -116,6 +123,8 @@ interface Programs {
   readonly gradients: ReadonlyMap<number, Program>;
   readonly accumulate: Program;
   readonly apply: Program;
+  /** Empty where the device computes all rows itself. */
+  readonly helpers: readonly GradientHelper[];
 }
 
 /** Weights as an engine takes them: in buffers, or with an adapter that is. */
@@ -135,6 +144,8 @@ export class TrainState {
   readonly #exchange: Exchange | undefined;
   readonly #trained: readonly ParameterSpec[];
   readonly #programs: Programs;
+  /** Rows for which gradients are computed at a time. */
+  readonly #pieceRows: number;
   /** By `param:NAME`, `SLOT:NAME`, `grad:NAME` and `total:NAME`. */
   readonly #buffers: ReadonlyMap<string, DeviceBuffer>;
   #version: number;
@@ -156,6 +167,7 @@ export class TrainState {
     this.#exchange = options.exchange;
     this.#trained = trained;
     this.#programs = programs;
+    this.#pieceRows = pieceRowsOf(options) ?? options.rows;
     this.#buffers = buffers;
     this.#version = options.trainStepsDone ?? 0;
   }
@@ -173,24 +185,37 @@ export class TrainState {
     if (lora && !file) checkWeights(config, base ?? new Map());
     const weightsFolder = file && { weightsFolder: file.folder };
     const optimizer = optimizerOf(options.optimizer);
-    const gradientPrograms = new Map<number, Program>();
+    const piece = pieceRowsOf(options);
+    const gradients = new Map<number, Graph>();
     let trained: readonly ParameterSpec[] = [];
     for (const numLoops of loopCounts) {
-      const graph = objectiveGraph({ ...config, numLoops }, options);
+      const size = { ...options, rows: piece ?? options.rows };
+      const graph = objectiveGraph({ ...config, numLoops }, size);
       trained = graph.trained.map(({ spec }) => spec);
       const outputs = {
         ...(options.diagnoses ? diagnosedOutputs(graph) : gradientOutputs(graph)),
         ...(options.tellsTokens && tokenOutputs(graph)),
       };
-      // Of several programs that run in turn, each would keep memory of its own.
-      const keepsWorkspace = loopCounts.length === 1;
-      const compiling = { keepsWorkspace, ...weightsFolder };
-      gradientPrograms.set(numLoops, await device.compile(buildGraph(outputs), compiling));
+      gradients.set(numLoops, buildGraph(outputs));
     }
+    // Of several programs that run in turn, each would keep memory of its own.
+    const keepsWorkspace = loopCounts.length === 1;
+    const compiling = { keepsWorkspace, isParallel: piece === undefined, ...weightsFolder };
+    const gradientPrograms = new Map<number, Program>();
+    for (const [numLoops, graph] of gradients) {
+      gradientPrograms.set(numLoops, await device.compile(graph, compiling));
+    }
+    const accumulate = buildGraph(accumulateOutputs(trained));
+    const names = trained.map(({ hfName }) => hfName);
     const programs: Programs = {
       gradients: gradientPrograms,
-      accumulate: await device.compile(buildGraph(accumulateOutputs(trained))),
+      accumulate: await device.compile(accumulate),
       apply: await device.compile(buildGraph(applyOutputs(trained, optimizer))),
+      helpers: await Promise.all(
+        (piece === undefined ? [] : options.helpers!).map((helper) =>
+          GradientHelper.create(helper, { gradients, accumulate }, names, { keepsWorkspace }),
+        ),
+      ),
     };
     const buffers = new Map<string, DeviceBuffer>();
     const place = async (name: string, shape: readonly number[], data?: Float32Array) => {
@@ -230,14 +255,10 @@ export class TrainState {
   ): Promise<UpdateOutcome> {
     const countedTargets = batches.reduce((sum, batch) => sum + countTargets(batch), 0);
     const inverseCount = countedTargets === 0 ? 0 : 1 / countedTargets;
-    const accumulate = this.#accumulateCommands(batches, inverseCount, numLoops);
-    const apply = this.#applyCommand(trainStep, learningRate);
-    const results = this.#exchange
-      ? [
-          ...(await this.#device.submit(accumulate)),
-          ...(await this.#exchanged(this.#exchange, trainStep, apply)),
-        ]
-      : await this.#submit([...accumulate, apply]);
+    const accumulated = await this.#accumulate(batches, inverseCount, numLoops);
+    if (this.#exchange) await this.#exchanged(this.#exchange, trainStep);
+    const applied = await this.#submit([this.#applyCommand(trainStep, learningRate)]);
+    const results = [...accumulated, ...applied];
     const gradNorm = results.at(-1)!['gradNorm']!.data[0] as number;
     const loops = diagnosticsOf(results);
     const tokens = results.flatMap((result) => readTokenOutputs(result) ?? []);
@@ -257,12 +278,11 @@ export class TrainState {
     return submitted;
   }
 
-  async #exchanged(exchange: Exchange, trainStep: number, apply: Command) {
+  async #exchanged(exchange: Exchange, trainStep: number): Promise<void> {
     const buffers = new Map(
       this.#trained.map(({ hfName }) => [hfName, this.#buffer(`total:${hfName}`)] as const),
     );
     await exchange({ device: this.#device, buffers, trainStep });
-    return this.#submit([apply]);
   }
 
   /**
@@ -301,11 +321,10 @@ export class TrainState {
 
   /** Copies of all weights by name; with an adapter, of its own and the exit gate. */
   async weights(): Promise<Map<string, Float32Array>> {
-    const values = new Map<string, Float32Array>();
-    for (const { hfName } of this.#own) {
-      values.set(hfName, await this.#read(`param:${hfName}`));
-    }
-    return values;
+    const reading = this.#own.map(
+      async ({ hfName }) => [hfName, await this.#read(`param:${hfName}`)] as const,
+    );
+    return new Map(await Promise.all(reading));
   }
 
   /**
@@ -336,56 +355,79 @@ export class TrainState {
 
   /** Frees the buffers and programs; the device stays. */
   async dispose(): Promise<void> {
-    const { gradients, accumulate, apply } = this.#programs;
+    const { gradients, accumulate, apply, helpers } = this.#programs;
+    for (const helper of helpers) await helper.dispose();
     for (const buffer of this.#buffers.values()) await this.#device.free(buffer);
     for (const program of [...gradients.values(), accumulate, apply]) {
       await this.#device.free(program);
     }
   }
 
-  /** The first micro-batch writes the total; each further one is added to it. */
-  #accumulateCommands(
+  /** Leaves the sums of the gradients in `total`; returns what was fetched of each piece. */
+  async #accumulate(
     batches: readonly TrainingBatch[],
     inverseCount: number,
     numLoops: number,
-  ): readonly Command[] {
-    return batches.flatMap((batch, microBatch) =>
-      microBatch === 0
-        ? [this.#gradientCommand(batch, inverseCount, numLoops, 'total')]
-        : [this.#gradientCommand(batch, inverseCount, numLoops, 'grad'), this.#accumulateCommand()],
+  ): Promise<Results> {
+    const { helpers } = this.#programs;
+    const pieces = batches
+      .flatMap((batch) => cutRows(batch, this.#pieceRows))
+      .map((piece) => batchFeeds(piece, this.#config, inverseCount, this.#extraInputs));
+    const [own, ...others] = deal(pieces, 1 + helpers.length);
+    const weights = helpers.length > 0 ? await this.weights() : new Map<string, Float32Array>();
+    const helping = helpers.map((helper, index) =>
+      helper.run({
+        weights: Object.fromEntries(
+          this.#own.map(({ hfName, shape }) => [
+            hfName,
+            { dtype: 'f32', dims: shape, data: weights.get(hfName)!.slice() },
+          ]),
+        ),
+        pieces: others[index]!,
+        numLoops,
+        fetch: this.#fetched(numLoops),
+      }),
     );
+    // The first piece writes the total; each further one is added to it.
+    const commands = own!.flatMap((feeds, index) =>
+      index === 0
+        ? [this.#gradientCommand(feeds, numLoops, 'total')]
+        : [this.#gradientCommand(feeds, numLoops, 'grad'), this.#accumulateCommand()],
+    );
+    const [mine, ...theirs] = await Promise.all([this.#device.submit(commands), ...helping]);
+    for (const { totals } of theirs) await this.#device.submit([this.#accumulateCommand(totals)]);
+    return [...mine, ...theirs.flatMap(({ results }) => results)];
   }
 
   #gradientCommand(
-    batch: TrainingBatch,
-    inverseCount: number,
+    piece: Readonly<Record<string, HostTensor>>,
     numLoops: number,
     target: 'grad' | 'total',
   ): Command {
     const program = this.#programs.gradients.get(numLoops)!;
-    const feeds: Record<string, HostTensor | DeviceBuffer> = batchFeeds(
-      batch,
-      this.#config,
-      inverseCount,
-      this.#extraInputs,
-    );
+    const feeds: Record<string, HostTensor | DeviceBuffer> = { ...piece };
     for (const { hfName } of this.#resident) {
       feeds[hfName] = this.#buffer(`param:${hfName}`);
     }
     const store = Object.fromEntries(
       this.#trained.map(({ hfName }) => [`grad:${hfName}`, this.#buffer(`${target}:${hfName}`)]),
     );
-    const fetch = [...METRICS, ...DIAGNOSTICS, ...TOKEN_OUTPUTS].filter((name) =>
-      program.outputNames.includes(name),
-    );
-    return { kind: 'run', program, feeds, fetch, store };
+    return { kind: 'run', program, feeds, fetch: this.#fetched(numLoops), store };
   }
 
-  #accumulateCommand(): Command {
-    const feeds: Record<string, DeviceBuffer> = {};
+  #fetched(numLoops: number): readonly string[] {
+    const { outputNames } = this.#programs.gradients.get(numLoops)!;
+    return [...METRICS, ...DIAGNOSTICS, ...TOKEN_OUTPUTS].filter((name) =>
+      outputNames.includes(name),
+    );
+  }
+
+  /** @param gradients - to be added to the total; default those in `grad` */
+  #accumulateCommand(gradients?: Readonly<Record<string, HostTensor>>): Command {
+    const feeds: Record<string, HostTensor | DeviceBuffer> = {};
     const store: Record<string, DeviceBuffer> = {};
     for (const { hfName } of this.#trained) {
-      feeds[`grad:${hfName}`] = this.#buffer(`grad:${hfName}`);
+      feeds[`grad:${hfName}`] = gradients?.[hfName] ?? this.#buffer(`grad:${hfName}`);
       feeds[`total:${hfName}`] = this.#buffer(`total:${hfName}`);
       store[`next:total:${hfName}`] = this.#buffer(`total:${hfName}`);
     }
@@ -420,6 +462,10 @@ export class TrainState {
     const { data } = await this.#device.download(this.#buffer(name));
     return data as Float32Array;
   }
+}
+
+function pieceRowsOf({ rows, length, helpers = [], tellsTokens, lora }: TrainStateOptions) {
+  return tellsTokens || lora ? undefined : pieceRows({ rows, length }, 1 + helpers.length);
 }
 
 type Results = readonly Readonly<Record<string, HostTensor>>[];

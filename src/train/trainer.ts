@@ -41,6 +41,8 @@ import { isGate } from './trainable.js';
 export interface TrainOptions {
   readonly config: TrainConfig;
   readonly device: Device;
+  /** See `TrainState`. */
+  readonly helpers?: readonly Device[];
   /** The batches of all stages, or those of each; or what draws them by the weights as they are. */
   readonly source: RunSource | PolicySource;
   /** In place of those that the config names. */
@@ -162,9 +164,10 @@ async function trainStage(run: Run, stage: Stage, from: Snapshot): Promise<Snaps
   const source = await openBatches(run.source, stage, start.rollbacks);
   const { policy } = source;
   policy?.restore(start.source);
-  const { device, exchange, objective, weights: base, file } = run;
+  const { device, helpers, exchange, objective, weights: base, file } = run;
   const state = await openState(device, stage, start, source, {
     ...(exchange && { exchange }),
+    ...(helpers && { helpers }),
     ...(objective && { objective }),
     ...(config.lora && (file ? { file } : { base })),
     tellsTokens: policy !== undefined,

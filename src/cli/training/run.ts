@@ -4,7 +4,7 @@
  * In the run's folder: train-config.json, metrics.jsonl, loss.svg, snapshot.safetensors, and at the
  * end a model in the layout that every command loads, or an adapter.
  */
-import { hostname } from 'node:os';
+import { availableParallelism, hostname } from 'node:os';
 import type { PolicyRecord } from '../../charts/index.js';
 import type { TrainingDocument } from '../../data/index.js';
 import type { EngineOptions } from '../../engine/index.js';
@@ -25,6 +25,7 @@ import type {
 } from '../../train/index.js';
 import {
   METRICS_FILE,
+  laneCount,
   parseMetrics,
   stagesOf,
   train,
@@ -107,11 +108,11 @@ export async function runTraining(
   try {
     const together = join === undefined ? undefined : await meet(join, progress.note, io, signal);
     try {
-      const device = await createNodeDevice(deviceOptions);
+      const devices = await openDevices(run, deviceOptions);
       try {
-        return await trainIn(folder, run, { device, progress, together }, io, signal);
+        return await trainIn(folder, run, { ...devices, progress, together }, io, signal);
       } finally {
-        await device.dispose();
+        for (const device of [devices.device, ...devices.helpers]) await device.dispose();
       }
     } finally {
       await together?.store.close();
@@ -120,6 +121,19 @@ export async function runTraining(
     progress.stop();
     await release();
   }
+}
+
+/** A device for all that a run does, and those that help it with gradients. */
+async function openDevices({ config, source }: TrainingRun, options: DeviceOptions) {
+  const device = await createNodeDevice(options);
+  const { numThreads = availableParallelism() } = options;
+  const sourceRows = 'rows' in source ? source.rows : undefined;
+  const rows = stagesOf(config).map((stage) => stage.rows ?? sourceRows ?? 1);
+  const helpers: Device[] = [];
+  while (helpers.length + 1 < laneCount(rows, numThreads)) {
+    helpers.push(await createNodeDevice({ numThreads: 1 }));
+  }
+  return { device, helpers };
 }
 
 /** What `trainTogether` needs beside what `train` does. */
@@ -137,6 +151,7 @@ async function meet(
 
 interface Surroundings {
   readonly device: Device;
+  readonly helpers: readonly Device[];
   readonly progress: TrainingProgress;
   readonly together: Together | undefined;
 }
@@ -144,7 +159,7 @@ interface Surroundings {
 async function trainIn(
   folder: Folder,
   run: TrainingRun,
-  { device, progress, together }: Surroundings,
+  { device, helpers, progress, together }: Surroundings,
   io: CliIo,
   signal: AbortSignal,
 ): Promise<TrainingOutcome> {
@@ -153,6 +168,7 @@ async function trainIn(
   const options: Omit<TrainOptions, 'source'> = {
     config,
     device,
+    helpers,
     weights,
     file: frozen,
     folder,

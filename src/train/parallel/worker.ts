@@ -101,7 +101,7 @@ async function trainStage(
   first: Round,
   own: Snapshot | undefined,
 ): Promise<StageEnd> {
-  const { config, replica, member, device } = joined;
+  const { config, replica, member, device, helpers } = joined;
   const { stage } = replica.span;
   const source = await openSource(joined.source, stage);
   const inner = innerStart(config, stage, own);
@@ -109,7 +109,7 @@ async function trainStage(
   let resumed = own?.exchange?.round === replica.state.round ? own : undefined;
   const { weights } = resumed ?? enterStage(stage, replica.state);
   const start = { weights, slots: inner.slots, trainSteps: first.trainSteps };
-  const state = await openState(device, stage, start, source);
+  const state = await openState(device, stage, start, source, { ...(helpers && { helpers }) });
   const training = new RoundTraining(joined, stage, source, state, inner);
   try {
     for (let current = first; ;) {
