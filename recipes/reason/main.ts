@@ -13,7 +13,8 @@ import { ConfigError, LoopLMError } from 'looplm/errors';
 import { initializeWeights, saveCheckpoint } from 'looplm/model';
 import { createNodeDevice, nodeFolder, takeLock } from 'looplm/node';
 import { Tokenizer } from 'looplm/tokenizer';
-import { train } from 'looplm/train';
+import type { Device } from 'looplm/runtime';
+import { laneCount, train } from 'looplm/train';
 import { LENGTH, ROWS, VARIANTS, modelConfig, trainConfig } from './configs.js';
 import { Course } from './course.js';
 import { Scribe } from './documents.js';
@@ -68,6 +69,10 @@ async function main(): Promise<void> {
   const stop = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort());
   const device = await createNodeDevice({ numThreads: threads });
+  const helpers: Device[] = [];
+  while (helpers.length + 1 < laneCount([ROWS], threads)) {
+    helpers.push(await createNodeDevice({ numThreads: 1 }));
+  }
   try {
     const options = {
       tasks: TASKS,
@@ -84,6 +89,7 @@ async function main(): Promise<void> {
     const result = await train({
       config: trainConfig(model, variant, trainSteps, seed),
       device,
+      helpers,
       source: generatedSource({
         documents: (rng, trainStep) => course.document(rng, trainStep),
         rows: ROWS,
@@ -108,7 +114,7 @@ async function main(): Promise<void> {
     });
     console.log(`Done: looplm chat --model ${path}`);
   } finally {
-    await device.dispose();
+    for (const one of [device, ...helpers]) await one.dispose();
     await lock.release();
   }
 }

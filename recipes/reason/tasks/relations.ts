@@ -1,8 +1,8 @@
 /** Who is whose boss, told in the prompt; the question goes from one to the next. */
 import type { RandomGenerator } from 'pure-rand/types/RandomGenerator';
 import { NAMES } from '../names.js';
-import type { Piece, Range, TaskDefinition, Turn, Wording } from '../problem.js';
-import { RUNNING_UNKNOWN, UNKNOWN, itIs } from '../problem.js';
+import type { Piece, Problem, Range, TaskDefinition, Turn, Wording } from '../problem.js';
+import { RUNNING_UNKNOWN, UNKNOWN, itIs, question } from '../problem.js';
 import type { Ways } from '../random.js';
 import { chance, pick, sample, shuffled, wayOf, within } from '../random.js';
 
@@ -31,11 +31,8 @@ const QUESTIONS: Ways<readonly [string, string]> = {
   ],
 };
 
-const PLAIN: typeof QUESTIONS = { trained: QUESTIONS.trained.slice(0, 1), heldOut: [] };
-
 /** Questions about the same facts. */
 const MAX_QUESTIONS = 3;
-const PLAIN_QUESTIONS = 4;
 /** Of the questions that end with somebody of whom nothing is told, those that go one further. */
 const UNKNOWN_FRACTION = 0.15;
 /** Somebody's boss is the next one in the row, or else anybody later. */
@@ -49,8 +46,13 @@ interface Fact {
   readonly other: string;
 }
 
-function drawFacts(rng: RandomGenerator, count: number, relations: readonly string[]): Fact[] {
-  const people = sample(rng, NAMES, count + 1);
+function drawFacts(
+  rng: RandomGenerator,
+  count: number,
+  relations: readonly string[],
+  names: readonly string[] = NAMES,
+): Fact[] {
+  const people = sample(rng, names, count + 1);
   const facts = people.slice(0, -1).map((person, index) => {
     const isNext = index === count - 1 || chance(rng, NEXT_FRACTION);
     const other = people[isNext ? index + 1 : within(rng, [index + 1, count])]!;
@@ -76,13 +78,12 @@ function ask(
   rng: RandomGenerator,
   facts: readonly Fact[],
   [fewest, most]: Range,
-  ways: Ways<readonly [string, string]>,
   wording: Wording,
 ): { readonly asked: readonly Piece[]; readonly turn: Omit<Turn, 'asked'> } | undefined {
   const hops = within(rng, [fewest, most]);
   const chain = drawChain(rng, facts, hops);
   if (!chain) return undefined;
-  const [before, after] = wayOf(rng, ways, wording);
+  const [before, after] = wayOf(rng, QUESTIONS, wording);
   const pieces: Piece[] = chain.map(({ person, relation, other }, index) => ({
     text: index === 0 ? `${before}${person}'s ${relation}` : `'s ${relation}`,
     running: ` ${other}`,
@@ -96,6 +97,25 @@ function ask(
     return { asked, turn: { reply: UNKNOWN, difficulty: hops + 1 } };
   }
   return { asked: [...pieces, { text: after }], turn: { reply: itIs(last), difficulty: hops } };
+}
+
+/** Names of the first lesson: few, since what it is about is to find one of them. */
+const PLAIN_NAMES = NAMES.slice(0, 16);
+
+/** A single relation, told and asked in one way; every fact is asked for once. */
+function drawPlain(rng: RandomGenerator, size: Range): Problem {
+  const facts = drawFacts(rng, within(rng, size), RELATIONS.slice(0, 1), PLAIN_NAMES);
+  const told = facts.map(({ person, relation, other }, index): Piece => {
+    const fact = FACTS.trained[0]!(person, relation, other);
+    return { text: index === 0 ? fact : ` ${fact}` };
+  });
+  const [before, after] = QUESTIONS.trained[0]!;
+  const turns = shuffled(rng, facts).map(({ person, relation, other }, index): Turn => {
+    const text = `${index === 0 ? ' ' : ''}${before}${person}'s ${relation}${after}`;
+    const asked = [...(index === 0 ? told : []), ...question(text, other)];
+    return { asked, reply: itIs(other), difficulty: 1 };
+  });
+  return { task: 'relations', turns, keys: [], isPlain: true };
 }
 
 export const relations: TaskDefinition = {
@@ -117,34 +137,35 @@ export const relations: TaskDefinition = {
     ...[...QUESTIONS.trained, ...QUESTIONS.heldOut].flat(),
   ],
   draw(rng, { difficulty, size, isPlain }, wording) {
+    if (isPlain) return drawPlain(rng, size);
     const count = Math.max(within(rng, size), difficulty[0]);
-    const kinds = sample(rng, RELATIONS, !isPlain && chance(rng, TWO_RELATIONS_FRACTION) ? 2 : 1);
+    const kinds = sample(rng, RELATIONS, chance(rng, TWO_RELATIONS_FRACTION) ? 2 : 1);
     let facts = drawFacts(rng, count, kinds);
     while (!drawChain(rng, facts, difficulty[0])) facts = drawFacts(rng, count, kinds);
-    const usual = isPlain ? FACTS.trained[0]! : wayOf(rng, FACTS, wording);
+    const usual = wayOf(rng, FACTS, wording);
     const told = facts.map(({ person, relation, other }, index): Piece => {
-      const way = isPlain || chance(rng, 0.8) ? usual : wayOf(rng, FACTS, wording);
+      const way = chance(rng, 0.8) ? usual : wayOf(rng, FACTS, wording);
       return { text: `${index === 0 ? '' : ' '}${way(person, relation, other)}` };
     });
-    const numQuestions = isPlain ? PLAIN_QUESTIONS : within(rng, [1, MAX_QUESTIONS]);
+    const numQuestions = within(rng, [1, MAX_QUESTIONS]);
     const turns: Turn[] = [];
     const keys: string[] = [];
     while (turns.length < numQuestions) {
-      const question = ask(rng, facts, difficulty, isPlain ? PLAIN : QUESTIONS, wording);
-      if (!question) continue;
-      const [first, ...rest] = question.asked;
+      const found = ask(rng, facts, difficulty, wording);
+      if (!found) continue;
+      const [first, ...rest] = found.asked;
       const isFirst = turns.length === 0;
       const asked = isFirst
         ? [...told, { ...first!, text: ` ${first!.text}` }, ...rest]
-        : question.asked;
-      turns.push({ asked, ...question.turn });
+        : found.asked;
+      turns.push({ asked, ...found.turn });
       keys.push(
         [
           ...facts.map((fact) => Object.values(fact).join(' ')).toSorted(),
-          question.asked.map(({ text }) => text).join(''),
+          found.asked.map(({ text }) => text).join(''),
         ].join('; '),
       );
     }
-    return { task: relations.name, turns, keys, isPlain };
+    return { task: relations.name, turns, keys };
   },
 };
