@@ -1,3 +1,5 @@
 /** What machines that work together share: records with compare-and-set, and objects. */
+export type { MemoryStore } from './memory-store.js';
+export { memoryStore } from './memory-store.js';
 export { getByDigest, putByDigest } from './objects.js';
 export type { SharedStore, StoredRecord } from './store.js';

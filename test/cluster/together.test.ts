@@ -1,6 +1,7 @@
 /** The laws of training together, with a store in memory: no server, no network. */
 import { describe, expect, it } from 'vitest';
 import type { SharedStore } from '../../src/cluster/index.js';
+import { memoryStore } from '../../src/cluster/index.js';
 import { ConfigError } from '../../src/errors.js';
 import { initializeWeights, memoryFolder } from '../../src/model/index.js';
 import type { Device } from '../../src/runtime/index.js';
@@ -8,7 +9,6 @@ import { createInlineDevice } from '../../src/runtime/index.js';
 import type { OuterSettings, TrainConfig, TrainResult } from '../../src/train/index.js';
 import { DEFAULT_OUTER, trainTogether } from '../../src/train/index.js';
 import { RUN_CONFIG, STAGED_CONFIG, runStaged, runTiny, sourceOf } from '../train/tiny-run.js';
-import { memoryStore } from './memory-store.js';
 
 type Files = Map<string, Uint8Array>;
 const OUTER: OuterSettings = { ...DEFAULT_OUTER, everyTrainSteps: 3, silence: 1 };

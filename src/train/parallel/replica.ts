@@ -24,7 +24,7 @@ import { STATE_KIND } from './run-record.js';
 const STATE_KEY = 'state';
 const stateSchema = z.strictObject({ round: z.int(), object: z.string() });
 
-export const DELTA_KIND = 'delta';
+const DELTA_KIND = 'delta';
 
 /** A delta that can be added up, or why it cannot. */
 type CheckedDelta =
@@ -90,6 +90,14 @@ export class Replica {
         return found.round;
       }
     }
+  }
+
+  /** Stores what this machine came to in the open round; returns the name of the object. */
+  async store(bytes: Uint8Array): Promise<string> {
+    const kind = `${DELTA_KIND}-${paddedRound(this.#state.round)}`;
+    const name = await putByDigest(this.#options.store, kind, bytes);
+    this.#deltas.set(name, this.#read(bytes)); // need not be fetched
+    return name;
   }
 
   /** Begins to fetch the deltas that a round has so far. */
@@ -159,12 +167,14 @@ export class Replica {
   }
 
   async #check(name: string): Promise<CheckedDelta> {
-    const { store, config } = this.#options;
-    const specs = trainedSpecs(this.span.stage);
-    const bytes = await getByDigest(store, name);
-    if (!bytes) return { why: 'it is not in the store', isMissing: true };
+    const bytes = await getByDigest(this.#options.store, name);
+    return bytes ? this.#read(bytes) : { why: 'it is not in the store', isMissing: true };
+  }
+
+  async #read(bytes: Uint8Array): Promise<CheckedDelta> {
+    const { deltas } = this.#options.config.outer!;
     try {
-      return { delta: await readDelta(config.outer!.deltas, specs, bytes) };
+      return { delta: await readDelta(deltas, trainedSpecs(this.span.stage), bytes) };
     } catch (error) {
       if (error instanceof LoopLMError) return { why: error.message, isMissing: false };
       throw error;

@@ -1,7 +1,6 @@
 /**
  * What one machine does in a round: its train steps, from the weights of all, and the delta that it hands in.
  */
-import { putByDigest } from '../../cluster/index.js';
 import type { BatchSource, TrainingBatch } from '../../data/index.js';
 import type { OuterSettings, TrainConfig } from '../config.js';
 import type { MetricLog } from '../metrics.js';
@@ -18,9 +17,8 @@ import { encodeDelta } from './deltas.js';
 import type { Member } from './member.js';
 import { enterStage } from './outer-state.js';
 import type { Replica } from './replica.js';
-import { DELTA_KIND } from './replica.js';
 import type { Round, RoundSpan } from './rounds.js';
-import { dataOf, paddedRound } from './rounds.js';
+import { dataOf } from './rounds.js';
 import type { TrainTogetherOptions } from './options.js';
 
 /** A run that this machine takes part in. */
@@ -208,7 +206,7 @@ export class RoundTraining {
     losses: readonly number[],
     seconds: number,
   ): Promise<NonNullable<ExchangeProgress['result']> | Spike> {
-    const { replica, store, outer } = this.#joined;
+    const { replica, outer } = this.#joined;
     const specs = trainedSpecs(this.#stage);
     const weights = await this.#state.weights();
     const fault = faultOf(weights);
@@ -217,8 +215,7 @@ export class RoundTraining {
     const { weights: start } = enterStage(this.#stage, replica.state);
     const { deltas } = outer;
     const { bytes, residuals } = encodeDelta(deltas, specs, start, weights, this.#residuals);
-    const kind = `${DELTA_KIND}-${paddedRound(replica.state.round)}`;
-    const delta = await putByDigest(store, kind, bytes);
+    const delta = await replica.store(bytes);
     this.#residuals = residuals;
     const loss = losses.reduce((sum, value) => sum + value, 0) / Math.max(1, losses.length);
     const result = { delta, loss, seconds };

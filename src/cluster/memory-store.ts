@@ -1,11 +1,12 @@
-/** A store in memory, which several workers of one process share. */
-import type { SharedStore } from '../../src/cluster/index.js';
+/** A store in memory, which several workers of one process share: for tests and experiments. */
+import type { SharedStore } from './store.js';
 
 export interface MemoryStore extends SharedStore {
   readonly records: Map<string, { readonly text: string; readonly revision: number }>;
   readonly objects: Map<string, Uint8Array>;
 }
 
+/** An empty store; `records` and `objects` show what is in it. */
 export function memoryStore(name = 'memory'): MemoryStore {
   const records: MemoryStore['records'] = new Map();
   const objects: MemoryStore['objects'] = new Map();

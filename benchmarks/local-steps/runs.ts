@@ -1,0 +1,164 @@
+/** The runs that are compared: one machine, two, and one with twice the batch, on the same text. */
+import { createHash } from 'node:crypto';
+import { fileURLToPath } from 'node:url';
+import { memoryStore } from 'looplm/cluster';
+import type { BatchSource, TrainingDocument } from 'looplm/data';
+import { documentRows, holdOut, mixtureSource } from 'looplm/data';
+import { Engine } from 'looplm/engine';
+import { depthFigures } from 'looplm/eval';
+import { initializeWeights, memoryFolder } from 'looplm/model';
+import { createNodeDevice } from 'looplm/node';
+import type { Device } from 'looplm/runtime';
+import type { TrainConfig, TrainOptions } from 'looplm/train';
+import { DEFAULT_OUTER, parseTrainConfig, train, trainTogether } from 'looplm/train';
+import { readCorpus } from '../../recipes/tiny-text/corpus.js';
+import { benchmarkConfig } from '../lib/models.js';
+
+const PACKAGES = fileURLToPath(new URL('../../../node_modules', import.meta.url));
+
+/** 1.1M weights; tokens are bytes, and one that ends a document. */
+export const MODEL = benchmarkConfig({
+  hiddenSize: 160,
+  intermediateSize: 480,
+  numHiddenLayers: 3,
+  numAttentionHeads: 5,
+  vocabSize: 257,
+});
+const END_ID = 256;
+const [ROWS, LENGTH] = [8, 64];
+export const TOKENS_PER_STEP = ROWS * LENGTH;
+const HELD_OUT_TOKENS = 4096;
+
+export const VARIANTS = {
+  'one machine': { machines: 1 },
+  'two machines': { machines: 2, deltas: 'f32' },
+  'two machines, 8 bits': { machines: 2, deltas: 'int8' },
+  'one machine, twice the batch': { machines: 1, accumulate: 2 },
+} as const satisfies Readonly<
+  Record<string, { machines: number; deltas?: 'f32' | 'int8'; accumulate?: number }>
+>;
+export type VariantName = keyof typeof VARIANTS;
+
+export interface Text {
+  readonly training: readonly TrainingDocument[];
+  readonly heldOut: readonly TrainingDocument[];
+  readonly sha256: string;
+}
+
+/** The readmes of the installed packages, as bytes. */
+export async function readText(): Promise<Text> {
+  const { readmes } = await readCorpus(PACKAGES);
+  const isHeldOut = holdOut(readmes, 0.05);
+  const documentsWhere = (side: boolean) =>
+    readmes.flatMap((text, index): TrainingDocument[] => {
+      if (isHeldOut[index] !== side) return [];
+      const ids = [...new TextEncoder().encode(text)];
+      return [{ ids, targets: [...ids.slice(1), END_ID] }];
+    });
+  const heldOut: TrainingDocument[] = [];
+  let left = HELD_OUT_TOKENS;
+  for (const { ids, targets } of documentsWhere(true)) {
+    for (let at = 0; at < ids.length && left > 0; at += LENGTH, left -= LENGTH) {
+      heldOut.push({ ids: ids.slice(at, at + LENGTH), targets: targets.slice(at, at + LENGTH) });
+    }
+  }
+  const sha256 = createHash('sha256').update(readmes.join('\0')).digest('hex').slice(0, 16);
+  return { training: documentsWhere(false), heldOut, sha256 };
+}
+
+export interface RunFigures {
+  /** Held-out loss at full depth, in nats, by train step. */
+  readonly curve: readonly (readonly [trainStep: number, loss: number])[];
+  /** Bytes of a delta; 0 where there is none. */
+  readonly deltaBytes: number;
+  readonly seconds: number;
+}
+
+export interface RunSize {
+  readonly trainSteps: number;
+  readonly everyTrainSteps: number;
+}
+
+/** Trains a variant; a thread for each machine. */
+export async function playRun(
+  name: VariantName,
+  seed: number,
+  text: Text,
+  { trainSteps, everyTrainSteps }: RunSize,
+): Promise<RunFigures> {
+  const { machines, ...how }: { machines: number; deltas?: 'f32' | 'int8'; accumulate?: number } =
+    VARIANTS[name];
+  const { deltas, accumulate = 1 } = how;
+  const outer = deltas && {
+    ...DEFAULT_OUTER,
+    ...{ everyTrainSteps, deltas, startWith: machines, silence: 3600 },
+  };
+  const settings = { model: MODEL, seed, trainSteps, accumulate, rows: ROWS, length: LENGTH };
+  const intervals = { logEvery: 100, snapshotEvery: trainSteps, evaluateEvery: everyTrainSteps };
+  const config = parseTrainConfig(
+    { ...settings, ...intervals, data: { text: text.sha256 }, ...(outer && { outer }) },
+    'the run',
+  );
+  const store = memoryStore();
+  let deltaBytes = 0;
+  const put = store.putObject;
+  store.putObject = (key, bytes) => {
+    if (key.startsWith('delta')) deltaBytes = bytes.length;
+    return put(key, bytes);
+  };
+  const curve: [number, number][] = [];
+  const start = performance.now();
+  await Promise.all(
+    Array.from({ length: machines }, (_, machine) =>
+      onDevice(async (device) => {
+        const options = optionsOf(config, device, text, machine === 0 ? curve : undefined);
+        if (!outer) return void (await train(options));
+        const own = { store, machine: `machine-${machine}`, onNote: () => {} };
+        await trainTogether({ ...options, ...own });
+      }),
+    ),
+  );
+  return { curve, deltaBytes, seconds: (performance.now() - start) / 1000 };
+}
+
+async function onDevice(task: (device: Device) => Promise<void>): Promise<void> {
+  await using device = await createNodeDevice({ numThreads: 1 });
+  await task(device);
+}
+
+function optionsOf(
+  config: TrainConfig,
+  device: Device,
+  text: Text,
+  curve: [number, number][] | undefined,
+): TrainOptions {
+  return {
+    config,
+    device,
+    source: sourceOf(text, config.seed),
+    weights: initializeWeights(MODEL, config.seed, { matrixStd: 'fanIn', embeddingStd: 1 }),
+    folder: memoryFolder('run', new Map()),
+    now: () => performance.now(),
+    memoryBytes: () => 0,
+    ...(curve && {
+      evaluate: async (weights, trainStep, model) => {
+        await using engine = await Engine.create({ device, config: model, weights });
+        const [figures] = await depthFigures(engine, [text.heldOut], { exitThreshold: 1 });
+        const loss = figures!.lossByDepth.at(-1)!;
+        curve.push([trainStep, loss]);
+        return { loss };
+      },
+    }),
+  };
+}
+
+function sourceOf(text: Text, seed: number): BatchSource {
+  return mixtureSource({
+    rows: ROWS,
+    length: LENGTH,
+    sets: [documentRows('readmes', text.training, LENGTH)],
+    seed,
+    order: 'epochs',
+    padId: END_ID,
+  });
+}
