@@ -26,7 +26,7 @@ interface Result {
 
 const { values } = parseArgs({
   options: {
-    'train-steps': { type: 'string', default: '300' },
+    'train-steps': { type: 'string', default: '200' },
     every: { type: 'string', default: '20' },
     seeds: { type: 'string', default: '3' },
     json: { type: 'string', default: 'benchmarks/results/local-steps.json' },
@@ -39,16 +39,16 @@ const text = await readText();
 const runs = { ...(await runsSoFar()) };
 const names = Object.keys(VARIANTS) as VariantName[];
 
-for (let seed = 1; seed <= settings.seeds; seed++) {
-  for (const name of names) {
+for (const name of names) {
+  for (let seed = 1; seed <= settings.seeds; seed++) {
     const key = `${name}, seed ${seed}`;
     runs[key] ??= await playRun(name, seed, text, size);
     process.stderr.write(`${key}: ${runs[key].curve.at(-1)![1].toFixed(3)}\n`);
     await writeAll();
   }
+  await writeFileAtomic(resolve(PICTURE), picture());
 }
 await writeAll(await stepTimes());
-await writeFileAtomic(resolve(PICTURE), picture());
 
 async function writeAll(times: object = {}): Promise<void> {
   const title = 'Several machines against one';
@@ -84,7 +84,9 @@ function picture(): string {
       {
         x: { name: 'train step of a machine', max: settings.trainSteps },
         y: { name: 'cross-entropy at full depth (nats per byte)' },
-        lines: names.map((name) => ({ name, points: meanCurve(name).slice(1) })),
+        lines: names
+          .filter((name) => runs[`${name}, seed ${settings.seeds}`])
+          .map((name) => ({ name, points: meanCurve(name).slice(1) })),
       },
     ],
   });

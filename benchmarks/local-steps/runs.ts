@@ -25,9 +25,9 @@ export const MODEL = benchmarkConfig({
   vocabSize: 257,
 });
 const END_ID = 256;
-const [ROWS, LENGTH] = [8, 64];
+const [ROWS, LENGTH] = [4, 64];
 export const TOKENS_PER_STEP = ROWS * LENGTH;
-const HELD_OUT_TOKENS = 4096;
+const HELD_OUT_TOKENS = 2048;
 
 export const VARIANTS = {
   'one machine': { machines: 1 },
@@ -91,7 +91,10 @@ export async function playRun(
   const { deltas, accumulate = 1 } = how;
   const outer = deltas && {
     ...DEFAULT_OUTER,
-    ...{ everyTrainSteps, deltas, startWith: machines, silence: 3600 },
+    everyTrainSteps,
+    deltas,
+    startWith: machines,
+    silence: 3600,
   };
   const settings = { model: MODEL, seed, trainSteps, accumulate, rows: ROWS, length: LENGTH };
   const intervals = { logEvery: 100, snapshotEvery: trainSteps, evaluateEvery: everyTrainSteps };

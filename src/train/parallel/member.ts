@@ -25,7 +25,9 @@ export interface MemberOptions {
   readonly signal: AbortSignal | undefined;
 }
 
+/** Between two looks at a round; longer where many look. */
 const POLL_MS = 250;
+const POLL_MS_A_MEMBER = 10;
 /** Signs of life in the time after which a silent machine is given up. */
 const SIGNS = 6;
 /** What is waited for is told after so long, and again after so long. */
@@ -138,7 +140,7 @@ export class Member {
       const missing = round.members.filter(
         (id) => round.results[id] === undefined && !round.leaving.includes(id),
       );
-      await watch.look(missing);
+      await watch.look(missing, pollMs(round));
       const isBeginning = number === 0 && round.joining.length < outer.startWith;
       const awaited = missing.filter(
         (id) => watch.silenceOf(id) < outer.silence && watch.seconds < patience,
@@ -157,10 +159,12 @@ export class Member {
         );
         noteAt = now() + NOTE_MS;
       }
-      await pause(POLL_MS);
+      await pause(pollMs(round));
     }
   }
 }
+
+const pollMs = ({ members }: Round) => Math.max(POLL_MS, POLL_MS_A_MEMBER * members.length);
 
 const MAX_NAMED = 3;
 
@@ -178,11 +182,12 @@ class LifeWatch {
     this.#lookedAt = options.now();
   }
 
-  async look(ids: readonly string[]): Promise<void> {
+  /** @param shouldTake - milliseconds from one look to the next; of longer ones no more than twice that counts */
+  async look(ids: readonly string[], shouldTake: number): Promise<void> {
     const { store, now, outer } = this.#options;
     const passed = (now() - this.#lookedAt) / 1000;
     this.#lookedAt = now();
-    this.seconds += Math.min(passed, (2 * POLL_MS) / 1000);
+    this.seconds += Math.min(passed, (2 * shouldTake) / 1000);
     if (this.seconds - this.#askedAt < outer.silence / SIGNS) return;
     this.#askedAt = this.seconds;
     for (const id of ids) {

@@ -20,7 +20,7 @@ import { isClosed, paddedRound, spanAt } from './rounds.js';
 import type { RunRecord } from './run-record.js';
 import { STATE_KIND } from './run-record.js';
 
-/** The newest snapshot. */
+/** Says which snapshot is the newest. */
 const STATE_KEY = 'state';
 const stateSchema = z.strictObject({ round: z.int(), object: z.string() });
 
@@ -86,10 +86,21 @@ export class Replica {
         if (!(await rounds.open(this.#state.round))) await this.#jump();
       } else if (isClosed(found.round)) {
         if (!(await this.#apply(found.round))) await this.#jump();
+      } else if (await this.#isPast()) {
+        await this.#jump();
       } else {
         return found.round;
       }
     }
+  }
+
+  /**
+   * Whether the others are far ahead: one that stood still while it opened a round may have opened one that
+   * was over and removed meanwhile.
+   */
+  async #isPast(): Promise<boolean> {
+    const newest = await newestOf(this.#options.store);
+    return newest !== undefined && newest.round > this.#state.round;
   }
 
   /** Stores what this machine came to in the open round; returns the name of the object. */
@@ -185,13 +196,12 @@ export class Replica {
   async #save(): Promise<void> {
     const { store, config, rounds } = this.#options;
     const { round } = this.#state;
-    const found = await store.read(STATE_KEY);
-    const before = found && stateSchema.parse(JSON.parse(found.text));
+    const before = await newestOf(store);
     if (before && before.round >= round) return;
     const kind = `${STATE_KIND}-${paddedRound(round)}`;
     const object = await putByDigest(store, kind, encodeState(config, this.#state));
     const text = JSON.stringify({ round, object });
-    if (!(await store.write(STATE_KEY, text, found?.revision ?? 0))) return; // another machine has
+    if (!(await store.write(STATE_KEY, text, before?.revision ?? 0))) return; // another machine has
     // The round before is what the next one follows from.
     await rounds.remove(Math.max(0, (before?.round ?? 0) - 1), round - 1);
     for (const name of await store.objectNames()) {
@@ -204,16 +214,22 @@ export class Replica {
 
 const OBJECT_NAME = new RegExp(`^(?:${DELTA_KIND}|${STATE_KIND})-(\\d+|start)-`);
 
+/** What is known of the newest snapshot; undefined if there is only the start of the run. */
+async function newestOf(store: SharedStore) {
+  const found = await store.read(STATE_KEY);
+  if (!found) return undefined;
+  return { ...stateSchema.parse(JSON.parse(found.text)), revision: found.revision };
+}
+
 /** The newest snapshot in the store. */
 async function loadNewest({ store, config, run }: ReplicaOptions): Promise<OuterState> {
   for (;;) {
-    const found = await store.read(STATE_KEY);
-    const name = found ? stateSchema.parse(JSON.parse(found.text)).object : run.start;
+    const newest = await newestOf(store);
+    const name = newest?.object ?? run.start;
     const bytes = await getByDigest(store, name);
     if (bytes) return decodeState(config, bytes);
     // A newer one may have taken its place just now.
-    const again = await store.read(STATE_KEY);
-    if (again?.revision !== found?.revision) continue;
+    if ((await newestOf(store))?.revision !== newest?.revision) continue;
     throw new CheckpointError(
       `${store.name} lacks its snapshot ${name}: something has been removed from it. Begin a new run under another name.`,
     );

@@ -182,6 +182,9 @@ export class Rounds {
       if (!found || isClosed(found.round)) return;
       const changed = change(found.round);
       if (!changed || (await this.write(number, changed, found.revision))) return;
+      // Of many that write at once, one wins each time.
+      const wait = Math.random() * Math.min(MAX_WAIT_MS, WAIT_MS * found.round.members.length);
+      await new Promise((resolve) => setTimeout(resolve, wait));
     }
   }
 
@@ -190,6 +193,9 @@ export class Rounds {
     for (let number = from; number < end; number++) await this.#store.remove(keyOf(number));
   }
 }
+
+const WAIT_MS = 2;
+const MAX_WAIT_MS = 1000;
 
 const keyOf = (number: number) => `round.${paddedRound(number)}`;
 

@@ -62,7 +62,7 @@ export async function openNatsStore(
       }),
     objectNames: () =>
       persist(async () => {
-        const all = await objects.list();
+        const all = await orStalled(objects.list());
         return all.filter(({ deleted }) => !deleted).map(({ name }) => name);
       }),
     close: () => connection.close(),
@@ -119,7 +119,7 @@ async function getObject(objects: ObjectStore, name: string): Promise<Uint8Array
 async function orStalled<T>(reading: Promise<T>): Promise<T> {
   const timer = new AbortController();
   const stall = wait(STALL_MS, undefined, { signal: timer.signal, ref: false }).then(() => {
-    throw new StalledError('nothing more of an object comes');
+    throw new StalledError('nothing more comes');
   });
   try {
     return await Promise.race([reading, stall]);
