@@ -9,7 +9,7 @@ import { depthFigures } from 'looplm/eval';
 import { initializeWeights, memoryFolder } from 'looplm/model';
 import { createNodeDevice } from 'looplm/node';
 import type { Device } from 'looplm/runtime';
-import type { TrainConfig, TrainOptions } from 'looplm/train';
+import type { TrainConfig, TrainTogetherOptions } from 'looplm/train';
 import { DEFAULT_OUTER, parseTrainConfig, train, trainTogether } from 'looplm/train';
 import { readCorpus } from '../../recipes/tiny-text/corpus.js';
 import { benchmarkConfig } from '../lib/models.js';
@@ -134,7 +134,7 @@ function optionsOf(
   device: Device,
   text: Text,
   curve: [number, number][] | undefined,
-): TrainOptions {
+): Omit<TrainTogetherOptions, 'store' | 'machine' | 'onNote'> {
   return {
     config,
     device,
