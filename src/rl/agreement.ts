@@ -5,6 +5,7 @@
  * weights, another KV policy, another depth.
  */
 import type { TokenOutputs } from '../train/index.js';
+import type { PolicySettings } from './objective-settings.js';
 import type { ReplayedRollout } from './replay.js';
 import { exitLogProbOf } from './replay.js';
 
@@ -15,7 +16,8 @@ export interface Agreement {
   readonly maxExitDifference: number;
   /**
    * Divergence of what was drawn from what is trained, in nats a token: mean of the log-probability of
-   * each token at its exit depth by the rollout, less that by the trainer.
+   * each token by the rollout, less that by the trainer, which may take it at another depth than the
+   * rollout did.
    */
   readonly divergence: number;
 }
@@ -24,6 +26,7 @@ export interface Agreement {
 export function agreementOf(
   rollouts: readonly ReplayedRollout[],
   outputs: readonly TokenOutputs[],
+  { credit }: Pick<PolicySettings, 'credit'>,
 ): Agreement {
   let [maxTokenDifference, maxExitDifference, gap, count] = [0, 0, 0, 0];
   for (const { record, batch, offset } of rollouts) {
@@ -35,7 +38,8 @@ export function agreementOf(
         const difference = Math.abs(logprob - logProbs[loopIndex]![position]!);
         maxTokenDifference = Math.max(maxTokenDifference, difference);
       });
-      gap += record.logprobs[token]! - logProbs[depth - 1]![position]!;
+      const trained = logProbs.at(credit.kind === 'last-loop' ? -1 : depth - 1)!;
+      gap += record.logprobs[token]! - trained[position]!;
       count++;
       if (!record.gateLogits) return;
       const exit = exitLogProbs[depth - 1]![position]!;

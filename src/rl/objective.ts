@@ -58,8 +58,8 @@ export function policyObjective(settings: PolicySettings, numLoops: number): Obj
   const { credit, ratio, klCoefficient, exitEntropy } = settings;
   const isBySequence = 'level' in ratio && ratio.level === 'sequence';
   const { exitDepth, advantage, weight, behavior, sequence, reference } = POLICY_INPUTS;
-  const isPerLoop = credit.kind === 'loops' || credit.kind === 'last-loop';
-  const readsDepth = !isPerLoop || ratio.kind !== 'none';
+  const readsDepth =
+    credit.kind !== 'last-loop' && (credit.kind !== 'loops' || ratio.kind !== 'none');
   const readsGate =
     credit.kind === 'depth-action' ||
     (credit.kind === 'loops' && credit.weights === 'exit-pdf') ||
@@ -103,9 +103,11 @@ function atExit(values: readonly Tensor[], { extra }: LossParts): Tensor {
   );
 }
 
-/** Log-probability of what the rollout did, by the weights now. */
+/** Log-probability of what the rollout did, by the weights now, as the trainer knows it. */
 function actionOf({ credit }: PolicySettings, parts: LossParts): Tensor {
-  const token = atExit(logProbs(parts), parts);
+  const values = logProbs(parts);
+  if (credit.kind === 'last-loop') return where(parts.counted, values.at(-1)!, 0);
+  const token = atExit(values, parts);
   return credit.kind === 'depth-action' ? add(token, atExit(parts.logPdf, parts)) : token;
 }
 

@@ -141,7 +141,7 @@ export class RolloutSource<P extends { readonly prompt: PolicyPrompt }> implemen
       difficulty: meanOf(groups.map(({ difficulty }) => difficulty)),
       droppedGroups: groups.filter((group) => !teaches(group)).length,
       rewardFaults: groups.length * this.#options.settings.groupSize - all.length,
-      ...agreementOf(replay.rollouts, tokens),
+      ...agreementOf(replay.rollouts, tokens, this.#options.settings.policy),
       ...(credit.kind === 'loops' &&
         credit.weights === 'learned' && { loopWeights: this.#loopWeights.values }),
     };

@@ -5,7 +5,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { TrainingBatch } from '../../src/data/index.js';
 import type { RolloutRecord } from '../../src/engine/index.js';
-import { sampledExit } from '../../src/engine/index.js';
+import { fullDepth, sampledExit } from '../../src/engine/index.js';
 import type { Tensor } from '../../src/graph/index.js';
 import { add, equal, exp, intScalar, less, mul, neg, sub, where } from '../../src/graph/index.js';
 import type { ModelWeights } from '../../src/model/index.js';
@@ -274,6 +274,30 @@ describe('a ratio', () => {
       ...record,
       logprobs: record.logprobs.map((value) => value - by[index]!),
     }));
+
+  it('of a trainer that knows the last loop alone is 1 only for rollouts that went there', async () => {
+    const settings: PolicySettings = {
+      ...PLAIN,
+      credit: { kind: 'last-loop' },
+      ratio: { kind: 'truncate', level: 'token', cap: 1e6 },
+    };
+    const plain = { ...settings, ratio: PLAIN.ratio };
+    const full = await rolloutsOf(device, TINY, behavior, {
+      prompts: PROMPTS,
+      exitPolicy: fullDepth(),
+    });
+    const deep = { records: full };
+    expectSameGradients(
+      await run(settings, batchOf(settings, ADVANTAGES, deep), behavior),
+      await run(plain, batchOf(plain, ADVANTAGES, deep), behavior),
+      2e-5,
+    );
+    const name = 'grad:lm_head.weight';
+    const early = await run(settings, batchOf(settings), behavior);
+    const wrong = await run(plain, batchOf(plain), behavior);
+    const apart = early[name]!.map((value, index) => Math.abs(value - wrong[name]![index]!));
+    expect(Math.max(...apart)).toBeGreaterThan(1e-2);
+  });
 
   it('by token is truncated at the cap, or masked beyond it', async () => {
     const far = { records: shifted([10, 10, 10, 10]) };

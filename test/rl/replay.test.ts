@@ -73,7 +73,7 @@ async function agreementOfModel(
     const outputs = [];
     for (const batch of batches) outputs.push(await scorer.score(batch));
     const depths = records.flatMap(({ exitDepths }) => exitDepths);
-    found.push({ ...agreementOf(rollouts, outputs), depths });
+    found.push({ ...agreementOf(rollouts, outputs, settings), depths });
   }
   await scorer.dispose();
   for (const buffer of resident.buffers.values()) await device.free(buffer);
@@ -132,7 +132,7 @@ describe('the replay of rollouts', () => {
     const agreement = async (records: readonly RolloutRecord[]) => {
       const { batches, rollouts } = replayBatches(scored(records, zeros(records)), OPTIONS);
       const { tokens } = await state.update(batches, 0, 0);
-      return agreementOf(rollouts, tokens!);
+      return agreementOf(rollouts, tokens!, settings);
     };
     const own = await draw(weights, sampledExit());
     const exact = await agreement(own);
