@@ -53,6 +53,8 @@ const REFUSED: readonly {
   { key: 'target_parameters', allowed: isOff, what: 'adapters of parameters without a module' },
   { key: 'trainable_token_indices', allowed: isOff, what: 'trained rows of the embedding' },
   { key: 'alora_invocation_tokens', allowed: isOff, what: 'activated LoRA' },
+  { key: 'kasa_config', allowed: isOff, what: 'KaSA' },
+  { key: 'monteclora_config', allowed: isOff, what: 'Monte Carlo LoRA' },
   { key: 'arrow_config', allowed: isOff, what: 'Arrow routing' },
   {
     key: 'init_lora_weights',
@@ -66,6 +68,18 @@ const REFUSED: readonly {
     what: `modules that are saved as a whole, other than ${GATE_MODULE}`,
   },
 ];
+
+/** Tensors of adapters that looplm does not compute. */
+const REFUSED_TENSORS = [
+  {
+    pattern: /lora_(embedding|magnitude)/,
+    why: 'looplm computes LoRA of matrices only, so merge the adapter into its model in Python',
+  },
+  {
+    pattern: /(embed_tokens|lm_head|base_layer)\.weight$/,
+    why: 'a weight of the model itself; save the adapter with save_embedding_layers=False',
+  },
+] as const;
 
 function isOff(value: unknown): boolean {
   if (value === undefined || value === null || value === false) return true;
@@ -180,11 +194,12 @@ class FoundTensors {
       this.#adapted.add(path!);
       return void this.names.set(`${path}.lora_${letter}.weight`, stored);
     }
-    const why = /lora_(embedding|magnitude)/.test(name)
-      ? 'looplm computes LoRA of matrices only, so merge the adapter into its model in Python'
-      : 'the model has no such matrix; check that the two belong together';
-    const Refused = /lora_(embedding|magnitude)/.test(name) ? UnsupportedError : CheckpointError;
-    throw new Refused(`The adapter in ${this.#folder.path} holds ${quote(stored)}; ${why}.`);
+    const at = `The adapter in ${this.#folder.path} holds ${quote(stored)}`;
+    const refused = REFUSED_TENSORS.find(({ pattern }) => pattern.test(name));
+    if (refused) throw new UnsupportedError(`${at}: ${refused.why}.`);
+    throw new CheckpointError(
+      `${at}; the model has no such matrix. Check that the two belong together.`,
+    );
   }
 
   modules(scaling: LoraScaling): readonly LoraModule[] {
