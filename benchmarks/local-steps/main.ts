@@ -1,7 +1,7 @@
 /**
  * Several machines against one: `npm run bench:local-steps -- [--train-steps N] [--every N] [--seeds N]
- * [--json FILE]`. Held-out loss by train step, at equal tokens for each machine, and what a train step takes by
- * number of loops. Runs that are in the result file are not done again, so that it goes on after Ctrl-C.
+ * [--json FILE]`. Held-out loss by train step, at equal tokens for each machine. Runs that are in the result file
+ * are not done again, so that it goes on after Ctrl-C.
  */
 import { readFile } from 'node:fs/promises';
 import { setPriority } from 'node:os';
@@ -12,7 +12,6 @@ import { writeFileAtomic } from 'looplm/node';
 import { provenance, writeResult } from '../lib/harness.js';
 import type { RunFigures, VariantName } from './runs.js';
 import { TOKENS_PER_STEP, VARIANTS, playRun, readText } from './runs.js';
-import { stepTimes } from './step-times.js';
 
 const PICTURE = 'docs/images/local-steps.svg';
 /** It may take an hour, and others use the machine. */
@@ -48,11 +47,10 @@ for (const name of names) {
   }
   await writeFileAtomic(resolve(PICTURE), picture());
 }
-await writeAll(await stepTimes());
 
-async function writeAll(times: object = {}): Promise<void> {
+async function writeAll(): Promise<void> {
   const title = 'Several machines against one';
-  const result = { title, settings, ...provenance(), text: text.sha256, runs, ...times };
+  const result = { title, settings, ...provenance(), text: text.sha256, runs };
   await writeResult('local-steps', result, values.json);
 }
 

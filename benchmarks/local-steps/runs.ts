@@ -27,6 +27,8 @@ export const MODEL = benchmarkConfig({
 const END_ID = 256;
 const [ROWS, LENGTH] = [4, 64];
 export const TOKENS_PER_STEP = ROWS * LENGTH;
+/** Of few steps on little: high. */
+const LEARNING_RATE = 0.003;
 const HELD_OUT_TOKENS = 2048;
 
 export const VARIANTS = {
@@ -97,9 +99,10 @@ export async function playRun(
     silence: 3600,
   };
   const settings = { model: MODEL, seed, trainSteps, accumulate, rows: ROWS, length: LENGTH };
+  const rates = { learningRate: LEARNING_RATE };
   const intervals = { logEvery: 100, snapshotEvery: trainSteps, evaluateEvery: everyTrainSteps };
   const config = parseTrainConfig(
-    { ...settings, ...intervals, data: { text: text.sha256 }, ...(outer && { outer }) },
+    { ...settings, ...rates, ...intervals, data: { text: text.sha256 }, ...(outer && { outer }) },
     'the run',
   );
   const store = memoryStore();

@@ -1,11 +1,11 @@
 /** The store over NATS: what it promises, and what it says of servers that do not let it. */
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { SharedStore } from '../../src/cluster/index.js';
-import { CapacityError, ConfigError, ServerError } from '../../src/errors.js';
+import { CapacityError, ConfigError, FileError, ServerError } from '../../src/errors.js';
 import { parseRunAddress } from '../../src/platform/node/nats/address.js';
 import { connectRun } from '../../src/platform/node/index.js';
 import { freePort, missingPrograms, sleep } from '../programs.js';
@@ -95,6 +95,20 @@ describe('a server', () => {
     const address = server.run('run');
     expect(await isUsable(await open(address.replace('//', '//t0ken@')))).toBe(true);
     expect(await isUsable(await open(address, { NATS_TOKEN: 't0ken' }))).toBe(true);
+  });
+
+  it('that knows keys takes the file of one from the environment', async () => {
+    // The example of the documentation of NATS.
+    const seed = 'SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY';
+    const known = 'UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4';
+    const [path, lost] = [join(folder, 'key.nk'), join(folder, 'lost.nk')];
+    writeFileSync(path, `${seed}\n`);
+    const settings = `authorization { users: [ { nkey: ${known} } ] }`;
+    await using server = await NatsServer.start({ folder, settings });
+    const address = server.run('run');
+    await expect(open(address)).rejects.toThrow(/Authorization Violation/);
+    expect(await isUsable(await open(address, { NATS_NKEY: path }))).toBe(true);
+    await expect(open(address, { NATS_NKEY: lost })).rejects.toThrow(FileError);
   });
 
   it('that lets a login do too little is told with what is refused', async () => {
