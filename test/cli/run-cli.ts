@@ -63,8 +63,8 @@ export async function cli(argv: readonly string[], options: CliOptions = {}): Pr
 }
 
 /** Runs a command line with --json and parses what it prints. */
-export async function cliJson<T>(argv: readonly string[]): Promise<T> {
-  const { exitCode, stdout, stderr } = await cli([...argv, '--json']);
+export async function cliJson<T>(argv: readonly string[], options: CliOptions = {}): Promise<T> {
+  const { exitCode, stdout, stderr } = await cli([...argv, '--json'], options);
   if (exitCode !== 0) throw new Error(`exit code ${exitCode}: ${stderr}`);
   return JSON.parse(stdout) as T;
 }

@@ -1,5 +1,5 @@
 /**
- * A hub of one model on this machine: the part of the Hugging Face protocol that clients use to
+ * A hub of one model and one data set on this machine: the part of the Hugging Face protocol that clients use to
  * download, and faults on demand.
  *
  * Large files (*.safetensors) are redirected to a second server under another host name, as the hub
@@ -14,6 +14,7 @@ import type { AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 
 export const MODEL = 'org/tiny';
+export const DATASET = 'org/texts';
 export const COMMIT = 'c0ffee'.padEnd(40, '0');
 
 /** What was asked of either server. */
@@ -36,6 +37,8 @@ export interface HubServer {
   readonly url: string;
   readonly seen: SeenRequest[];
   readonly files: Map<string, Buffer>;
+  /** The files of the data set, by their paths. */
+  readonly dataset: Map<string, Buffer>;
   /** Commits of branches and tags; the files are the same at every commit. */
   readonly revisions: Map<string, string>;
   /** Requests must bear this token. */
@@ -49,7 +52,7 @@ export interface HubServer {
   close(): Promise<void>;
 }
 
-const isLarge = (name: string): boolean => name.endsWith('.safetensors');
+const isLarge = (name: string): boolean => /\.(safetensors|parquet)$/.test(name);
 
 /** sha256 of a large file, git's blob hash of a small one. */
 export function hashOf(name: string, content: Buffer): string {
@@ -63,6 +66,7 @@ export async function startHub(files: Readonly<Record<string, Buffer>>): Promise
   const hub: Omit<HubServer, 'url'> = {
     seen: [],
     files: new Map(Object.entries(files)),
+    dataset: new Map(),
     revisions: new Map([['main', COMMIT]]),
     fail: (path, fault, times = 1) => void faults.push({ path, fault, times }),
     downloads: (name) =>
@@ -89,7 +93,8 @@ export async function startHub(files: Readonly<Record<string, Buffer>>): Promise
     };
   const cdn: Server = createServer(
     handle((path, request, response) => {
-      const content = hub.files.get(path.slice('/cdn/'.length));
+      const name = path.slice('/cdn/'.length);
+      const content = hub.files.get(name) ?? hub.dataset.get(name);
       if (content === undefined) return response.writeHead(404).end();
       return sendContent(response, request, content, hub);
     }),
@@ -118,10 +123,13 @@ function answerOrigin(
   if (hub.token !== undefined && request.headers.authorization !== `Bearer ${hub.token}`) {
     return refuse(response, 401, 'RepoNotFound', 'Invalid username or password.');
   }
-  const api = /^\/api\/models\/([^/]+\/[^/]+)\/(revision|tree)\/([^/]+)$/.exec(path);
-  const file = /^\/([^/]+\/[^/]+)\/resolve\/([^/]+)\/(.+)$/.exec(path);
+  const api = /^\/api\/(?:models|datasets)\/([^/]+\/[^/]+)\/(revision|tree)\/([^/]+)$/.exec(path);
+  const file = /^\/(?:datasets\/)?([^/]+\/[^/]+)\/resolve\/([^/]+)\/(.+)$/.exec(path);
+  const isDataset = /^(\/api)?\/datasets\//.test(path);
+  const files = isDataset ? hub.dataset : hub.files;
   const [, id, kind, name] = api ?? [undefined, file?.[1], file?.[3], file?.[2]];
-  if (id !== MODEL) return refuse(response, 404, 'RepoNotFound', 'Repository not found');
+  const known = isDataset ? DATASET : MODEL;
+  if (id !== known) return refuse(response, 404, 'RepoNotFound', 'Repository not found');
   const revision = decodeURIComponent(name!);
   const commits = [COMMIT, ...hub.revisions.values()];
   const commit = commits.includes(revision) ? revision : hub.revisions.get(revision);
@@ -131,8 +139,8 @@ function answerOrigin(
   if (api && kind === 'revision') {
     return sendJson(response, { _id: 'x', id, sha: commit, private: false, lastModified: 0 });
   }
-  if (api) return sendJson(response, listingOf(hub.files));
-  return sendFile(hub, cdnUrl, kind!, commit, request, response);
+  if (api) return sendJson(response, listingOf(files));
+  return sendFile({ ...hub, files }, cdnUrl, kind!, commit, request, response);
 }
 
 /** The tree of a commit; every repository also has files that no model needs. */

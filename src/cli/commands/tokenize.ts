@@ -8,7 +8,7 @@ import { nodeFolder, tokenizeCorpus } from '../../platform/node/index.js';
 import { printable } from '../../util/quote.js';
 import { openByteProgress } from '../byte-progress.js';
 import type { CorpusFlags } from '../corpus-flags.js';
-import { CORPUS_HELP, withCorpusFlags } from '../corpus-flags.js';
+import { CORPUS_HELP, localPaths, withCorpusFlags } from '../corpus-flags.js';
 import type { CliIo } from '../io.js';
 import { InterruptedError, interruptible } from '../io.js';
 import { parseCount, parseNumber } from '../parse-flags.js';
@@ -33,6 +33,7 @@ whether it is sound, says looplm inspect --data FOLDER.
 
 Examples:
   looplm tokenize notes.txt --tokenizer my-tokenizer --out data/notes
+  looplm tokenize 'hf://datasets/org/texts/data/*.parquet' --tokenizer my-model --out data/texts
   looplm tokenize 'corpus/**/*.parquet' --tokenizer my-model --dedupe --out data/corpus
 `;
 
@@ -71,7 +72,7 @@ async function tokenize(paths: readonly string[], flags: Flags, io: CliIo): Prom
   const bar = openByteProgress(io, 'tokenising');
   const manifest = await interruptible(io, async (signal) => {
     try {
-      return await tokenizeCorpus(paths, out, {
+      return await tokenizeCorpus(await localPaths(paths, format, io, signal), out, {
         tokenizer: {
           json: files['tokenizer.json']!,
           sha256,

@@ -22,7 +22,7 @@ import { FileError } from '../../errors.js';
 import { printable } from '../../util/quote.js';
 import { openByteProgress, openProgress } from '../byte-progress.js';
 import type { CorpusFlags } from '../corpus-flags.js';
-import { CORPUS_HELP, withCorpusFlags } from '../corpus-flags.js';
+import { CORPUS_HELP, localPaths, withCorpusFlags } from '../corpus-flags.js';
 import type { CliIo } from '../io.js';
 import { interruptible } from '../io.js';
 import { collect, parseCount } from '../parse-flags.js';
@@ -111,7 +111,7 @@ async function readAll(
   signal: AbortSignal,
   io: CliIo,
 ): Promise<number> {
-  const files = await findCorpusFiles(paths, format);
+  const files = await findCorpusFiles(await localPaths(paths, format, io, signal), format);
   const totalBytes = files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
   const progress = openByteProgress(io, 'reading');
   let doneBytes = 0;

@@ -21,7 +21,7 @@ export { mergeToFolder } from './merge-adapter.js';
 export { bundledModelPath } from './bundled-model.js';
 export type { LoadProgress, PretrainedOptions } from './pretrained-options.js';
 export { availableMemory, defaultFormat, openPretrained, planLoading } from './pretrained.js';
-export { NODE_PLATFORM, pullModel, resolveModel } from './hub/index.js';
+export { isHubAddress, NODE_PLATFORM, pullDataset, pullModel, resolveModel } from './hub/index.js';
 export type {
   CachedFile,
   HubPlatform,

@@ -19,6 +19,7 @@ import {
   takeLock,
   writeFileAtomic,
 } from '../files/index.js';
+import type { RepoName } from './names.js';
 import { isCommit } from './names.js';
 
 /** A file of a model on disk. */
@@ -28,12 +29,12 @@ export interface CachedFile {
   readonly size: number;
 }
 
-/** The folder of one model in the cache. */
+/** The folder of one model, or data set, in the cache. */
 export class CachedRepo {
   readonly path: string;
 
-  constructor(cacheDir: string, id: string) {
-    this.path = join(cacheDir, ['models', ...id.split('/')].join('--'));
+  constructor(cacheDir: string, id: string, kind: RepoName['kind'] = 'model') {
+    this.path = join(cacheDir, [`${kind}s`, ...id.split('/')].join('--'));
   }
 
   blobPath(hash: string): string {

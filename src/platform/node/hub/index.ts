@@ -3,6 +3,7 @@
  */
 export { NODE_PLATFORM } from './platform.js';
 export type { HubPlatform } from './platform.js';
+export { isHubAddress, pullDataset } from './dataset.js';
 export { pullModel } from './pull.js';
 export type { PulledModel, PullOptions, PullProgress } from './pull.js';
 export { resolveModel } from './resolve.js';

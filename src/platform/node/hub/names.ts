@@ -4,6 +4,12 @@
  */
 import { ConfigError } from '../../../errors.js';
 
+/** A repository on the hub. */
+export interface RepoName {
+  readonly kind: 'model' | 'dataset';
+  readonly id: string;
+}
+
 /** A name that is one, for messages. */
 export const EXAMPLE_ID = 'ByteDance/Ouro-1.4B';
 

@@ -8,6 +8,7 @@
  */
 import type { ListFileEntry } from '@huggingface/hub';
 import { DownloadError } from '../../../errors.js';
+import type { RepoName } from './names.js';
 import { isCommit } from './names.js';
 import type { HubSettings } from './settings.js';
 import { TransientError } from './retry.js';
@@ -32,7 +33,7 @@ export interface HubBody {
 export interface Hub {
   /** The commit that the revision is now. */
   findCommit(signal?: AbortSignal): Promise<string>;
-  /** The files in the top folder of a commit. */
+  /** The files of a commit: of a model those in its top folder, of a data set all. */
   listFiles(commit: string, signal?: AbortSignal): Promise<HubFile[]>;
   openFile(commit: string, file: HubFile, offset: number, signal?: AbortSignal): Promise<HubBody>;
 }
@@ -40,34 +41,35 @@ export interface Hub {
 /** A connection that moves nothing for so long is taken for lost. */
 const STALL_MS = 30_000;
 
-/** The hub as it answers about one model. Its methods throw `DownloadError` or `TransientError`. */
-export function openHub(id: string, settings: HubSettings): Hub {
+/** The hub as it answers about one repository. Its methods throw `DownloadError` or `TransientError`. */
+export function openHub(name: RepoName, settings: HubSettings): Hub {
   const { endpoint, revision } = settings;
+  const { kind, id } = name;
+  const isDataset = kind === 'dataset';
   const fetchApi = (signal: AbortSignal | undefined) => (input: string | URL | Request) => {
     const limit = AbortSignal.timeout(STALL_MS);
     const either = signal ? AbortSignal.any([signal, limit]) : limit;
-    return request(id, settings, new Request(input).url, {}, either);
+    return request(name, settings, new Request(input).url, {}, either);
   };
   return {
     async findCommit(signal) {
-      const { modelInfo } = await import('@huggingface/hub'); // slow to load
-      const { sha } = await modelInfo({
-        name: id,
-        revision,
-        hubUrl: endpoint,
-        additionalFields: ['sha'],
-        fetch: fetchApi(signal),
-      }).catch(failAnswer(endpoint));
+      const { datasetInfo, modelInfo } = await import('@huggingface/hub'); // slow to load
+      const fetch = fetchApi(signal);
+      const fields = ['sha' as const];
+      const question = { name: id, revision, hubUrl: endpoint, additionalFields: fields, fetch };
+      const answer = isDataset ? datasetInfo(question) : modelInfo(question);
+      const { sha } = await answer.catch(failAnswer(endpoint));
       if (!isCommit(sha)) throw new DownloadError(`${endpoint} gives no commit for ${id}. ${ASK}`);
       return sha;
     },
     async listFiles(commit, signal) {
       const { listFiles } = await import('@huggingface/hub');
       const files: HubFile[] = [];
-      const repo = { type: 'model', name: id } as const;
+      const repo = { type: kind, name: id } as const;
       const fetch = fetchApi(signal);
       try {
-        for await (const entry of listFiles({ repo, revision: commit, hubUrl: endpoint, fetch })) {
+        const listing = { repo, revision: commit, hubUrl: endpoint, fetch, recursive: isDataset };
+        for await (const entry of listFiles(listing)) {
           if (entry.type === 'file') files.push(fileOf(entry));
         }
       } catch (error) {
@@ -78,9 +80,10 @@ export function openHub(id: string, settings: HubSettings): Hub {
     async openFile(commit, file, offset, signal) {
       const watch = new StallWatch(signal);
       try {
-        const url = `${endpoint}/${id}/resolve/${commit}/${encodeURIComponent(file.name)}`;
+        const path = file.name.split('/').map(encodeURIComponent).join('/');
+        const url = `${endpoint}/${isDataset ? 'datasets/' : ''}${id}/resolve/${commit}/${path}`;
         const range = offset > 0 ? { range: `bytes=${offset}-` } : undefined;
-        const response = await request(id, settings, url, range ?? {}, watch.signal);
+        const response = await request(name, settings, url, range ?? {}, watch.signal);
         return { offset: checkExtent(response, file, offset), chunks: chunksOf(response, watch) };
       } catch (error) {
         watch.end();
@@ -135,7 +138,7 @@ async function* chunksOf({ body }: Response, watch: StallWatch): AsyncGenerator<
 }
 
 async function request(
-  id: string,
+  name: RepoName,
   { endpoint, token, revision }: HubSettings,
   url: string,
   headers: Readonly<Record<string, string>>,
@@ -153,7 +156,7 @@ async function request(
   }).catch((cause: unknown) => failConnection(endpoint, cause));
   if (response.ok) return response;
   await response.body?.cancel();
-  return failStatus(response, { id, endpoint, revision, hasToken: token !== undefined });
+  return failStatus(response, { ...name, endpoint, revision, hasToken: token !== undefined });
 }
 
 /** The offset at which the body of an answer starts; its length must be what the listing says. */
@@ -204,8 +207,7 @@ function failAnswer(endpoint: string): (error: unknown) => never {
   };
 }
 
-interface Subject {
-  readonly id: string;
+interface Subject extends RepoName {
   readonly endpoint: string;
   readonly revision: string;
   readonly hasToken: boolean;
@@ -220,14 +222,16 @@ function failStatus({ status, headers, url }: Response, subject: Subject): never
 }
 
 function refusal(status: number, headers: Headers, subject: Subject): string {
-  const { id, endpoint, revision, hasToken } = subject;
+  const { kind, id, endpoint, revision, hasToken } = subject;
+  const what = kind === 'dataset' ? 'data set' : 'model';
+  const page = `${endpoint}/${kind === 'dataset' ? 'datasets/' : ''}${id}`;
   const code = headers.get('x-error-code');
   const said = headers.get('x-error-message') ?? '';
   if (code === 'GatedRepo') {
-    return `${id} is gated: only accounts with access may download it. Ask for access at ${endpoint}/${id} and set HF_TOKEN to a token of that account.`;
+    return `${id} is gated: only accounts with access may download it. Ask for access at ${page} and set HF_TOKEN to a token of that account.`;
   }
   if (code === 'RevisionNotFound') {
-    return `${id} has no revision ${JSON.stringify(revision)}. Give a branch, tag or commit of ${endpoint}/${id}.`;
+    return `${id} has no revision ${JSON.stringify(revision)}. Give a branch, tag or commit of ${page}.`;
   }
   if (status === 401 && /invalid credentials/i.test(said)) {
     return `${endpoint} does not know the token. Set HF_TOKEN to a valid one, or unset it.`;
@@ -235,8 +239,8 @@ function refusal(status: number, headers: Headers, subject: Subject): string {
   if (code === 'RepoNotFound' || status === 401 || (status === 404 && code === null)) {
     const todo = hasToken
       ? 'Check the name, and that the token may read it.'
-      : 'Check the name; for a private model, set HF_TOKEN.';
-    return `${endpoint} has no model ${id}, or hides it. ${todo}`;
+      : 'Check the name; for a private ${what}, set HF_TOKEN.';
+    return `${endpoint} has no ${what} ${id}, or hides it. ${todo}`;
   }
   if (status === 403) {
     return `${endpoint} forbids access to ${id}${said && `: ${said}`}. Check what the token of HF_TOKEN may read.`;

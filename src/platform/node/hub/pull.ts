@@ -7,6 +7,7 @@
 import { DownloadError } from '../../../errors.js';
 import { CachedRepo, type CachedFile } from './cache.js';
 import { downloadBlob } from './download.js';
+import type { RepoName } from './names.js';
 import { checkModelId, isCommit } from './names.js';
 import type { Hub, HubFile } from './protocol.js';
 import { openHub, UnreachableError } from './protocol.js';
@@ -70,8 +71,8 @@ export async function pullModel(
   options: PullOptions = {},
   platform: HubPlatform = NODE_PLATFORM,
 ): Promise<PulledModel> {
-  const call = await prepare(id, options, platform);
-  return call.settings.isOffline ? findCached(call) : download(call, await findCommit(call));
+  const call = await prepareModel(id, options, platform);
+  return call.settings.isOffline ? findCached(call) : download(call, await commitOf(call));
 }
 
 /**
@@ -85,16 +86,16 @@ export async function ensureModel(
   options: PullOptions = {},
   platform: HubPlatform = NODE_PLATFORM,
 ): Promise<PulledModel> {
-  const call = await prepare(id, options, platform);
+  const call = await prepareModel(id, options, platform);
   const { repo, settings } = call;
   if (settings.isOffline) return findCached(call);
-  const commit = await findCommit(call);
+  const commit = await commitOf(call);
   if (!(await repo.hasWeights(commit))) return download(call, commit);
   await repo.writeRef(settings.revision, commit);
   return describe(repo, commit);
 }
 
-/** One model on one hub, and how to get it. */
+/** One repository on one hub, and how to get what is in it. */
 interface Call {
   readonly id: string;
   readonly settings: HubSettings;
@@ -104,21 +105,36 @@ interface Call {
   readonly platform: HubPlatform;
 }
 
-async function prepare(id: string, options: PullOptions, platform: HubPlatform): Promise<Call> {
+async function prepareModel(
+  id: string,
+  options: PullOptions,
+  platform: HubPlatform,
+): Promise<Call> {
   checkModelId(id);
-  options.signal?.throwIfAborted();
-  const settings = await hubSettings(options, platform.env);
-  const repo = new CachedRepo(settings.cacheDir, id);
-  return { id, settings, repo, hub: openHub(id, settings), options, platform };
+  return openCall({ kind: 'model', id }, options, platform);
 }
 
-async function findCommit({ settings, hub, ...call }: Call): Promise<string> {
+/** @throws as `pullModel` does for its options */
+export async function openCall(
+  name: RepoName,
+  options: PullOptions,
+  platform: HubPlatform,
+): Promise<Call> {
+  const { kind, id } = name;
+  options.signal?.throwIfAborted();
+  const settings = await hubSettings(options, platform.env);
+  const repo = new CachedRepo(settings.cacheDir, id, kind);
+  return { id, settings, repo, hub: openHub(name, settings), options, platform };
+}
+
+/** The commit that the revision of a call is. */
+export async function commitOf({ settings, hub, ...call }: Call): Promise<string> {
   const { revision } = settings;
   return isCommit(revision) ? revision : ask(call, (signal) => hub.findCommit(signal));
 }
 
 /** Asks the hub something small. A hub that cannot be reached is told at once. */
-async function ask<T>(
+export async function ask<T>(
   { options: { signal }, platform }: Pick<Call, 'options' | 'platform'>,
   question: (signal: AbortSignal | undefined) => Promise<T>,
 ): Promise<T> {
@@ -147,8 +163,24 @@ async function describe(repo: CachedRepo, commit: string): Promise<PulledModel> 
 }
 
 async function download(call: Call, commit: string): Promise<PulledModel> {
-  const { id, repo, hub, settings } = call;
+  const { id, repo, hub } = call;
   const files = selectFiles(await ask(call, (signal) => hub.listFiles(commit, signal)), id);
+  await bringFiles(call, commit, files);
+  return describe(repo, commit);
+}
+
+/** Makes files of a commit be in the cache, in this order. */
+export async function bringFiles(
+  call: Call,
+  commit: string,
+  files: readonly HubFile[],
+): Promise<void> {
+  const { id, repo, settings } = call;
+  for (const { name, hash, size } of files) {
+    if (!/^(?:[0-9a-f]{40}|[0-9a-f]{64})$/.test(hash) || !Number.isSafeInteger(size)) {
+      throw new DownloadError(`The hub lists ${name} of ${id} without size and hash. Try later.`);
+    }
+  }
   const complete = async () => {
     await downloadAll(call, commit, files);
     for (const file of files) {
@@ -160,7 +192,6 @@ async function download(call: Call, commit: string): Promise<PulledModel> {
     Boolean,
   );
   await (isWhole ? complete() : locked(call, complete)); // a cache that is whole may be read-only
-  return describe(repo, commit);
 }
 
 /** One process of ours at a time changes what the cache has of a model. */
@@ -185,11 +216,6 @@ async function locked(
 /** The files to fetch, small ones first and weights last. */
 function selectFiles(listing: readonly HubFile[], id: string): HubFile[] {
   const files = listing.filter(({ name }) => WANTED.some((pattern) => pattern.test(name)));
-  for (const { name, hash, size } of files) {
-    if (!/^(?:[0-9a-f]{40}|[0-9a-f]{64})$/.test(hash) || !Number.isSafeInteger(size)) {
-      throw new DownloadError(`The hub lists ${name} of ${id} without size and hash. Try later.`);
-    }
-  }
   const has = (pattern: RegExp) => files.some(({ name }) => pattern.test(name));
   if (!has(/^config\.json$/) || !has(WEIGHTS)) {
     throw new DownloadError(
