@@ -91,11 +91,13 @@ async function section<T extends Header>(
 
 const trainStep: Section<z.infer<typeof trainStepSchema>> = {
   schema: trainStepSchema,
-  intro: `The same LoopLM from the same weights on the same batch: forward through all loops, stage I loss,
-backward, clipping, AdamW. Both sides run with the C library's allocator as it comes and with one that
-keeps large blocks (\`GLIBC_TUNABLES\`). The losses of every step are compared while measuring, within ${LOSS_TOLERANCE.f32} of
-the first in float32 and ${LOSS_TOLERANCE.bf16} in bfloat16; where they differ there are no figures. Shares are of the best product of
-large matrices in the same round: float32 of the better library, bfloat16 of PyTorch.`,
+  intro: `The same LoopLM from the same weights on the same batch: forward through all four loops, stage I loss,
+backward, clipping, AdamW, on two cores; sizes are without embedding and head, batches rows x length. PyTorch
+f32 is eager, under the C library's allocator as it comes or one that keeps large blocks, whichever is faster.
+The losses of every step are compared while measuring, within ${LOSS_TOLERANCE.f32} of the first in float32 and ${LOSS_TOLERANCE.bf16}
+in bfloat16; where they differ there are no figures. "Of the products alone" is the rate of a whole step over the
+best product of large matrices in the same round by the better library. Which cells there are is in
+\`benchmarks/train-step/cells.ts\`.`,
   tables: trainStepText,
 };
 

@@ -4,7 +4,7 @@ import { createInterface } from 'node:readline';
 import type { TrainingBatch } from 'looplm/data';
 import { loadCheckpoint } from 'looplm/model';
 import { createNodeDevice, nodeFolder } from 'looplm/node';
-import { TrainState } from 'looplm/train';
+import { laneCount, TrainState } from 'looplm/train';
 import type { Ready, Request, Setup, Steps } from './protocol.js';
 
 const LEARNING_RATE = 1e-3;
@@ -14,8 +14,15 @@ const reply = (message: Ready | Steps) => process.stdout.write(`${JSON.stringify
 async function openState({ rows, length, threads, beta, checkpoint }: Setup) {
   const { config, weights } = await loadCheckpoint(nodeFolder(dirname(checkpoint)));
   const device = await createNodeDevice({ numThreads: threads });
+  // As many devices as `looplm train` would open.
+  const helpers = await Promise.all(
+    Array.from({ length: laneCount([rows], threads) - 1 }, () =>
+      createNodeDevice({ numThreads: 1 }),
+    ),
+  );
   const state = await TrainState.create({
     device,
+    helpers,
     config,
     rows,
     length,
@@ -34,7 +41,7 @@ async function openState({ rows, length, threads, beta, checkpoint }: Setup) {
     },
     async dispose() {
       await state.dispose();
-      await device.dispose();
+      for (const each of [device, ...helpers]) await each.dispose();
     },
   };
 }

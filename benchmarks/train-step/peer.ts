@@ -53,7 +53,7 @@ export class Peer {
   }
 
   quit(): void {
-    this.#process.stdin.write('{"quit": true}\n');
+    this.#process.stdin.end('{"quit": true}\n');
   }
 
   async #ask<Answer>(message: Setup | Request): Promise<Answer> {

@@ -10,6 +10,8 @@ export interface Setup {
   readonly rows: number;
   readonly length: number;
   readonly dtype: 'f32' | 'bf16';
+  /** Of PyTorch only: whether layers are compiled. */
+  readonly compiled?: boolean;
   readonly threads: number;
   readonly beta: number;
   readonly seed: number;

@@ -108,11 +108,42 @@ class TokenCrossEntropy(torch.autograd.Function):
         return grad_logits.to(ctx.input_dtype), None
 
 
+def plain_rope(x, cos, sin):
+    a, b = x.chunk(2, -1)
+    return torch.cat([a * cos - b * sin, b * cos + a * sin], -1).transpose(1, 2)
+
+
+def plain_layer(x, w, cos, sin, B, config):
+    """A layer in plain formulas: what torch.compile fuses by itself."""
+    H, K, d = config["numAttentionHeads"], config["numKeyValueHeads"], config["headDim"]
+    T = x.shape[0] // B
+
+    def norm(x, name):
+        return F.rms_norm(x, (x.shape[-1],), w[name + ".weight"], config["rmsNormEps"])
+
+    def project(y, name, heads):
+        return F.linear(y, w[f"self_attn.{name}_proj.weight"]).view(B, T, heads, d)
+
+    y = norm(x, "input_layernorm")
+    q = plain_rope(project(y, "q", H), cos, sin)
+    k = plain_rope(project(y, "k", K), cos, sin)
+    v = project(y, "v", K).transpose(1, 2)
+    mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=H != K)
+    heads = mixed.transpose(1, 2).reshape(B * T, H * d)
+    x = x + norm(F.linear(heads, w["self_attn.o_proj.weight"]), "input_layernorm_2")
+    y = norm(x, "post_attention_layernorm")
+    gate = F.silu(F.linear(y, w["mlp.gate_proj.weight"]))
+    inner = gate * F.linear(y, w["mlp.up_proj.weight"])
+    return x + norm(F.linear(inner, w["mlp.down_proj.weight"]), "post_attention_layernorm_2")
+
+
 class LoopLM:
     """Weights in the Hugging Face layout (a dict by name) and the Stage I loss on them."""
 
-    def __init__(self, config, length, dtype, seed):
+    def __init__(self, config, length, dtype, seed, compiled=False):
         self.config = config
+        # One compilation serves all layers and loops: they differ in their inputs only.
+        self.compiled_layer = torch.compile(plain_layer) if compiled else None
         self.dtype = dtype
         self.weights = initial_weights(config, seed)
         d = config["headDim"]
@@ -122,9 +153,6 @@ class LoopLM:
         )
         self.cos = angles.cos().unsqueeze(1).to(dtype)  # [T, 1, d/2]
         self.sin = angles.sin().unsqueeze(1).to(dtype)
-        group = config["numAttentionHeads"] // config["numKeyValueHeads"]
-        mask = torch.full((length, length), -math.inf).triu_(1)
-        self.mask = mask.repeat(group, 1).to(dtype)  # [H/K * T, T]
 
     def norm(self, x, name):
         return RMSNorm.apply(x, self.weights[name + ".weight"], self.config["rmsNormEps"])
@@ -136,13 +164,11 @@ class LoopLM:
         q = F.linear(y, w[prefix + "q_proj.weight"]).view(B, T, H, d)
         k = F.linear(y, w[prefix + "k_proj.weight"]).view(B, T, K, d)
         v = F.linear(y, w[prefix + "v_proj.weight"]).view(B, T, K, d)
-        # Query heads of one key-value head are neighbours: they stack along the query axis.
-        q = Rope.apply(q, self.cos, self.sin).view(B * K, -1, d)
-        k = Rope.apply(k, self.cos, self.sin).view(B * K, T, d)
-        v = v.transpose(1, 2).reshape(B * K, T, d)
-        scores = torch.baddbmm(self.mask, q, k.transpose(1, 2), alpha=d**-0.5)
-        out = torch.bmm(torch.softmax(scores, -1), v)
-        out = out.view(B, H, T, d).transpose(1, 2).reshape(B * T, H * d)
+        q = Rope.apply(q, self.cos, self.sin)  # [B, H, T, d]
+        k = Rope.apply(k, self.cos, self.sin)
+        v = v.transpose(1, 2)
+        out = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=H != K)
+        out = out.transpose(1, 2).reshape(B * T, H * d)
         return F.linear(out, w[prefix + "o_proj.weight"])
 
     def mlp(self, y, prefix):
@@ -153,6 +179,9 @@ class LoopLM:
 
     def layer(self, x, index, B):
         p = f"model.layers.{index}."
+        if self.compiled_layer:
+            own = {name[len(p) :]: w for name, w in self.weights.items() if name.startswith(p)}
+            return self.compiled_layer(x, own, self.cos, self.sin, B, self.config)
         attended = self.attention(self.norm(x, p + "input_layernorm"), p + "self_attn.", B)
         x = x + self.norm(attended, p + "input_layernorm_2")
         fed = self.mlp(self.norm(x, p + "post_attention_layernorm"), p + "mlp.")
@@ -263,7 +292,13 @@ class Trainer:
         self.dtype = {"f32": torch.float32, "bf16": torch.bfloat16}[request["dtype"]]
         torch.set_num_threads(request["threads"])
         self.shape = (request["rows"], request["length"])
-        self.model = LoopLM(request["config"], request["length"], self.dtype, request["seed"])
+        self.model = LoopLM(
+            request["config"],
+            request["length"],
+            self.dtype,
+            request["seed"],
+            request.get("compiled", False),
+        )
         if checkpoints:
             self.load(checkpoints)
         parameters = list(self.model.weights.values())
@@ -343,7 +378,7 @@ def reply(message):
     print(json.dumps(message), flush=True)
 
 
-def self_test(folder, threads):
+def self_test(folder, threads, compiled):
     """Compare with the goldens of a fixture folder in f32; returns the number of misses."""
     folder = Path(folder)
     hf = json.loads((folder / "config.json").read_text())
@@ -369,6 +404,7 @@ def self_test(folder, threads):
         "dtype": "f32",
         "threads": threads,
         "seed": 1,
+        "compiled": compiled,
         "beta": golden["adamw"]["beta"],
     }
     trainer = Trainer(request, sorted(folder.glob("model*.safetensors")))
@@ -398,9 +434,10 @@ def self_test(folder, threads):
 def main(arguments):
     if not arguments:
         return serve()
-    if len(arguments) == 2 and arguments[0] == "--self-test":
-        return 1 if self_test(arguments[1], threads=2) else 0
-    print("usage: torch_step.py [--self-test FIXTURE_FOLDER]", file=sys.stderr)
+    compiled = arguments[2:] == ["--compiled"]
+    if arguments[0] == "--self-test" and len(arguments) == (3 if compiled else 2):
+        return 1 if self_test(arguments[1], threads=2, compiled=compiled) else 0
+    print("usage: torch_step.py [--self-test FIXTURE_FOLDER [--compiled]]", file=sys.stderr)
     return 2
 
 
