@@ -158,7 +158,7 @@ const cases = measured.map(({ entry }) => entry);
 const result = {
   title: 'Training step: looplm against PyTorch',
   settings: { threads: THREADS, rounds: flags.rounds, seed: SEED },
-  ...provenance(Object.assign({}, ...measured.map(({ versions }) => versions))),
+  ...provenance(measured[0]!.versions),
   cases,
   goals: trainStepGoals(cases),
 };

@@ -13,10 +13,10 @@ const KINDS: Readonly<Record<string, readonly string[]>> = {
   products: ['MatMul', 'FusedMatMul', 'Gemm'],
   softmax: ['Softmax', 'LogSoftmax', 'ReduceMax'],
   'norms and rotations': ['SimplifiedLayerNormalization', 'RotaryEmbedding'],
-  'moving data': [
-    ...['Transpose', 'Slice', 'Concat', 'Split', 'Reshape', 'Expand', 'Pad'],
-    ...['Gather', 'GatherElements', 'ScatterElements'],
-  ],
+  'moving data':
+    'Transpose Slice Concat Split Reshape Expand Pad Gather GatherElements ScatterElements'.split(
+      ' ',
+    ),
 };
 /** All others. */
 const REST = 'single elements and sums';

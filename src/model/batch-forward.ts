@@ -47,12 +47,21 @@ export interface LoopStates {
 /** Attention weights of all layers and loops that are kept for the backward pass, at most. */
 const KEPT_WEIGHT_BYTES = 600e6;
 
-/** What the attention weights of one loop take, in bytes: the lower half of a square for each head. */
-function attentionWeightBytes(
-  { numAttentionHeads, numHiddenLayers }: LoopLMConfig,
-  { rows, length }: Pick<BatchForwardOptions, 'rows' | 'length'>,
-): number {
-  return 2 * rows * numAttentionHeads * numHiddenLayers * length ** 2;
+/**
+ * Whether the backward pass finds the attention weights of the forward pass, as it does where they take
+ * little: the lower half of a square for each head.
+ */
+export function keepsAttentionWeights(
+  { numAttentionHeads, numHiddenLayers, numLoops }: LoopLMConfig,
+  {
+    rows,
+    length,
+    recomputesLoops,
+  }: Pick<BatchForwardOptions, 'rows' | 'length' | 'recomputesLoops'>,
+): boolean {
+  const loopsKept = recomputesLoops ? 1 : numLoops;
+  const ofLayer = 2 * rows * numAttentionHeads * length ** 2;
+  return ofLayer * numHiddenLayers * loopsKept <= KEPT_WEIGHT_BYTES;
 }
 
 /**
@@ -72,12 +81,8 @@ export function batchLoopStates(
   const { backpropLoops = numLoops } = options;
   const ids = reshape(input('ids', 'i32', [rows, length]), [rows * length]);
   const params = loopParams(config, weights.leaf);
-  const loopsKept = options.recomputesLoops ? 1 : numLoops;
-  const context = batchContext(config, {
-    rows,
-    length,
-    keepsWeights: attentionWeightBytes(config, { rows, length }) * loopsKept <= KEPT_WEIGHT_BYTES,
-  });
+  const keepsWeights = keepsAttentionWeights({ ...config, numLoops }, options);
+  const context = batchContext(config, { rows, length, keepsWeights });
   const pass = ([x]: readonly Tensor[]) => loop(x!, params, context);
   const embedded = embed(config, weights, ids);
   const states: Tensor[] = [];

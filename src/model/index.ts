@@ -3,7 +3,13 @@
  * it to a graph. Knows no device, no training and no generation.
  */
 export type { BatchForwardOptions, PackedInputs } from './batch-forward.js';
-export { batchContext, batchForwardFeeds, batchLoopStates, embed } from './batch-forward.js';
+export {
+  batchContext,
+  batchForwardFeeds,
+  batchLoopStates,
+  embed,
+  keepsAttentionWeights,
+} from './batch-forward.js';
 export type {
   LoadedCheckpoint,
   OpenCheckpoint,
@@ -93,3 +99,4 @@ export { RELEASED_SHAPES } from './released-shapes.js';
 export { ropeFeeds } from './rope-angles.js';
 export type { ByteSource, Folder } from '../util/folder.js';
 export { memoryFolder, memorySource } from '../util/folder.js';
+export { attentionBlock } from './self-attention.js';

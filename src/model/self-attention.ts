@@ -116,8 +116,8 @@ function attention(q: Tensor, k: Tensor, v: Tensor, { blocks, mask, keepsWeights
   const queriesOf = (x: Tensor, { from, to }: Block) =>
     reshape(slice(x, 2, from, to), [B, g * (to - from), x.shape[3]!]);
   const keysOf = (x: Tensor, { to }: Block) => slice(x, 1, 0, to);
-  const weightsOf = (queries: Tensor, block: Block) => {
-    const scores = matmul(queries, keysOf(k, block), { transposeB: true, alpha });
+  const weightsOf = (queries: Tensor, keys: Tensor, block: Block) => {
+    const scores = matmul(queries, keysOf(keys, block), { transposeB: true, alpha });
     const bias = mask(block, queries);
     const rows = bias.shape[0] as number;
     const byHead = reshape(scores, [rows, (B * g) / rows, width(block), block.to]);
@@ -129,25 +129,27 @@ function attention(q: Tensor, k: Tensor, v: Tensor, { blocks, mask, keepsWeights
       2,
     );
 
-  const weights = blocks.map((block) => weightsOf(queriesOf(q, block), block));
+  const weights = blocks.map((block) => weightsOf(queriesOf(q, block), k, block));
   const mixed = joined(blocks.map((block, i) => matmul(weights[i]!, keysOf(v, block))));
   return withGradient(mixed, [q, k, v], (grad) => {
     // d scores = P * (grad v^T - sum(grad * mixed)): the sum is one more column of the product.
+    // Behind barriers slices are taken anew: those of the forward pass together are far larger than k.
+    const [q2, k2, v2] = blocks.length === 1 ? [q, k, v] : [q, k, v].map((x) => barrier(x, grad));
     const sums = reduceSum(mul(grad, mixed), [-1], true);
     const gradAndSum = concat([grad, neg(sums)], 3);
-    const valuesAndOne = concat([v, expand(scalar(1), [B, T, 1])], 2);
+    const valuesAndOne = concat([v2!, expand(scalar(1), [B, T, 1])], 2);
     const gradQ: Tensor[] = [];
     const gradK = new BlockSums();
     const gradV = new BlockSums();
     let last = grad;
     blocks.forEach((block, i) => {
-      const queries = queriesOf(q, block);
-      const P = keepsWeights ? weights[i]! : weightsOf(barrier(queries, last), block);
+      const queries = queriesOf(q2!, block);
+      const P = keepsWeights ? weights[i]! : weightsOf(barrier(queries, last), k2!, block);
       const gradP = matmul(queriesOf(gradAndSum, block), keysOf(valuesAndOne, block), {
         transposeB: true,
       });
       const gradScores = mul(P, gradP);
-      gradQ.push(matmul(gradScores, keysOf(k, block), { alpha }));
+      gradQ.push(matmul(gradScores, keysOf(k2!, block), { alpha }));
       gradK.add(matmul(gradScores, queries, { transposeA: true, alpha }), blocks, i);
       gradV.add(matmul(P, queriesOf(grad, block), { transposeA: true }), blocks, i);
       last = barrier(scalar(0), gradQ.at(-1)!, gradK.last, gradV.last);
@@ -156,9 +158,14 @@ function attention(q: Tensor, k: Tensor, v: Tensor, { blocks, mask, keepsWeights
   });
 }
 
-function blocksOf(length: number): readonly Block[] {
+/** Queries of a block of a sequence. */
+export function attentionBlock(length: number): number {
   const eighth = 2 ** Math.ceil(Math.log2(length / 8));
-  const size = Math.min(Math.max(eighth, SMALLEST_BLOCK), LARGEST_BLOCK);
+  return Math.min(Math.max(eighth, SMALLEST_BLOCK), LARGEST_BLOCK);
+}
+
+function blocksOf(length: number): readonly Block[] {
+  const size = attentionBlock(length);
   return Array.from({ length: Math.ceil(length / size) }, (_, i) => ({
     from: i * size,
     to: Math.min(length, (i + 1) * size),

@@ -54,7 +54,13 @@ export function elementsOf(tensor: OrtTensor): TensorData {
 /** Options of a session; `numThreads` undefined leaves the choice to ONNX Runtime. */
 export function sessionOptions(
   numThreads: number | undefined,
-  { weightsFolder, keepsWorkspace = true, isParallel = true, spins = false }: CompileOptions,
+  {
+    weightsFolder,
+    keepsWorkspace = true,
+    plansWorkspace = keepsWorkspace,
+    isParallel = true,
+    spins = false,
+  }: CompileOptions,
 ): Ort.InferenceSession.SessionOptions {
   const threads = isParallel ? numThreads : 1;
   return {
@@ -64,7 +70,7 @@ export function sessionOptions(
     executionMode: 'sequential',
     graphOptimizationLevel: 'all',
     enableCpuMemArena: keepsWorkspace,
-    enableMemPattern: keepsWorkspace,
+    enableMemPattern: plansWorkspace,
     logSeverityLevel: 3,
     // Idle threads that spin take the cores from the other programs of a model: they stop with the run.
     extra: {

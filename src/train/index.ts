@@ -44,6 +44,7 @@ export type { RunSource } from './stage-batches.js';
 export type { Stage } from './stages.js';
 export {
   accumulateAt,
+  lanesOf,
   learningRateAt,
   loopsAt,
   microBatchesBefore,

@@ -7,7 +7,14 @@
  */
 import type { TrainingBatch } from '../data/index.js';
 import type { Graph } from '../graph/index.js';
-import type { Command, Device, HostTensor, Kept, Program } from '../runtime/index.js';
+import type {
+  Command,
+  CompileOptions,
+  Device,
+  HostTensor,
+  Kept,
+  Program,
+} from '../runtime/index.js';
 
 /** Tokens of a piece, at most (unless those of one row are more). */
 const PIECE_TOKENS = 512;
@@ -106,13 +113,16 @@ export class GradientHelper {
     device: Device,
     graphs: HelperGraphs,
     trained: readonly string[],
-    options: { readonly keepsWorkspace: boolean },
+    options: Pick<CompileOptions, 'keepsWorkspace' | 'plansWorkspace'>,
   ): Promise<GradientHelper> {
     const gradients = new Map<number, Program>();
     for (const [numLoops, graph] of graphs.gradients) {
       gradients.set(numLoops, await device.compile(graph, { ...options, isParallel: false }));
     }
-    const accumulate = await device.compile(graphs.accumulate, { isParallel: false });
+    const accumulate = await device.compile(graphs.accumulate, {
+      keepsWorkspace: false,
+      isParallel: false,
+    });
     return new GradientHelper(device, gradients, accumulate, trained);
   }
 

@@ -10,6 +10,7 @@ import type { LoopLMConfig, ParameterSpec } from '../model/index.js';
 import { generatorFor } from '../util/random.js';
 import { withoutUndefined } from '../util/without-undefined.js';
 import type { StageSettings, TrainConfig } from './config.js';
+import { laneCount } from './lanes.js';
 import { checkObjective } from './objectives/index.js';
 import { trainedParameters } from './run-parameters.js';
 import type { Schedule } from './schedule.js';
@@ -176,6 +177,14 @@ function checkKeeps(stage: Stage, before: Stage | undefined): void {
 }
 
 const trainedNames = (stage: Stage) => trainedSpecs(stage).map(({ hfName }) => hfName);
+
+/** Devices that a run is spread over, by the rows of its stages. */
+export function lanesOf(stages: readonly Stage[], numThreads: number): number {
+  return laneCount(
+    stages.map(({ rows = 1 }) => rows),
+    numThreads,
+  );
+}
 
 /** The parameters that a stage trains. */
 export function trainedSpecs(stage: Stage): readonly ParameterSpec[] {

@@ -32,6 +32,7 @@ import { AVERAGE, accumulateOutputs, applyOutputs, optimizerOf } from './optimiz
 import { ownSpecs } from './run-parameters.js';
 import type { RunModel } from './run-weights.js';
 import { residentSpecs, runWeights } from './run-weights.js';
+import { plansWorkspace } from './training-memory.js';
 
 /** Means over the counted targets of one update. */
 export interface UpdateMetrics {
@@ -200,7 +201,13 @@ export class TrainState {
     }
     // Of several programs that run in turn, each would keep memory of its own.
     const keepsWorkspace = loopCounts.length === 1;
-    const compiling = { keepsWorkspace, isParallel: piece === undefined, ...weightsFolder };
+    const plans = plansWorkspace(config, { ...options, rows: piece ?? options.rows });
+    const compiling = {
+      keepsWorkspace,
+      plansWorkspace: keepsWorkspace && plans,
+      isParallel: piece === undefined,
+      ...weightsFolder,
+    };
     const gradientPrograms = new Map<number, Program>();
     for (const [numLoops, graph] of gradients) {
       gradientPrograms.set(numLoops, await device.compile(graph, compiling));
@@ -209,11 +216,17 @@ export class TrainState {
     const names = trained.map(({ hfName }) => hfName);
     const programs: Programs = {
       gradients: gradientPrograms,
-      accumulate: await device.compile(accumulate),
-      apply: await device.compile(buildGraph(applyOutputs(trained, optimizer))),
+      // What they keep would be as large as all they update, and they gain nothing by it.
+      accumulate: await device.compile(accumulate, { keepsWorkspace: false }),
+      apply: await device.compile(buildGraph(applyOutputs(trained, optimizer)), {
+        keepsWorkspace: false,
+      }),
       helpers: await Promise.all(
         (piece === undefined ? [] : options.helpers!).map((helper) =>
-          GradientHelper.create(helper, { gradients, accumulate }, names, { keepsWorkspace }),
+          GradientHelper.create(helper, { gradients, accumulate }, names, {
+            keepsWorkspace,
+            plansWorkspace: keepsWorkspace && plans,
+          }),
         ),
       ),
     };

@@ -2,14 +2,26 @@
  * What training takes in memory, from the shapes alone, so that a run which does not fit is refused
  * before anything is made.
  *
- * The factors were fitted to the resident size of eleven runs on the CPU, of 0.7M to 21M parameters,
- * which they give within a tenth. It knows no device.
+ * The factors were fitted to the peak resident size of runs on the CPU, each in a process of its own, of
+ * 0.3M to 50M parameters, with and without what is told below. They know no device.
  */
-import type { LoopLMConfig, LoraSettings, ModelFormat, ParameterSpec } from '../model/index.js';
-import { convertedLayout, elementCount, parameterSpecs } from '../model/index.js';
+import type { LoopLMConfig, ModelFormat, ParameterSpec } from '../model/index.js';
+import {
+  attentionBlock,
+  convertedLayout,
+  elementCount,
+  keepsAttentionWeights,
+  parameterSpecs,
+} from '../model/index.js';
+import { pieceRows } from './lanes.js';
 import type { ObjectiveOptions } from './objective-graph.js';
-import { ownSpecs } from './run-parameters.js';
+import type { OptimizerSettings } from './optimizers/index.js';
+import { optimizerOf } from './optimizers/index.js';
+import { chunkRows } from './readout-loss.js';
+import type { Trains } from './run-parameters.js';
+import { ownSpecs, trainedParameters } from './run-parameters.js';
 import type { Stage } from './stages.js';
+import { isGate } from './trainable.js';
 
 export interface TrainingMemory {
   /** Weights, gradients and moments, and their copies on the way to and from the device. */
@@ -22,44 +34,92 @@ export interface TrainingMemory {
 
 const FLOAT_BYTES = 4;
 /** Node.js and ONNX Runtime without programs. */
-const PROCESS_BYTES = 180e6;
-/** Floats for each parameter. */
-const STATE = 20;
-/** Floats of a layer in one loop for each token: widths of the stream, widths of the MLP, and scores. */
-const [STREAM, MLP, SCORES] = [22, 9, 2.5];
-/** Vectors of logits of a token that exist together, by what is computed again. */
-const logitVectors = (numLoops: number) => ({ none: 3 * numLoops, loop: 3 });
+const PROCESS_BYTES = 222e6;
+/**
+ * Floats for each parameter that is trained, for each number that the optimizer keeps of it, for each
+ * parameter on each further device, and for each element of embedding or head.
+ */
+const [TRAINED, SLOT, COPIED, TABLE] = [7.2, 3.1, 5.2, 2.1];
+/** Floats of a layer in one loop for each token: widths of the stream and of the MLP. */
+const [STREAM, MLP] = [9.6, 5.7];
+/** Floats for each attention weight that is kept, or widths of the stream where none is. */
+const [KEPT_WEIGHT, NO_WEIGHTS] = [1.6, 23];
+/** Floats for each logit of a chunk. */
+const LOGIT = 1.1;
+/** Widths of the stream of a layer for each token, where loops are computed again. */
+const RECOMPUTED = 13.5;
+/** Workspaces up to this size are planned, and then that many times as large. */
+const [PLANNED_BYTES, PLANNED] = [500e6, 1.9];
 /** Bytes for each weight of a checkpoint that an adapter is beside: here and on the device. */
 const BESIDE_BYTES = 8;
 /** Some rows of a matrix as float32, and what is made of them on the way. */
 const WIDENED_BYTES = 80e6;
-/** Loops whose layers exist together where they are computed again, with their gradients. */
-const RECOMPUTED_LOOPS = 1.7;
 
-export interface TrainingMemoryOptions extends Pick<
-  ObjectiveOptions,
-  'rows' | 'length' | 'recompute'
-> {
-  readonly lora?: LoraSettings | undefined;
+export interface TrainingMemoryOptions extends Trains {
+  readonly rows: number;
+  readonly length: number;
+  readonly recompute?: ObjectiveOptions['recompute'] | undefined;
+  readonly optimizer: OptimizerSettings;
+  /** Devices that compute gradients side by side. Default 1. */
+  readonly numLanes?: number;
   /** Of the weights that an adapter is beside, if they are of a converted model. */
   readonly format?: ModelFormat | undefined;
 }
 
-/** An estimate for a micro-batch of `rows` x `length` positions. */
+/** An estimate for micro-batches of `rows` x `length` positions. */
 export function trainingMemory(
   config: LoopLMConfig,
-  { rows, length, recompute = 'none', lora, format }: TrainingMemoryOptions,
+  options: TrainingMemoryOptions,
 ): TrainingMemory {
-  const { hiddenSize, intermediateSize, numAttentionHeads, numHiddenLayers, vocabSize } = config;
-  const { numLoops } = config;
-  const ownParameters = countOf(ownSpecs(config, lora));
-  const layer = STREAM * hiddenSize + MLP * intermediateSize + SCORES * numAttentionHeads * length;
-  const loopsKept = recompute === 'loop' ? Math.min(RECOMPUTED_LOOPS, numLoops) : numLoops;
-  const token = loopsKept * numHiddenLayers * layer + logitVectors(numLoops)[recompute] * vocabSize;
-  const frozen = lora ? frozenBytes(config, format) : 0;
-  const stateBytes = FLOAT_BYTES * STATE * ownParameters + frozen;
-  const batchBytes = FLOAT_BYTES * rows * length * token;
+  const { rows, length, recompute, optimizer, numLanes = 1, lora, format } = options;
+  const trained = trainedParameters(config, options);
+  const { slots } = optimizerOf(optimizer);
+  const slotCount = trained.reduce(
+    (sum, spec) => sum + slots(spec).length * elementCount(spec.shape),
+    0,
+  );
+  const isTable = ({ kind }: ParameterSpec) => kind === 'embedding' || kind === 'head';
+  const piece = lora ? undefined : pieceRows({ rows, length }, numLanes);
+  const lanes = piece === undefined ? 1 : numLanes;
+  const floats =
+    TRAINED * countOf(trained) +
+    SLOT * slotCount +
+    TABLE * countOf(trained.filter(isTable)) +
+    COPIED * (lanes - 1) * countOf(ownSpecs(config, lora));
+  const stateBytes = FLOAT_BYTES * floats + (lora ? frozenBytes(config, format) : 0);
+  const onlyGate = trained.every(isGate);
+  const size = { rows: piece ?? rows, length, recompute };
+  const workspace = onlyGate ? 0 : workspaceBytes(config, size);
+  const batchBytes = lanes * workspace * (plansWorkspace(config, size) ? PLANNED : 1);
   return { stateBytes, batchBytes, totalBytes: PROCESS_BYTES + stateBytes + batchBytes };
+}
+
+interface PieceSize extends Pick<ObjectiveOptions, 'rows' | 'length'> {
+  readonly recompute?: ObjectiveOptions['recompute'] | undefined;
+}
+
+/** Whether the values of a pass are planned as one block: faster, and larger. */
+export function plansWorkspace(config: LoopLMConfig, size: PieceSize): boolean {
+  return workspaceBytes(config, size) <= PLANNED_BYTES;
+}
+
+/** What a pass over some rows keeps for its way back, and its logits. */
+function workspaceBytes(config: LoopLMConfig, { rows, length, recompute }: PieceSize): number {
+  const { hiddenSize, intermediateSize, numAttentionHeads, numHiddenLayers, vocabSize } = config;
+  const recomputesLoops = recompute === 'loop';
+  const tokens = rows * length;
+  const layers = numHiddenLayers * (recomputesLoops ? 1 : config.numLoops);
+  const keepsWeights = keepsAttentionWeights(config, { rows, length, recomputesLoops });
+  const stream = STREAM + (keepsWeights ? 0 : NO_WEIGHTS);
+  const layer = stream * hiddenSize + MLP * intermediateSize;
+  const block = Math.min(length, attentionBlock(length));
+  const weights = (rows * numAttentionHeads * length * (length + block)) / 2;
+  const floats =
+    tokens * layers * layer +
+    (keepsWeights ? weights * layers * KEPT_WEIGHT : 0) +
+    chunkRows(tokens, vocabSize) * vocabSize * LOGIT +
+    (recomputesLoops ? tokens * numHiddenLayers * hiddenSize * RECOMPUTED : 0);
+  return FLOAT_BYTES * floats;
 }
 
 const countOf = (specs: readonly ParameterSpec[]) =>
@@ -73,8 +133,10 @@ function frozenBytes(config: LoopLMConfig, format: ModelFormat | undefined): num
 
 /** The same for a stage, whose batches say their size: the most that one of its updates takes. */
 export function stageMemory(
-  { model, rows = 1, length = 1, recompute, lora }: Stage,
-  format?: ModelFormat,
+  stage: Stage,
+  more: Pick<TrainingMemoryOptions, 'format' | 'numLanes'> = {},
 ): TrainingMemory {
-  return trainingMemory(model, { rows, length, recompute, lora, format });
+  const { model, loopCounts, rows = 1, length = 1 } = stage;
+  const numLoops = Math.max(...loopCounts);
+  return trainingMemory({ ...model, numLoops }, { ...stage, ...more, rows, length });
 }

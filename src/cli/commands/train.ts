@@ -4,6 +4,7 @@
  * A run resumes by itself: the same command on the same folder goes on from the last snapshot, and
  * ends in the same weights as one that was never stopped.
  */
+import { availableParallelism } from 'node:os';
 import { join, parse } from 'node:path';
 import { type Command, Option } from 'commander';
 import { VARIANTS, type Variant } from '../../../recipes/bundled/configs.js';
@@ -105,7 +106,7 @@ export function registerTrain(program: Command, io: CliIo): void {
 async function trainCommand(flags: Flags, io: CliIo): Promise<void> {
   if (flags.plan) return planCommand(flags, io);
   const out = outOf(flags);
-  const numThreads = flags.threads ?? (flags.recipe ? RECIPE_THREADS : undefined);
+  const numThreads = threadsOf(flags);
   const { run, outcome } = await interruptible(io, async (signal) => {
     const chosen = await chooseRun(flags, io, signal);
     const { join: address } = flags;
@@ -116,6 +117,9 @@ async function trainCommand(flags: Flags, io: CliIo): Promise<void> {
   const todo = `looplm generate --model ${printable(out)} --prompt TEXT`;
   reportOutcome(run, outcome, { out, json: flags.json ?? false, todo }, io);
 }
+
+const threadsOf = ({ threads, recipe }: Flags): number | undefined =>
+  threads ?? (recipe ? RECIPE_THREADS : undefined);
 
 /** A run with settings of several machines: a file says them, and other runs have the defaults. */
 function withOuter(run: TrainingRun, { config: path }: Flags): TrainingRun {
@@ -129,11 +133,14 @@ function withOuter(run: TrainingRun, { config: path }: Flags): TrainingRun {
 
 async function planCommand(flags: Flags, io: CliIo): Promise<void> {
   wayOf(flags);
+  const numThreads = threadsOf(flags) ?? availableParallelism();
   const plan = await interruptible(io, async (signal) => {
-    if (flags.recipe === 'ouro') return planOf(ouroTrainConfig(variantOf(flags, OURO_SIZES)));
+    if (flags.recipe === 'ouro') {
+      return planOf(ouroTrainConfig(variantOf(flags, OURO_SIZES)), numThreads);
+    }
     const { config, source } = await chooseRun(flags, io, signal);
-    if (typeof source === 'function') return planOf(config);
-    return planOf({ rows: source.rows, length: source.length, ...config });
+    if (typeof source === 'function') return planOf(config, numThreads);
+    return planOf({ rows: source.rows, length: source.length, ...config }, numThreads);
   });
   io.stdout.write(`${flags.json ? JSON.stringify({ stages: plan }) : describePlan(plan)}\n`);
 }
@@ -193,7 +200,8 @@ async function chooseRun(flags: Flags, io: CliIo, signal: AbortSignal): Promise<
     );
   }
   if (recipe) return bundledRun({ variant: variantOf(flags, VARIANTS), ...length });
-  return whileReading(io, signal, async (options) => {
+  return whileReading(io, signal, async (reading) => {
+    const options = { ...reading, numThreads: threadsOf(flags) };
     if (config !== undefined) return readRunFile(config, options);
     const data = { path: text!, format: 'text' } as const;
     return runOf({ data, ...(tokenizer !== undefined && { tokenizer }), ...length }, options);

@@ -5,7 +5,7 @@
 import { ConfigError } from '../../errors.js';
 import { showBytes } from '../../model/index.js';
 import type { Stage, TrainConfig } from '../../train/index.js';
-import { accumulateAt, stageMemory, stagesOf, tokensOf } from '../../train/index.js';
+import { accumulateAt, lanesOf, stageMemory, stagesOf, tokensOf } from '../../train/index.js';
 import { short, table } from '../table.js';
 
 /** A stage in numbers. */
@@ -29,11 +29,13 @@ export interface PlannedStage {
 }
 
 /** @throws ConfigError for settings that contradict, or do not say how large a micro-batch is */
-export function planOf(config: TrainConfig): readonly PlannedStage[] {
-  return stagesOf(config).map((stage) => plannedStage(stage));
+export function planOf(config: TrainConfig, numThreads: number): readonly PlannedStage[] {
+  const stages = stagesOf(config);
+  const numLanes = lanesOf(stages, numThreads);
+  return stages.map((stage) => plannedStage(stage, numLanes));
 }
 
-function plannedStage(stage: Stage): PlannedStage {
+function plannedStage(stage: Stage, numLanes: number): PlannedStage {
   const { name, objective, model, loopCounts, learningRate, schedule, trainSteps } = stage;
   const { rows, length, mixture } = stage;
   const tokens = tokensOf(stage);
@@ -53,7 +55,7 @@ function plannedStage(stage: Stage): PlannedStage {
     tokens,
     length,
     updateTokens: [tokensAt(0), tokensAt(trainSteps - 1)],
-    memoryBytes: stageMemory(stage).totalBytes,
+    memoryBytes: stageMemory(stage, { numLanes }).totalBytes,
     mixture,
   };
 }

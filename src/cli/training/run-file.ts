@@ -4,13 +4,13 @@
  * The one idea: settings are checked together, so that all that is wrong is told at once, and before
  * data become tokens or weights are made.
  */
+import { availableParallelism } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import { CapacityError, ConfigError } from '../../errors.js';
-import type { ModelFormat } from '../../model/index.js';
 import { showBytes } from '../../model/index.js';
 import { availableMemory, readTextFile } from '../../platform/node/index.js';
 import type { Stage } from '../../train/index.js';
-import { stageMemory, stagesOf } from '../../train/index.js';
+import { lanesOf, stageMemory, stagesOf } from '../../train/index.js';
 import { readChatData } from './chat-data.js';
 import type { RunData, RunDataOptions } from './run-data.js';
 import { readRunData } from './run-data.js';
@@ -24,7 +24,10 @@ import { startWeights } from './start-weights.js';
 import { trainConfigOf } from './train-config.js';
 
 /** How reading shows its progress, and what stops it. */
-export type ReadRunOptions = Pick<RunDataOptions, 'onProgress' | 'signal'>;
+export interface ReadRunOptions extends Pick<RunDataOptions, 'onProgress' | 'signal'> {
+  /** That it is trained with. Default: all cores. */
+  readonly numThreads?: number | undefined;
+}
 
 /**
  * The run that a file describes; paths in it are relative to its folder.
@@ -60,7 +63,8 @@ async function assembleRun(
   const { model: parsed, texts } = checked;
   const model = parsed.config;
   const stages = stagesOf(trainConfigOf(checked.file, model, {}));
-  for (const stage of stages) checkMemory(stage, parsed.format);
+  const numLanes = lanesOf(stages, options.numThreads ?? availableParallelism());
+  for (const stage of stages) checkMemory(stage, { format: parsed.format, numLanes });
   checkShares(checked.file);
   const data = await openData(checked, options);
   const file = withEpochs(checked.file, data);
@@ -119,8 +123,8 @@ async function openData(checked: CheckedSettings, options: ReadRunOptions): Prom
   return readChatData(file, dataText, texts, all);
 }
 
-function checkMemory(stage: Stage, format: ModelFormat | undefined): void {
-  const needed = stageMemory(stage, format);
+function checkMemory(stage: Stage, more: Parameters<typeof stageMemory>[1]): void {
+  const needed = stageMemory(stage, more);
   const available = availableMemory();
   if (needed.totalBytes <= available) return;
   const parts = `weights and optimizer ${showBytes(needed.stateBytes)}, a batch ${showBytes(needed.batchBytes)}`;
