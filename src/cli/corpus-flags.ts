@@ -5,7 +5,7 @@ import { type Command, Option } from 'commander';
 import type { CorpusFormat } from '../data/index.js';
 import { CORPUS_FORMATS } from '../data/index.js';
 import type { PullProgress } from '../platform/node/index.js';
-import { isHubAddress, NODE_PLATFORM, pullDataset } from '../platform/node/index.js';
+import { isHubAddress, NODE_PLATFORM, pullDataset, withoutGzip } from '../platform/node/index.js';
 import { openByteProgress } from './byte-progress.js';
 import type { CliIo } from './io.js';
 
@@ -28,7 +28,8 @@ export async function localPaths(
 ): Promise<readonly string[]> {
   if (!paths.some((path) => isHubAddress(path))) return paths;
   const ends = format ? CORPUS_FORMATS[format] : Object.values(CORPUS_FORMATS).flat();
-  const isText = (name: string) => ends.some((end) => name.toLowerCase().endsWith(end));
+  const isText = (name: string) =>
+    ends.some((end) => withoutGzip(name).toLowerCase().endsWith(end));
   const pulling = openByteProgress(io, 'pulling');
   const found: string[] = [];
   try {
@@ -52,7 +53,7 @@ export async function localPaths(
 }
 
 /** What the help says of files. */
-export const CORPUS_HELP = `PATH is a file, a folder (all files below it count that end in ${Object.values(CORPUS_FORMATS).flat().join(', ')})
+export const CORPUS_HELP = `PATH is a file, a folder (all files below it count that end in ${Object.values(CORPUS_FORMATS).flat().join(', ')}, or that and .gz)
 a quoted pattern such as 'data/**/*.jsonl', or hf://datasets/OWNER/NAME[@REVISION]/FILES for a name, folder or
 quoted pattern on the hub (HF_TOKEN, HF_ENDPOINT and HF_HUB_CACHE count). A plain text is one document, unless --separator says
 what stands between several, such as '\\n\\n' or '<|endoftext|>'.`;

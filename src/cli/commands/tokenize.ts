@@ -85,6 +85,7 @@ async function tokenize(paths: readonly string[], flags: Flags, io: CliIo): Prom
         heldOut,
         dedupe,
         extraFiles: files,
+        env: io.env,
         ...(workers !== undefined && { numWorkers: workers }),
         progress: ({ doneBytes, totalBytes }) => bar.show(doneBytes, totalBytes),
         signal,

@@ -111,7 +111,8 @@ async function readAll(
   signal: AbortSignal,
   io: CliIo,
 ): Promise<number> {
-  const files = await findCorpusFiles(await localPaths(paths, format, io, signal), format);
+  const local = await localPaths(paths, format, io, signal);
+  const files = await findCorpusFiles(local, format, { env: io.env, signal });
   const totalBytes = files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
   const progress = openByteProgress(io, 'reading');
   let doneBytes = 0;

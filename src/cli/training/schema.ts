@@ -6,6 +6,7 @@
  */
 import { basename, extname, resolve } from 'node:path';
 import { z } from 'zod';
+import { withoutGzip } from '../../platform/node/index.js';
 import { defaultSchedule, trainingFields } from '../../train/index.js';
 import {
   numberBetween,
@@ -106,6 +107,6 @@ export function formatOf({
   readonly path?: string | undefined;
   readonly format?: DataFormat | undefined;
 }): DataFormat | undefined {
-  const end = extname(path ?? '').toLowerCase();
+  const end = extname(withoutGzip(path ?? '')).toLowerCase();
   return format ?? FORMAT_NAMES.find((name) => DATA_FORMATS[name].some((known) => known === end));
 }

@@ -7,12 +7,19 @@ import { ConfigError, FileError, LoopLMError } from '../../errors.js';
 import type { LoopLMConfig, ParsedModelConfig } from '../../model/index.js';
 import { memoryFolder, readModelConfig } from '../../model/index.js';
 import type { ShardFolder } from '../../platform/node/index.js';
-import { nodeFolder, openShards, readTextFile } from '../../platform/node/index.js';
+import {
+  isGzip,
+  nodeFolder,
+  openShards,
+  readGzip,
+  readTextFile,
+} from '../../platform/node/index.js';
 import type { Tokenizer } from '../../tokenizer/index.js';
 import { MIN_SYNTHETIC_VOCAB, syntheticTokenizerFiles } from '../../tokenizer/index.js';
 import { stagesOf } from '../../train/index.js';
 import { tellFaults } from '../../util/faults.js';
 import { checkFields } from '../../util/parse-fields.js';
+import { decodeUtf8 } from '../../util/utf8.js';
 import type { TokenizerFiles } from '../tokenizer-files.js';
 import { readTokenizerFiles } from '../tokenizer-files.js';
 import { parseModelSection } from './model-section.js';
@@ -65,12 +72,17 @@ export async function checkSettings(
   const dataText =
     path === undefined
       ? undefined
-      : await faults.collect(`data.${key}`, () => readTextFile(at(path)));
+      : await faults.collect(`data.${key}`, () => readDataText(at(path)));
   const shards = await openAll(faults, shardSettings(start), texts, at);
   if (model) checkTogether(faults, model.config, texts?.tokenizer, start);
   if (file) checkFile(faults, file, model?.config);
   faults.finish(what);
   return { file: file!, model: model!, texts: texts!, dataText, shards }; // no fault: all are there
+}
+
+/** The text of the data, which may be packed. */
+async function readDataText(path: string): Promise<string> {
+  return isGzip(path) ? decodeUtf8(await readGzip(path), path) : readTextFile(path);
 }
 
 /** The file that the data are in, if they are in one, and the key that names it. */

@@ -6,6 +6,9 @@ export type { Lock, LockOptions } from './files/index.js';
 export {
   failRead,
   fileExists,
+  isGzip,
+  readGzip,
+  withoutGzip,
   nodeFolder,
   openFile,
   prepareWriting,

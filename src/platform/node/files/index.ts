@@ -3,6 +3,7 @@
  */
 export { failKind, failRead, failWrite, writeError } from './errors.js';
 export { nodeFolder } from './folder.js';
+export { isGzip, readGzip, unpackGzip, withoutGzip } from './gunzip.js';
 export type { Lock, LockOptions } from './lock.js';
 export { takeLock } from './lock.js';
 export type { NewFolder, NewFolderOptions } from './new-folder.js';

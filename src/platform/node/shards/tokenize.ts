@@ -16,7 +16,7 @@ import type { TaskPoolOptions } from '../task-pool.js';
 import { checkNumWorkers, runTasks } from '../task-pool.js';
 import { threadEntry } from '../thread-entry.js';
 import { firstOfEach } from './duplicates.js';
-import type { CorpusFile } from './find-files.js';
+import type { CorpusFile, FindOptions } from './find-files.js';
 import { findCorpusFiles } from './find-files.js';
 import type { ShardManifest } from './manifest.js';
 import { MANIFEST_FILE, readManifest } from './manifest.js';
@@ -39,6 +39,8 @@ export interface TokenizeOptions extends TaskPoolOptions, CorpusOptions {
   readonly heldOut: number;
   /** Leaves out documents that are equal to an earlier one. */
   readonly dedupe: boolean;
+  /** Says where the cache of looplm is, for packed files. Default: the environment of the process. */
+  readonly env?: FindOptions['env'];
   /** Text files to write beside the shards, by file name. */
   readonly extraFiles?: Readonly<Record<string, string>>;
   readonly progress?: (progress: {
@@ -61,7 +63,7 @@ export async function tokenizeCorpus(
   options: TokenizeOptions,
 ): Promise<ShardManifest> {
   checkOptions(options);
-  const files = await findCorpusFiles(paths, options.format);
+  const files = await findCorpusFiles(paths, options.format, options);
   const path = await followLinks(resolve(target));
   const key = keyOf(files, options);
   const finished = await findFinished(path, key);
