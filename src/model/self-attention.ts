@@ -139,21 +139,27 @@ function attention(q: Tensor, k: Tensor, v: Tensor, { blocks, mask, keepsWeights
     const gradAndSum = concat([grad, neg(sums)], 3);
     const valuesAndOne = concat([v2!, expand(scalar(1), [B, T, 1])], 2);
     const gradQ: Tensor[] = [];
-    const gradK = new BlockSums();
-    const gradV = new BlockSums();
+    const gradK = new BlockSums(blocks);
+    const gradV = new BlockSums(blocks);
     let last = grad;
-    blocks.forEach((block, i) => {
+    // The largest block first: what it takes serves the others.
+    for (let i = blocks.length - 1; i >= 0; i--) {
+      const block = blocks[i]!;
       const queries = queriesOf(q2!, block);
-      const P = keepsWeights ? weights[i]! : weightsOf(barrier(queries, last), k2!, block);
-      const gradP = matmul(queriesOf(gradAndSum, block), keysOf(valuesAndOne, block), {
+      const inTurn = (x: Tensor) => (keepsWeights ? x : barrier(x, last));
+      const P = keepsWeights ? weights[i]! : weightsOf(inTurn(queries), k2!, block);
+      const gradP = matmul(inTurn(queriesOf(gradAndSum, block)), keysOf(valuesAndOne, block), {
         transposeB: true,
       });
       const gradScores = mul(P, gradP);
-      gradQ.push(matmul(gradScores, keysOf(k2!, block), { alpha }));
-      gradK.add(matmul(gradScores, queries, { transposeA: true, alpha }), blocks, i);
-      gradV.add(matmul(P, queriesOf(grad, block), { transposeA: true }), blocks, i);
-      last = barrier(scalar(0), gradQ.at(-1)!, gradK.last, gradV.last);
-    });
+      const byKeys = matmul(gradScores, queries, { transposeA: true, alpha });
+      const byValues = matmul(P, queriesOf(grad, block), { transposeA: true });
+      const byQueries = matmul(gradScores, keysOf(k2!, block), { alpha });
+      gradQ[i] = byQueries;
+      gradK.add(byKeys, i);
+      gradV.add(byValues, i);
+      last = barrier(scalar(0), byQueries, byKeys, byValues);
+    }
     return [joined(gradQ), gradK.joined(), gradV.joined()];
   });
 }
@@ -174,19 +180,20 @@ function blocksOf(length: number): readonly Block[] {
 
 /** Sums of gradients of keys, block by block: later queries see all earlier keys. */
 class BlockSums {
+  readonly #blocks: readonly Block[];
   readonly #sums: Tensor[] = [];
 
+  constructor(blocks: readonly Block[]) {
+    this.#blocks = blocks;
+  }
+
   /** @param grad - `[B, e, Dh]`, of all keys up to the end of the block `last` */
-  add(grad: Tensor, blocks: readonly Block[], last: number): void {
-    blocks.slice(0, last + 1).forEach(({ from, to }, i) => {
+  add(grad: Tensor, last: number): void {
+    this.#blocks.slice(0, last + 1).forEach(({ from, to }, i) => {
       const part = slice(grad, 1, from, to);
       const sum = this.#sums[i];
       this.#sums[i] = sum ? add(sum, part) : part;
     });
-  }
-
-  get last(): Tensor {
-    return this.#sums.at(-1)!;
   }
 
   joined(): Tensor {
