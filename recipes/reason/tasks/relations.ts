@@ -46,13 +46,8 @@ interface Fact {
   readonly other: string;
 }
 
-function drawFacts(
-  rng: RandomGenerator,
-  count: number,
-  relations: readonly string[],
-  names: readonly string[] = NAMES,
-): Fact[] {
-  const people = sample(rng, names, count + 1);
+function drawFacts(rng: RandomGenerator, count: number, relations: readonly string[]): Fact[] {
+  const people = sample(rng, NAMES, count + 1);
   const facts = people.slice(0, -1).map((person, index) => {
     const isNext = index === count - 1 || chance(rng, NEXT_FRACTION);
     const other = people[isNext ? index + 1 : within(rng, [index + 1, count])]!;
@@ -101,16 +96,26 @@ function ask(
 
 /** Names of the first lesson: few, since what it is about is to find one of them. */
 const PLAIN_NAMES = NAMES.slice(0, 16);
+const PLAIN_QUESTIONS = 4;
 
-/** A single relation, told and asked in one way; every fact is asked for once. */
+/**
+ * A single relation, told and asked in one way. Nobody stands in two facts, and questions come again:
+ * nothing but the name tells which fact is meant.
+ */
 function drawPlain(rng: RandomGenerator, size: Range): Problem {
-  const facts = drawFacts(rng, within(rng, size), RELATIONS.slice(0, 1), PLAIN_NAMES);
-  const told = facts.map(({ person, relation, other }, index): Piece => {
-    const fact = FACTS.trained[0]!(person, relation, other);
+  const [relation] = RELATIONS;
+  const count = within(rng, size);
+  const people = sample(rng, PLAIN_NAMES, 2 * count);
+  const facts = people.slice(0, count).map((person, index): Fact => {
+    return { person, relation: relation!, other: people[count + index]! };
+  });
+  const told = facts.map(({ person, other }, index): Piece => {
+    const fact = FACTS.trained[0]!(person, relation!, other);
     return { text: index === 0 ? fact : ` ${fact}` };
   });
   const [before, after] = QUESTIONS.trained[0]!;
-  const turns = shuffled(rng, facts).map(({ person, relation, other }, index): Turn => {
+  const turns = Array.from({ length: PLAIN_QUESTIONS }, (_, index): Turn => {
+    const { person, other } = pick(rng, facts);
     const text = `${index === 0 ? ' ' : ''}${before}${person}'s ${relation}${after}`;
     const asked = [...(index === 0 ? told : []), ...question(text, other)];
     return { asked, reply: itIs(other), difficulty: 1 };
