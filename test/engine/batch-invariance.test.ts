@@ -15,7 +15,14 @@ import {
   parseSamplingOptions,
   sampledExit,
 } from '../../src/engine/index.js';
-import { loadCheckpoint, loadWeights } from '../../src/model/index.js';
+import type { WeightSource } from '../../src/model/index.js';
+import {
+  besideWeights,
+  initializeAdapter,
+  loadCheckpoint,
+  loadWeights,
+  loraModules,
+} from '../../src/model/index.js';
 import { bundledModelPath } from '../../src/platform/node/bundled-model.js';
 import { nodeFolder } from '../../src/platform/node/files/index.js';
 import type { Device } from '../../src/runtime/index.js';
@@ -126,6 +133,28 @@ describe.each<Format & { readonly name: string }>(CASES)(
     });
   },
 );
+
+it.each(['q8', 'q4'] as const)('bundled in %s with an adapter beside it', async (dtype) => {
+  const converted = join(folder, `beside-${dtype}`);
+  const argv = ['convert', PATHS.bundled, '--dtype', dtype, '--out', converted, '--workers', '1'];
+  expect((await cli(argv)).exitCode).toBe(0);
+  const { config, weights: base } = await loadWeights(nodeFolder(converted));
+  const settings = {
+    r: 3,
+    lora_alpha: 6,
+    target_modules: 'all-linear' as const,
+    use_rslora: false,
+    rank_pattern: {},
+    alpha_pattern: {},
+  };
+  const modules = loraModules(config, settings);
+  const values = [...initializeAdapter(modules, 1)].map(([name, old]): [string, Float32Array] => [
+    name,
+    old.map((_, index) => Math.sin(index) / 20),
+  ]);
+  const weights = besideWeights(base as WeightSource, { modules, weights: new Map(values) });
+  await expectInvariance(await Engine.create({ device, config, weights }));
+});
 
 describe.each(Object.entries(PATHS))('%s in buffers of the device', (_, path) => {
   it.each(KV_DTYPES)('with keys and values in %s', async (kvDtype) => {

@@ -138,9 +138,9 @@ async function planCommand(flags: Flags, io: CliIo): Promise<void> {
     if (flags.recipe === 'ouro') {
       return planOf(ouroTrainConfig(variantOf(flags, OURO_SIZES)), numThreads);
     }
-    const { config, source } = await chooseRun(flags, io, signal);
-    if (typeof source === 'function') return planOf(config, numThreads);
-    return planOf({ rows: source.rows, length: source.length, ...config }, numThreads);
+    const { config, source, frozen } = await chooseRun(flags, io, signal);
+    const size = typeof source === 'function' ? {} : { rows: source.rows, length: source.length };
+    return planOf({ ...size, ...config }, numThreads, frozen?.format);
   });
   io.stdout.write(`${flags.json ? JSON.stringify({ stages: plan }) : describePlan(plan)}\n`);
 }

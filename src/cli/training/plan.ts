@@ -3,6 +3,7 @@
  * memory.
  */
 import { ConfigError } from '../../errors.js';
+import type { ModelFormat } from '../../model/index.js';
 import { showBytes } from '../../model/index.js';
 import type { Stage, TrainConfig } from '../../train/index.js';
 import { accumulateAt, lanesOf, stageMemory, stagesOf, tokensOf } from '../../train/index.js';
@@ -28,14 +29,24 @@ export interface PlannedStage {
   readonly mixture?: Readonly<Record<string, number>> | undefined;
 }
 
-/** @throws ConfigError for settings that contradict, or do not say how large a micro-batch is */
-export function planOf(config: TrainConfig, numThreads: number): readonly PlannedStage[] {
+/**
+ * @param format - of the weights that an adapter is beside, if they are of a converted model
+ * @throws ConfigError for settings that contradict, or do not say how large a micro-batch is
+ */
+export function planOf(
+  config: TrainConfig,
+  numThreads: number,
+  format?: ModelFormat,
+): readonly PlannedStage[] {
   const stages = stagesOf(config);
   const numLanes = lanesOf(stages, numThreads);
-  return stages.map((stage) => plannedStage(stage, numLanes));
+  return stages.map((stage) => plannedStage(stage, { numLanes, format }));
 }
 
-function plannedStage(stage: Stage, numLanes: number): PlannedStage {
+function plannedStage(
+  stage: Stage,
+  device: NonNullable<Parameters<typeof stageMemory>[1]>,
+): PlannedStage {
   const { name, objective, model, loopCounts, learningRate, schedule, trainSteps } = stage;
   const { rows, length, mixture } = stage;
   const tokens = tokensOf(stage);
@@ -55,7 +66,7 @@ function plannedStage(stage: Stage, numLanes: number): PlannedStage {
     tokens,
     length,
     updateTokens: [tokensAt(0), tokensAt(trainSteps - 1)],
-    memoryBytes: stageMemory(stage, { numLanes }).totalBytes,
+    memoryBytes: stageMemory(stage, device).totalBytes,
     mixture,
   };
 }
