@@ -9,7 +9,7 @@ import { depthFigures } from 'looplm/eval';
 import { initializeWeights, memoryFolder } from 'looplm/model';
 import { createNodeDevice } from 'looplm/node';
 import type { Device } from 'looplm/runtime';
-import type { TrainConfig, TrainTogetherOptions } from 'looplm/train';
+import type { OuterSettings, TrainConfig, TrainTogetherOptions } from 'looplm/train';
 import { DEFAULT_OUTER, parseTrainConfig, train, trainTogether } from 'looplm/train';
 import { readCorpus } from '../../recipes/tiny-text/corpus.js';
 import { benchmarkConfig } from '../lib/models.js';
@@ -31,14 +31,20 @@ export const TOKENS_PER_STEP = ROWS * LENGTH;
 const LEARNING_RATE = 0.003;
 const HELD_OUT_TOKENS = 2048;
 
+interface Variant {
+  readonly machines: number;
+  readonly accumulate?: number;
+  /** How several exchange. */
+  readonly outer?: Partial<OuterSettings>;
+}
+
 export const VARIANTS = {
   'one machine': { machines: 1 },
-  'two machines': { machines: 2, deltas: 'f32' },
-  'two machines, 8 bits': { machines: 2, deltas: 'int8' },
+  'two machines, the mean alone': { machines: 2, outer: { learningRate: 1, momentum: 0 } },
+  'two machines, rate 0.7, momentum 0.9': { machines: 2, outer: {} },
+  'the same in 8 bits': { machines: 2, outer: { deltas: 'int8' } },
   'one machine, twice the batch': { machines: 1, accumulate: 2 },
-} as const satisfies Readonly<
-  Record<string, { machines: number; deltas?: 'f32' | 'int8'; accumulate?: number }>
->;
+} as const satisfies Readonly<Record<string, Variant>>;
 export type VariantName = keyof typeof VARIANTS;
 
 export interface Text {
@@ -88,15 +94,13 @@ export async function playRun(
   text: Text,
   { trainSteps, everyTrainSteps }: RunSize,
 ): Promise<RunFigures> {
-  const { machines, ...how }: { machines: number; deltas?: 'f32' | 'int8'; accumulate?: number } =
-    VARIANTS[name];
-  const { deltas, accumulate = 1 } = how;
-  const outer = deltas && {
+  const { machines, accumulate = 1, outer: own }: Variant = VARIANTS[name];
+  const outer = own && {
     ...DEFAULT_OUTER,
     everyTrainSteps,
-    deltas,
     startWith: machines,
     silence: 3600,
+    ...own,
   };
   const settings = { model: MODEL, seed, trainSteps, accumulate, rows: ROWS, length: LENGTH };
   const rates = { learningRate: LEARNING_RATE };
@@ -119,8 +123,8 @@ export async function playRun(
       onDevice(async (device) => {
         const options = optionsOf(config, device, text, machine === 0 ? curve : undefined);
         if (!outer) return void (await train(options));
-        const own = { store, machine: `machine-${machine}`, onNote: () => {} };
-        await trainTogether({ ...options, ...own });
+        const others = { store, machine: `machine-${machine}`, onNote: () => {} };
+        await trainTogether({ ...options, ...others });
       }),
     ),
   );
