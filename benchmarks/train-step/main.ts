@@ -86,7 +86,7 @@ async function measureCell(cell: Cell, roofs: Roofs, rounds: number, folder: str
   } satisfies Omit<Setup, 'dtype'>;
   const weights = initializeWeights(config, SEED, { matrixStd: 'fanIn', embeddingStd: 1 });
   await saveCheckpoint(nodeFolder(folder), config, weights, { dtype: 'f32' });
-  const [piece] = cutRows(packed(cell, batch), pieceRows(cell, THREADS) ?? rows);
+  const [piece] = cutRows(packed(cell, batch), pieceRows(cell, THREADS, config) ?? rows);
   const profile = await profileGradients(config, weights, piece!, BETA);
 
   const peers: Peer[] = [];

@@ -7,6 +7,8 @@
  */
 import type { TrainingBatch } from '../data/index.js';
 import type { Graph } from '../graph/index.js';
+import type { LoopLMConfig } from '../model/index.js';
+import { elementCount, parameterSpecs } from '../model/index.js';
 import type {
   Command,
   CompileOptions,
@@ -16,6 +18,8 @@ import type {
   Program,
 } from '../runtime/index.js';
 
+/** Parameters for each token and loop of a batch, at most: 650 won a tenth, 12,000 lost as much. */
+const MOST_PARAMETERS = 4000;
 /** Tokens of a piece, at most (unless those of one row are more). */
 const PIECE_TOKENS = 512;
 
@@ -31,15 +35,21 @@ export function laneCount(rows: readonly number[], numThreads: number): number {
   return lanes > numThreads / 2 ? lanes : 1;
 }
 
-/** Rows of a piece; undefined where rows cannot be dealt out evenly, or there is one lane. */
+/**
+ * Rows of a piece; undefined where rows cannot be dealt out evenly, there is one lane, or weights and
+ * gradients on their way would take longer than is won.
+ */
 export function pieceRows(
   { rows, length }: Pick<TrainingBatch, 'rows' | 'length'>,
   numLanes: number,
+  config: LoopLMConfig,
 ): number | undefined {
   if (numLanes === 1 || rows % numLanes !== 0) return undefined;
+  const size = parameterSpecs(config).reduce((sum, { shape }) => sum + elementCount(shape), 0);
+  if (size > MOST_PARAMETERS * rows * length * config.numLoops) return undefined;
   const ofLane = rows / numLanes;
-  for (let size = ofLane; size > 1; size--) {
-    if (ofLane % size === 0 && size * length <= PIECE_TOKENS) return size;
+  for (let piece = ofLane; piece > 1; piece--) {
+    if (ofLane % piece === 0 && piece * length <= PIECE_TOKENS) return piece;
   }
   return 1;
 }

@@ -477,8 +477,9 @@ export class TrainState {
   }
 }
 
-function pieceRowsOf({ rows, length, helpers = [], tellsTokens, lora }: TrainStateOptions) {
-  return tellsTokens || lora ? undefined : pieceRows({ rows, length }, 1 + helpers.length);
+function pieceRowsOf(options: TrainStateOptions) {
+  const { config, helpers = [], tellsTokens, lora } = options;
+  return tellsTokens || lora ? undefined : pieceRows(options, 1 + helpers.length, config);
 }
 
 type Results = readonly Readonly<Record<string, HostTensor>>[];

@@ -79,7 +79,7 @@ export function trainingMemory(
     0,
   );
   const isTable = ({ kind }: ParameterSpec) => kind === 'embedding' || kind === 'head';
-  const piece = lora ? undefined : pieceRows({ rows, length }, numLanes);
+  const piece = lora ? undefined : pieceRows({ rows, length }, numLanes, config);
   const lanes = piece === undefined ? 1 : numLanes;
   const floats =
     TRAINED * countOf(trained) +

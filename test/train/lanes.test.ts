@@ -80,15 +80,21 @@ describe('rows', () => {
     const counts = fc.record({ rows: fc.integer({ min: 1, max: 64 }), length: fc.nat(2000) });
     fc.assert(
       fc.property(counts, fc.integer({ min: 1, max: 8 }), ({ rows, length }, numLanes) => {
-        const size = pieceRows({ rows, length }, numLanes);
+        const size = pieceRows({ rows, length: length + 1 }, numLanes, TINY);
         if (numLanes === 1 || rows % numLanes !== 0) {
           expect(size).toBeUndefined();
           return;
         }
         expect((rows / numLanes) % size!).toBe(0);
-        expect(size === 1 || size! * length <= 512).toBe(true);
+        expect(size === 1 || size! * (length + 1) <= 512).toBe(true);
       }),
     );
+  });
+
+  it('are not dealt out where weights would take longer than they', () => {
+    const large = { ...TINY, vocabSize: 1_000_000 };
+    expect(pieceRows({ rows: 2, length: 256 }, 2, large)).toBeUndefined();
+    expect(pieceRows({ rows: 2, length: 2048 }, 2, large)).toBe(1);
   });
 
   it('cut apart are the batch', () => {
