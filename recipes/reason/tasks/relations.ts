@@ -111,7 +111,8 @@ function drawPlain(rng: RandomGenerator, size: Range): Problem {
   });
   const told = facts.map(({ person, other }, index): Piece => {
     const fact = FACTS.trained[0]!(person, relation!, other);
-    return { text: index === 0 ? fact : ` ${fact}` };
+    // A word before the first fact: every name then is the token that the question has.
+    return { text: index === 0 ? `Now ${fact}` : ` ${fact}` };
   });
   const [before, after] = QUESTIONS.trained[0]!;
   const turns = Array.from({ length: PLAIN_QUESTIONS }, (_, index): Turn => {
