@@ -268,10 +268,15 @@ export class TrainState {
   ): Promise<UpdateOutcome> {
     const countedTargets = batches.reduce((sum, batch) => sum + countTargets(batch), 0);
     const inverseCount = countedTargets === 0 ? 0 : 1 / countedTargets;
-    const accumulated = await this.#accumulate(batches, inverseCount, numLoops);
-    if (this.#exchange) await this.#exchanged(this.#exchange, trainStep);
-    const applied = await this.#submit([this.#applyCommand(trainStep, learningRate)]);
-    const results = [...accumulated, ...applied];
+    const pieces = batches
+      .flatMap((batch) => cutRows(batch, this.#pieceRows))
+      .map((piece) => batchFeeds(piece, this.#config, inverseCount, this.#extraInputs));
+    const apply = this.#applyCommand(trainStep, learningRate);
+    const isAlone = this.#programs.helpers.length === 0 && !this.#exchange;
+    // Alone an update is one submit, so that of several under way each begins where the last one ends.
+    const results = isAlone
+      ? await this.#submit([...this.#gradientCommands(pieces, numLoops), apply])
+      : await this.#updateTogether(pieces, numLoops, trainStep, apply);
     const gradNorm = results.at(-1)!['gradNorm']!.data[0] as number;
     const loops = diagnosticsOf(results);
     const tokens = results.flatMap((result) => readTokenOutputs(result) ?? []);
@@ -289,6 +294,17 @@ export class TrainState {
     const submitted = this.#device.submit(commands);
     this.#version++;
     return submitted;
+  }
+
+  async #updateTogether(
+    pieces: readonly Piece[],
+    numLoops: number,
+    trainStep: number,
+    apply: Command,
+  ): Promise<Results> {
+    const accumulated = await this.#accumulate(pieces, numLoops);
+    if (this.#exchange) await this.#exchanged(this.#exchange, trainStep);
+    return [...accumulated, ...(await this.#submit([apply]))];
   }
 
   async #exchanged(exchange: Exchange, trainStep: number): Promise<void> {
@@ -377,15 +393,8 @@ export class TrainState {
   }
 
   /** Leaves the sums of the gradients in `total`; returns what was fetched of each piece. */
-  async #accumulate(
-    batches: readonly TrainingBatch[],
-    inverseCount: number,
-    numLoops: number,
-  ): Promise<Results> {
+  async #accumulate(pieces: readonly Piece[], numLoops: number): Promise<Results> {
     const { helpers } = this.#programs;
-    const pieces = batches
-      .flatMap((batch) => cutRows(batch, this.#pieceRows))
-      .map((piece) => batchFeeds(piece, this.#config, inverseCount, this.#extraInputs));
     const [own, ...others] = deal(pieces, 1 + helpers.length);
     const weights = helpers.length > 0 ? await this.weights() : new Map<string, Float32Array>();
     const helping = helpers.map((helper, index) =>
@@ -401,22 +410,22 @@ export class TrainState {
         fetch: this.#fetched(numLoops),
       }),
     );
-    // The first piece writes the total; each further one is added to it.
-    const commands = own!.flatMap((feeds, index) =>
-      index === 0
-        ? [this.#gradientCommand(feeds, numLoops, 'total')]
-        : [this.#gradientCommand(feeds, numLoops, 'grad'), this.#accumulateCommand()],
-    );
+    const commands = this.#gradientCommands(own!, numLoops);
     const [mine, ...theirs] = await Promise.all([this.#device.submit(commands), ...helping]);
     for (const { totals } of theirs) await this.#device.submit([this.#accumulateCommand(totals)]);
     return [...mine, ...theirs.flatMap(({ results }) => results)];
   }
 
-  #gradientCommand(
-    piece: Readonly<Record<string, HostTensor>>,
-    numLoops: number,
-    target: 'grad' | 'total',
-  ): Command {
+  /** The first piece writes the total; each further one is added to it. */
+  #gradientCommands(pieces: readonly Piece[], numLoops: number): readonly Command[] {
+    return pieces.flatMap((piece, index) =>
+      index === 0
+        ? [this.#gradientCommand(piece, numLoops, 'total')]
+        : [this.#gradientCommand(piece, numLoops, 'grad'), this.#accumulateCommand()],
+    );
+  }
+
+  #gradientCommand(piece: Piece, numLoops: number, target: 'grad' | 'total'): Command {
     const program = this.#programs.gradients.get(numLoops)!;
     const feeds: Record<string, HostTensor | DeviceBuffer> = { ...piece };
     for (const { hfName } of this.#resident) {
@@ -482,6 +491,8 @@ function pieceRowsOf(options: TrainStateOptions) {
   return tellsTokens || lora ? undefined : pieceRows(options, 1 + helpers.length, config);
 }
 
+/** Inputs of some rows, but the weights. */
+type Piece = Readonly<Record<string, HostTensor>>;
 type Results = readonly Readonly<Record<string, HostTensor>>[];
 
 function metricsOf(results: Results) {
