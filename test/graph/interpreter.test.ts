@@ -68,6 +68,31 @@ describe('by hand', () => {
       [7, 16, 16, 38.5],
     ],
     linear: [g.linear(a, g.reshape(b, [1, 3])), [2, 1], [-2, -2]],
+    'storedLinear by rows of floats in two pieces': [
+      g.storedLinear(a, {
+        columns: 3,
+        pieces: [
+          { values: numbers([1, 0, -1, 2, 1, 0], [2, 3]) },
+          { values: numbers([0, 1, 1], [1, 3]) },
+        ],
+      }),
+      [2, 3],
+      [-2, 4, 5, -2, 13, 11],
+    ],
+    'storedLinear by a row of bytes, less 128, times a half': [
+      g.storedLinear(a, {
+        columns: 3,
+        blocks: { bits: 8, blockSize: 32 },
+        pieces: [
+          {
+            values: g.constant(Uint8Array.from([130, 128, 126, ...zeros(29)]), [1, 1, 32], 'u8'),
+            scales: numbers([0.5], [1, 1]),
+          },
+        ],
+      }),
+      [2, 1],
+      [-2, -2],
+    ],
     'blockLinear, low half of a byte first': [
       g.blockLinear(
         numbers([1, 2, ...zeros(30)], [1, 32]),
