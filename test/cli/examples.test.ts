@@ -10,6 +10,11 @@ const inputs = join(folder, 'inputs');
 const BUNDLED = repositoryPath('models/bundled');
 const MODEL_FILES = ['config.json', 'model.safetensors', 'tokenizer.json', 'tokenizer_config.json'];
 const PROBLEM = 'cup 3; swap 2 3; swap 1 5;';
+const TASK = `export default {
+  name: 'cups',
+  draw: () => ({ prompt: '${PROBLEM}' }),
+  reward: ({ text }) => text.length,
+};`;
 
 /** What the examples name, made small. */
 async function makeInputs(): Promise<void> {
@@ -38,18 +43,24 @@ async function makeInputs(): Promise<void> {
   );
   write('problems.jsonl', `${JSON.stringify({ prompt: PROBLEM, answer: ' 5' })}\n`.repeat(4));
   cpSync(repositoryPath('test/fixtures/tiny-mha/config.json'), join(inputs, 'config.json'));
-  write(
-    'train.json',
-    JSON.stringify({
-      from: 'my-model',
-      data: { path: 'problems.jsonl', rows: 2, length: 32 },
-      objective: { kind: 'last-loop' },
-      learningRate: 1e-4,
-      trainSteps: 2,
-    }),
-  );
+  const run = {
+    from: 'my-model',
+    data: { path: 'problems.jsonl', rows: 2, length: 32 },
+    objective: { kind: 'last-loop' },
+    learningRate: 1e-4,
+    trainSteps: 2,
+  };
+  write('train.json', JSON.stringify(run));
+  write('together.json', JSON.stringify({ ...run, outer: {} }));
+  write('task.mjs', TASK);
+  const few = { groups: 2, groupSize: 2, maxNewTokens: 1, training: { trainSteps: 2 } };
+  write('rl.json', JSON.stringify({ from: 'my-model', task: 'task.mjs', ...few }));
+  const q4 = join(inputs, 'my-model-q4');
+  const adapter = join(inputs, 'runs/adapter');
   const made = [
     ['convert', join(inputs, 'my-model'), '--dtype', 'q8', '--out', join(inputs, 'my-model-q8')],
+    ['convert', join(inputs, 'my-chat-model'), '--dtype', 'q4', '--out', q4],
+    ['finetune', q4, '--data', join(inputs, 'chat.jsonl'), '--lora', '4', '--out', adapter],
     ['calibrate', join(inputs, 'my-model'), '--text', join(inputs, 'notes.txt')].concat(
       '--out',
       join(inputs, 'calibration.safetensors'),
@@ -77,9 +88,17 @@ function examplesOf(help: string): Example[] {
 }
 
 /** These take minutes: Ctrl-C ends them as soon as they listen to it. */
-const LONG = [/^train --recipe/, /^train --text/, /^eval(?! --model)/, /^random \S+ --shape ouro/];
+const LONG = [
+  /^train --recipe/,
+  /^rl --recipe/,
+  /^train --text/,
+  /^eval(?! --model)/,
+  /^random \S+ --shape ouro/,
+];
 /** These need the network, which tests do not use: that is what they must say. */
-const HUB_NAME = /\b[\w-]+\/Ouro/;
+const HUB_NAME = /\b[\w-]+\/Ouro|^hf:/;
+/** These need a NATS server, and say so. */
+const SERVER = /^nats:/;
 
 const commands = (await cli(['--help'])).stdout
   .split('\nCommands:\n')[1]!
@@ -112,14 +131,14 @@ describe.each(commands)('looplm %s', async (command) => {
     const line = isServer ? [...argv, '--port', '0'] : argv;
     const result = await cli(line, { input, env, ...(interrupts && { interrupts }) });
     const needsHub = argv.some((word) => HUB_NAME.test(word));
+    const refused = (message: RegExp) => {
+      return { exitCode: 2, stderr: expect.stringMatching(message) };
+    };
     const expected = needsHub
-      ? {
-          exitCode: 2,
-          stderr: expect.stringMatching(
-            /^error: (.* in the cache .* offline mode|No cached model is called)/,
-          ),
-        }
-      : { exitCode: isLong ? expect.toBeOneOf([0, 130]) : 0 };
+      ? refused(/^error: (.* in the cache.* offline mode|No cached model is called)/)
+      : argv.some((word) => SERVER.test(word))
+        ? refused(/Cannot connect to the NATS server localhost:4222/)
+        : { exitCode: isLong ? expect.toBeOneOf([0, 130]) : 0 };
     expect(result).toMatchObject(expected);
   });
 });

@@ -62,7 +62,7 @@ Examples:
   looplm train --config train.json --out runs/mine
   looplm train --recipe bundled --variant twin --out runs/twin
   looplm train --recipe ouro --plan
-  looplm train --config train.json --join nats://localhost/my-run --out runs/mine
+  looplm train --config together.json --join nats://localhost/my-run --out runs/mine
 `;
 
 /** Small matrices: a second thread of the recipe's model costs more than it brings. */
