@@ -278,6 +278,7 @@ describe('everybody', () => {
   scene('can do all of it by keyboard alone', async () => {
     const page = await open('#prefill=full');
     const press = (key: string) => page.keyboard.press(key);
+    await prompt(page).waitFor(); // it comes once the server has said what it serves
     await press('Tab');
     await press('Enter'); // skip to the prompt
     await page.keyboard.type('say one two three');
