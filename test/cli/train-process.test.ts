@@ -77,7 +77,9 @@ test('of two in one folder the second is refused, and the first is whole', async
   const first = start(out);
   const ended = endOf(first);
   await reached(first, 3);
+  first.kill('SIGSTOP'); // it shall not be done before the second has begun
   const second = await endOf(start(out));
+  first.kill('SIGCONT');
   expect(second.exitCode).toBe(2);
   expect(second.stderr).toMatch(
     new RegExp(
