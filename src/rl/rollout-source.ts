@@ -17,7 +17,7 @@ import type { PolicyMoment, PolicySource, TokenOutputs } from '../train/index.js
 import { TokenScorer } from '../train/index.js';
 import { quote } from '../util/quote.js';
 import { generatorFor } from '../util/random.js';
-import { groupAdvantages, isWithoutVariance, tokenWeights } from './advantages.js';
+import { groupAdvantages, isWithoutVariance, meanOf, tokenWeights } from './advantages.js';
 import { agreementOf } from './agreement.js';
 import { Curriculum } from './curriculum.js';
 import { LoopWeights } from './loop-weights.js';
@@ -289,9 +289,6 @@ function scoredGroup(
 
 const teaches = ({ judged }: ScoredGroup): boolean =>
   judged.length > 1 && !isWithoutVariance(judged.map(({ worth }) => worth));
-
-const meanOf = (values: readonly number[]): number =>
-  values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length);
 
 /** Derivative of the loss by the weight of each loop, were they free. */
 function slopesOf({ batches }: ReplayBatches, tokens: readonly TokenOutputs[]): readonly number[] {
