@@ -53,7 +53,16 @@ export function trainConfig(
   return {
     model,
     objective: variant === 'looped' ? { kind: 'stage-1', beta: 0.1 } : { kind: 'last-loop' },
-    optimizer: { beta1: 0.9, beta2: 0.98, epsilon: 1e-8, weightDecay: 0.05, clipNorm: 1 },
+    optimizer: {
+      kind: 'muon',
+      momentum: 0.95,
+      iterations: 5,
+      beta1: 0.9,
+      beta2: 0.98,
+      epsilon: 1e-8,
+      weightDecay: 0.05,
+      clipNorm: 1,
+    },
     learningRate: 1.5e-3,
     trainSteps,
     accumulate: 1,

@@ -114,8 +114,10 @@ export const isHeldOutProblem = (key: string): boolean => isHeldOut(key, HELD_OU
 
 function lessonOf(rng: RandomGenerator, { lessons }: TaskDefinition, open: number): Lesson {
   const newest = lessons[open - 1]!;
-  if (open === 1 || chance(rng, NEWEST_FRACTION)) return newest;
-  return pickWeighted(rng, lessons.slice(0, open), () => 1);
+  if (chance(rng, NEWEST_FRACTION)) return newest;
+  // What is plain is left behind: its answers are no sentences.
+  const known = lessons.slice(0, open).filter(({ isPlain }) => isPlain === newest.isPlain);
+  return pickWeighted(rng, known, () => 1);
 }
 
 /** Problems of the greatest difficulty of a lesson, or of another one, drawn without regard to what is held out. */

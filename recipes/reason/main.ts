@@ -33,7 +33,7 @@ function settings() {
       seed: { type: 'string', default: '7' },
       threads: { type: 'string', default: '2' },
       like: { type: 'string' },
-      'train-steps': { type: 'string', default: '18000' },
+      'train-steps': { type: 'string', default: '15000' },
     },
     allowPositionals: true,
   });

@@ -1,8 +1,8 @@
 /** Who is whose boss, told in the prompt; the question goes from one to the next. */
 import type { RandomGenerator } from 'pure-rand/types/RandomGenerator';
 import { NAMES } from '../names.js';
-import type { Piece, Problem, Range, TaskDefinition, Turn, Wording } from '../problem.js';
-import { RUNNING_UNKNOWN, UNKNOWN, itIs, question } from '../problem.js';
+import type { Lesson, Piece, Problem, Range, TaskDefinition, Turn, Wording } from '../problem.js';
+import { RUNNING_UNKNOWN, UNKNOWN, itIs } from '../problem.js';
 import type { Ways } from '../random.js';
 import { chance, pick, sample, shuffled, wayOf, within } from '../random.js';
 
@@ -46,8 +46,13 @@ interface Fact {
   readonly other: string;
 }
 
-function drawFacts(rng: RandomGenerator, count: number, relations: readonly string[]): Fact[] {
-  const people = sample(rng, NAMES, count + 1);
+function drawFacts(
+  rng: RandomGenerator,
+  names: readonly string[],
+  count: number,
+  relations: readonly string[],
+): Fact[] {
+  const people = sample(rng, names, count + 1);
   const facts = people.slice(0, -1).map((person, index) => {
     const isNext = index === count - 1 || chance(rng, NEXT_FRACTION);
     const other = people[isNext ? index + 1 : within(rng, [index + 1, count])]!;
@@ -69,6 +74,13 @@ function drawChain(rng: RandomGenerator, facts: readonly Fact[], hops: number) {
   return chains.length === 0 ? undefined : pick(rng, chains);
 }
 
+/** "Who is Kate's boss's boss", with who it is after each. */
+const possessives = (before: string, chain: readonly Fact[]): readonly Piece[] =>
+  chain.map(({ person, relation, other }, index) => ({
+    text: index === 0 ? `${before}${person}'s ${relation}` : `'s ${relation}`,
+    running: ` ${other}`,
+  }));
+
 function ask(
   rng: RandomGenerator,
   facts: readonly Fact[],
@@ -79,10 +91,7 @@ function ask(
   const chain = drawChain(rng, facts, hops);
   if (!chain) return undefined;
   const [before, after] = wayOf(rng, QUESTIONS, wording);
-  const pieces: Piece[] = chain.map(({ person, relation, other }, index) => ({
-    text: index === 0 ? `${before}${person}'s ${relation}` : `'s ${relation}`,
-    running: ` ${other}`,
-  }));
+  const pieces = possessives(before, chain);
   const last = chain.at(-1)!.other;
   const isLast = !facts.some(({ person }) => person === last);
   if (isLast && hops < most && chance(rng, UNKNOWN_FRACTION)) {
@@ -94,33 +103,37 @@ function ask(
   return { asked: [...pieces, { text: after }], turn: { reply: itIs(last), difficulty: hops } };
 }
 
-/** Names of the first lesson: few, since what it is about is to find one of them. */
-const PLAIN_NAMES = NAMES.slice(0, 16);
-const PLAIN_QUESTIONS = 4;
+/** People of the plain lessons: fewer, since what those are about is to find one of them. */
+const PLAIN_NAMES = NAMES.slice(0, 24);
+const PLAIN_RELATIONS = RELATIONS.slice(0, 4);
+const PLAIN_QUESTIONS = 6;
 
-/**
- * A single relation, told and asked in one way. Nobody stands in two facts, and questions come again:
- * nothing but the name tells which fact is meant.
- */
-function drawPlain(rng: RandomGenerator, size: Range): Problem {
-  const [relation] = RELATIONS;
-  const count = within(rng, size);
-  const people = sample(rng, PLAIN_NAMES, 2 * count);
-  const facts = people.slice(0, count).map((person, index): Fact => {
-    return { person, relation: relation!, other: people[count + index]! };
-  });
-  const told = facts.map(({ person, other }, index): Piece => {
-    const fact = FACTS.trained[0]!(person, relation!, other);
+/** Told and asked in one way, and answered by a name alone: nearly every label is one that has to be found. */
+function drawPlain(rng: RandomGenerator, { difficulty, size }: Lesson): Problem {
+  const count = Math.max(within(rng, size), difficulty[0]);
+  const relation = [pick(rng, PLAIN_RELATIONS)];
+  let facts = drawFacts(rng, PLAIN_NAMES, count, relation);
+  while (!drawChain(rng, facts, difficulty[0]))
+    facts = drawFacts(rng, PLAIN_NAMES, count, relation);
+  const told = facts.map(({ person, relation, other }, index): Piece => {
+    const fact = FACTS.trained[0]!(person, relation, other);
     // A word before the first fact: every name then is the token that the question has.
     return { text: index === 0 ? `Now ${fact}` : ` ${fact}` };
   });
   const [before, after] = QUESTIONS.trained[0]!;
-  const turns = Array.from({ length: PLAIN_QUESTIONS }, (_, index): Turn => {
-    const { person, other } = pick(rng, facts);
-    const text = `${index === 0 ? ' ' : ''}${before}${person}'s ${relation}${after}`;
-    const asked = [...(index === 0 ? told : []), ...question(text, other)];
-    return { asked, reply: itIs(other), difficulty: 1 };
-  });
+  const turns: Turn[] = [];
+  while (turns.length < PLAIN_QUESTIONS) {
+    const chain = drawChain(rng, facts, within(rng, difficulty));
+    if (!chain) continue;
+    const isFirst = turns.length === 0;
+    const asked = [
+      ...(isFirst ? told : []),
+      ...possessives(isFirst ? ` ${before}` : before, chain),
+      { text: after },
+    ];
+    const reply = { before: '', answer: chain.at(-1)!.other, after: '' };
+    turns.push({ asked, reply, difficulty: chain.length });
+  }
   return { task: 'relations', turns, keys: [], isPlain: true };
 }
 
@@ -130,10 +143,9 @@ export const relations: TaskDefinition = {
   weight: 1.6,
   lessons: [
     { difficulty: [1, 1], size: [2, 3], isPlain: true },
-    { difficulty: [1, 1], size: [2, 4] },
+    { difficulty: [1, 2], size: [2, 4], isPlain: true },
     { difficulty: [1, 2], size: [2, 4] },
-    { difficulty: [1, 2], size: [3, 5] },
-    { difficulty: [1, 3], size: [3, 6] },
+    { difficulty: [1, 3], size: [3, 5] },
     { difficulty: [1, 3], size: [3, 8] },
     { difficulty: [1, 4], size: [3, 8] },
   ],
@@ -142,12 +154,13 @@ export const relations: TaskDefinition = {
     ...[...FACTS.trained, ...FACTS.heldOut].map((way) => way('Ann', 'boss', 'Bob')),
     ...[...QUESTIONS.trained, ...QUESTIONS.heldOut].flat(),
   ],
-  draw(rng, { difficulty, size, isPlain }, wording) {
-    if (isPlain) return drawPlain(rng, size);
+  draw(rng, lesson, wording) {
+    if (lesson.isPlain) return drawPlain(rng, lesson);
+    const { difficulty, size } = lesson;
     const count = Math.max(within(rng, size), difficulty[0]);
     const kinds = sample(rng, RELATIONS, chance(rng, TWO_RELATIONS_FRACTION) ? 2 : 1);
-    let facts = drawFacts(rng, count, kinds);
-    while (!drawChain(rng, facts, difficulty[0])) facts = drawFacts(rng, count, kinds);
+    let facts = drawFacts(rng, NAMES, count, kinds);
+    while (!drawChain(rng, facts, difficulty[0])) facts = drawFacts(rng, NAMES, count, kinds);
     const usual = wayOf(rng, FACTS, wording);
     const told = facts.map(({ person, relation, other }, index): Piece => {
       const way = chance(rng, 0.8) ? usual : wayOf(rng, FACTS, wording);
