@@ -29,7 +29,7 @@ export default defineConfig({
     ],
   },
   test: {
-    include: ['{src,test,recipes,scripts,benchmarks,web}/**/*.test.ts'],
+    include: ['{src,test,recipes,experiments,scripts,benchmarks,web}/**/*.test.ts'],
     setupFiles: ['test/setup.ts'],
     reporters: ['default', ['json', { outputFile: 'dist/test-results.json' }], skippedTests],
     pool: 'forks',

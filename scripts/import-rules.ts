@@ -78,7 +78,8 @@ export const AREA_RULES: Readonly<Record<string, AreaRule>> = {
   },
   'src/cli': { imports: [...LIBRARY, 'recipes'] },
   recipes: { imports: LIBRARY },
-  experiments: { imports: [...LIBRARY, 'recipes'] },
+  // they measure as benchmarks do
+  experiments: { imports: [...LIBRARY, 'recipes', 'benchmarks'] },
   benchmarks: { imports: [...LIBRARY, 'recipes'] },
   examples: { imports: [] },
   web: { imports: ['src/charts'] },

@@ -183,6 +183,44 @@ test('what a scale cannot show is left out, the rest is drawn', () => {
   expect(lines).toHaveLength(2);
 });
 
+test('a band runs along its upper edge and back along the lower, within the scale', () => {
+  const x = { name: 'x', min: 0, max: 2 };
+  const drawn = (low: number) =>
+    lineChart({
+      title: 't',
+      panels: [
+        {
+          x,
+          y: { name: 'y', max: 1 },
+          lines: [
+            {
+              name: 'a',
+              points: [0, 1, 2].map((at) => [at, 0.5]),
+              band: [0, 1, 2].map((at) => [at, low, 1]),
+            },
+            { name: 'b', points: [[0, 0.5]] },
+          ],
+        },
+      ],
+    });
+  const bandOf = (svg: string) => {
+    const bands = [...svg.matchAll(/ d="M([^"]*)z" fill="currentColor" fill-opacity/g)];
+    expect(bands).toHaveLength(1);
+    return bands[0]![1]!.split('L').map((point) => point.split(' ').map(Number));
+  };
+  const [a, b] = [bandOf(drawn(0)), bandOf(drawn(-1))];
+  const [left, middle, right] = a.slice(0, 3).map(([at]) => at!);
+  expect(left).toBeLessThan(middle!);
+  expect(middle).toBeLessThan(right!);
+  expect(a.map(([at]) => at)).toEqual([left, middle, right, right, middle, left]);
+  const heights = a.map(([, at]) => at!);
+  // up is more: the upper edge lies at the top of the panel, the lower one below it
+  expect(new Set(heights.slice(0, 3)).size).toBe(1);
+  expect(heights[3]).toBeGreaterThan(heights[0]!);
+  // the scale reaches down to the band, not only to the line
+  expect(Math.max(...b.map(([, at]) => at!))).toBeCloseTo(Math.max(...heights), 0);
+});
+
 test('more lines than colours still differ', () => {
   const names = Array.from({ length: 4 * SERIES.length }, (_, index) => `line ${index}`);
   const lines = names.map((name, index) => ({

@@ -6,7 +6,7 @@
 import type { Area, Panel } from './frame.js';
 import { drawFrame } from './frame.js';
 import type { LineStyle } from './line-style.js';
-import { lineStyles, paintLine, paintSwatch, REFERENCE_STYLE } from './line-style.js';
+import { lineStyles, paintBand, paintLine, paintSwatch, REFERENCE_STYLE } from './line-style.js';
 import type { Scale } from './scale.js';
 import { fitScale } from './scale.js';
 
@@ -15,6 +15,8 @@ export interface Line {
   readonly name: string;
   /** Points that a scale cannot show are left out. */
   readonly points: readonly (readonly [x: number, y: number])[];
+  /** Shaded behind the lines, such as a spread around the mean. */
+  readonly band?: readonly (readonly [x: number, low: number, high: number])[];
   /** Dashed, grey and without markers: what others are held against, such as an ideal. */
   readonly isReference?: boolean;
 }
@@ -67,7 +69,7 @@ function framePanel(
   styleOf: (line: Line) => LineStyle,
   width: number,
 ): Panel {
-  const points = lines.flatMap((line) => line.points);
+  const points = lines.flatMap((line) => [...line.points, ...edges(line).flat()]);
   const x = fitScale(
     xScale,
     points.map(([value]) => value),
@@ -78,8 +80,8 @@ function framePanel(
     points.map(([, value]) => value),
     PLOT_HEIGHT / Y_PITCH,
   );
-  const placed = (line: Line, area: Area) =>
-    line.points
+  const placed = (of: Line['points'], area: Area) =>
+    of
       .map(
         ([atX, atY]) =>
           [
@@ -92,6 +94,20 @@ function framePanel(
     name,
     x: x.axis,
     y: y.axis,
-    paint: (area) => lines.map((line) => paintLine(styleOf(line), placed(line, area))).join(''),
+    paint: (area) =>
+      [
+        ...lines.map((line) => {
+          const [low, high] = edges(line);
+          return paintBand(styleOf(line), placed(low, area), placed(high, area));
+        }),
+        ...lines.map((line) => paintLine(styleOf(line), placed(line.points, area))),
+      ].join(''),
   };
 }
+
+/** The lower and the upper edge of a line's band; empty without one. */
+const edges = ({ band = [] }: Line) =>
+  [
+    band.map(([x, low]) => [x, low] as const),
+    band.map(([x, , high]) => [x, high] as const),
+  ] as const;

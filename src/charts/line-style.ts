@@ -59,6 +59,17 @@ export function paintLine(
   return painted(color, {}, line, ...(marker ? [markers(marker, marked)] : []));
 }
 
+/** What lies between two edges, faintly, such that lines are seen through it; nothing without points. */
+export function paintBand(
+  { color }: LineStyle,
+  low: readonly Point[],
+  high: readonly Point[],
+): string {
+  if (low.length === 0 || high.length === 0) return '';
+  const d = `${polyline([...high, ...low.toReversed()])}z`;
+  return painted(color, {}, element('path', { d, fill: 'currentColor', 'fill-opacity': '0.16' }));
+}
+
 /** The sign of a line in the legend. */
 export function paintSwatch(style: LineStyle, isPoint: boolean, area: Area): string {
   const { left, top, width, height } = area;

@@ -53,22 +53,26 @@ export async function evaluatePolicy<P extends { readonly prompt: PolicyPrompt }
     exitPolicy,
     stopIds: text.stopIds,
     sampling: parseSamplingOptions({ seed: index }),
-    record: true,
     cachePrefix: false, // all loops that a problem asks for are counted
   }));
+  const answers = drawn.map(() => ({ tokenIds: [] as number[], exitDepths: [] as number[] }));
   const rewards: number[] = [];
-  const depths: number[] = [];
   let [executed, all] = [0, 0];
   for await (const event of engine.generate(requests)) {
-    if (event.kind !== 'finish') continue;
-    const { rollout, executedLoops, fullDepthLoops, requestIndex } = event;
-    const answer = answerOf(rollout!, text);
+    const { tokenIds, exitDepths } = answers[event.requestIndex]!;
+    if (event.kind === 'token') {
+      tokenIds.push(event.tokenId);
+      exitDepths.push(event.exitDepth);
+      continue;
+    }
+    const { finishReason, executedLoops, fullDepthLoops, requestIndex } = event;
+    const answer = answerOf({ tokenIds, exitDepths, finishReason }, text);
     const judgement = await judge(task, answer, drawn[requestIndex]!, rewardTimeoutMs);
     if ('reward' in judgement) rewards.push(judgement.reward);
-    depths.push(...rollout!.exitDepths);
     executed += executedLoops;
     all += fullDepthLoops;
   }
+  const depths = answers.flatMap(({ exitDepths }) => exitDepths);
   const mean = (values: readonly number[]) =>
     values.reduce((sum, value) => sum + value, 0) / values.length;
   return { reward: mean(rewards), meanDepth: mean(depths), executedShare: executed / all };

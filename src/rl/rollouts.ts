@@ -114,7 +114,11 @@ async function judged<P extends { readonly prompt: PolicyPrompt }>(
 
 /** What was generated, as a task sees it. */
 export function answerOf(
-  { tokenIds, exitDepths, finishReason }: RolloutRecord,
+  {
+    tokenIds,
+    exitDepths,
+    finishReason,
+  }: Pick<RolloutRecord, 'tokenIds' | 'exitDepths' | 'finishReason'>,
   { tokenizer }: Pick<PolicyText, 'tokenizer'>,
 ): Answer {
   const shown = finishReason === 'stop-id' ? tokenIds.slice(0, -1) : tokenIds;

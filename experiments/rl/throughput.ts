@@ -1,0 +1,76 @@
+/** How fast rollouts come: with exits, in batches by depth, against the fixed path of all loops. */
+import type { ExitPolicy } from 'looplm/engine';
+import { Engine, fullDepth, sampledExit } from 'looplm/engine';
+import type { ModelWeights } from 'looplm/model';
+import { drawGroups } from 'looplm/rl';
+import type { Device } from 'looplm/runtime';
+import { alternate } from '../../benchmarks/lib/harness.js';
+import { LENGTH, MAX_NEW_TOKENS, NUM_DIFFICULTIES, cupsTask, policyText } from './language.js';
+import { MODEL } from './start.js';
+
+const ROUNDS = 7;
+const [GROUPS, GROUP_SIZE] = [16, 8];
+const SEED = 13;
+
+export const PATHS = { 'by depth': sampledExit(), 'fixed path': fullDepth() } as const;
+
+/**
+ * New tokens a second, round by round, by `MODEL, PATH`, and the loops that ran as a part of all. All
+ * draw answers to the same prompts, other ones in each round.
+ */
+export async function rolloutRates(
+  device: Device,
+  models: Readonly<Record<string, ModelWeights>>,
+): Promise<object> {
+  const engines = new Map<string, Engine>();
+  const shares: Record<string, number> = {};
+  try {
+    for (const [name, weights] of Object.entries(models)) {
+      engines.set(name, await Engine.create({ device, config: MODEL, weights }));
+    }
+    const variants = [...engines].flatMap(([model, engine]) =>
+      Object.entries(PATHS).map(([path, exitPolicy]) => {
+        const name = `${model}, ${path}`;
+        let round = 0;
+        const measure = async () => {
+          const { tokensPerSecond, executedShare } = await drawOnce(engine, exitPolicy, round++);
+          shares[name] = executedShare;
+          return tokensPerSecond;
+        };
+        return { name, measure };
+      }),
+    );
+    for (const { measure } of variants) await measure(); // what is compiled at first use
+    const tokensPerSecond = await alternate(variants, ROUNDS);
+    return { tokensPerSecond, executedShare: shares };
+  } finally {
+    for (const engine of engines.values()) await engine.dispose();
+  }
+}
+
+async function drawOnce(engine: Engine, exitPolicy: ExitPolicy, round: number) {
+  const begun = performance.now();
+  const groups = await drawGroups(
+    round,
+    Array.from({ length: GROUPS }, (_, group) => 1 + (group % NUM_DIFFICULTIES)),
+    {
+      task: cupsTask,
+      text: policyText,
+      engine,
+      exitPolicy,
+      groupSize: GROUP_SIZE,
+      maxNewTokens: MAX_NEW_TOKENS,
+      maxLength: LENGTH,
+      rewardTimeoutMs: 1000,
+      seed: SEED,
+    },
+  );
+  const seconds = (performance.now() - begun) / 1000;
+  const rollouts = groups.flatMap((group) => group.rollouts);
+  const sum = (valueOf: (rollout: (typeof rollouts)[number]) => number) =>
+    rollouts.reduce((total, rollout) => total + valueOf(rollout), 0);
+  return {
+    tokensPerSecond: sum(({ record }) => record.tokenIds.length) / seconds,
+    executedShare: sum((it) => it.executedLoops) / sum((it) => it.fullDepthLoops),
+  };
+}
