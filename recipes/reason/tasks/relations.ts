@@ -111,10 +111,11 @@ const PLAIN_QUESTIONS = 6;
 /** Told and asked in one way, and answered by a name alone: nearly every label is one that has to be found. */
 function drawPlain(rng: RandomGenerator, { difficulty, size }: Lesson): Problem {
   const count = Math.max(within(rng, size), difficulty[0]);
-  const relation = [pick(rng, PLAIN_RELATIONS)];
-  let facts = drawFacts(rng, PLAIN_NAMES, count, relation);
-  while (!drawChain(rng, facts, difficulty[0]))
-    facts = drawFacts(rng, PLAIN_NAMES, count, relation);
+  const chosen = [pick(rng, PLAIN_RELATIONS)];
+  let facts = drawFacts(rng, PLAIN_NAMES, count, chosen);
+  while (!drawChain(rng, facts, difficulty[0])) {
+    facts = drawFacts(rng, PLAIN_NAMES, count, chosen);
+  }
   const told = facts.map(({ person, relation, other }, index): Piece => {
     const fact = FACTS.trained[0]!(person, relation, other);
     // A word before the first fact: every name then is the token that the question has.
