@@ -3,9 +3,10 @@
  * of any size.
  *
  * The one idea: machines never talk to each other. What they must agree on is a record that the first to
- * write it decides; what is large is an object whose name says what is in it. So any of them may stop, and
- * come back, at any moment. Knows neither a protocol (platform/node/nats) nor what is stored.
+ * write it decides; what is large is an object whose name says what is in it; work is shared out by queues. So
+ * any of them may stop, and come back, at any moment. Knows neither a protocol (platform/node/nats) nor what is stored.
  */
+import type { WorkQueue } from './queue.js';
 
 /** A record as it is in the store. */
 export interface StoredRecord {
@@ -43,6 +44,13 @@ export interface SharedStore {
   /** Removes an object, if there is one. */
   removeObject(name: string): Promise<void>;
   objectNames(): Promise<readonly string[]>;
+  /**
+   * The queue of that name, made if there is none.
+   *
+   * @param silenceSeconds - a job whose holder has said nothing for so long is given to another; the same for
+   * all who open it
+   */
+  queue(name: string, silenceSeconds: number): Promise<WorkQueue>;
   /** Lets go of the connection. Nothing is removed. */
   close(): Promise<void>;
 }

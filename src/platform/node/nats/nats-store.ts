@@ -1,6 +1,6 @@
 /**
- * A store over NATS JetStream: records are a key-value bucket, objects an object store, both named after the
- * run and kept on the server's disk.
+ * A store over NATS JetStream: records are a key-value bucket, objects an object store, queues streams, all named
+ * after the run and kept on the server's disk.
  *
  * A call whose connection is lost waits for the server and is done again; what is waited for is told. Records
  * are read from the stream itself and not from a replica, so what was written is what is read.
@@ -16,6 +16,8 @@ import type { SharedStore } from '../../../cluster/index.js';
 import { ServerError } from '../../../errors.js';
 import { abortable } from '../../../util/abortable.js';
 import type { RunAddress } from './address.js';
+import type { Persist } from './nats-queue.js';
+import { openNatsQueue } from './nats-queue.js';
 import { StalledError, explain, isConflict, isPassing, messageOf } from './faults.js';
 
 interface StoreOptions {
@@ -44,7 +46,7 @@ export async function openNatsStore(
   const objects = await new Objm(connection).create(bucket);
   const streams = (await jetstreamManager(connection)).streams;
   const patience = new Patience(connection, server, options);
-  const persist = <T>(attempt: () => Promise<T>) => patience.persist(attempt);
+  const persist: Persist = (attempt) => patience.persist(attempt);
   return {
     name: `${server}/${run}`,
     read: (key) => persist(() => readRecord(records, key)),
@@ -65,6 +67,8 @@ export async function openNatsStore(
         const all = await orStalled(objects.list());
         return all.filter(({ deleted }) => !deleted).map(({ name }) => name);
       }),
+    queue: (name, silenceSeconds) =>
+      openNatsQueue(connection, `${bucket}-${name}`, silenceSeconds, persist),
     close: () => connection.close(),
   };
 }
