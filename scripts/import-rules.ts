@@ -63,6 +63,7 @@ export const AREA_RULES: Readonly<Record<string, AreaRule>> = {
       'src/graph',
       'src/tokenizer',
       'src/data',
+      'src/cluster',
     ],
     types: ['src/runtime'],
   },

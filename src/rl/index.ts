@@ -3,6 +3,8 @@ export { LENGTH_NORMS, groupAdvantages, isWithoutVariance, tokenWeights } from '
 export type { LengthNorm } from './advantages.js';
 export type { Agreement } from './agreement.js';
 export { agreementOf } from './agreement.js';
+export type { DrawnAnswer, GroupAnswer, GroupRequest } from './answers.js';
+export { drawAnswers } from './answers.js';
 export type { CurriculumOptions } from './curriculum.js';
 export { Curriculum } from './curriculum.js';
 export type { EvaluatePolicyOptions, PolicyFigures } from './evaluate.js';
@@ -15,11 +17,24 @@ export { POLICY_TRAINING, policyRun } from './policy-run.js';
 export { policyTextOf } from './policy-text.js';
 export type { ReplayBatches, ReplayOptions, ReplayedRollout, ScoredRollout } from './replay.js';
 export { checkReplayable, replayBatches } from './replay.js';
+export type { RolloutProvider } from './provider.js';
+export { LocalRollouts } from './provider.js';
 export type { RolloutSourceOptions } from './rollout-source.js';
 export { RolloutSource } from './rollout-source.js';
-export type { PolicyText, Rollout, RolloutGroup, RolloutOptions } from './rollouts.js';
-export { drawGroups } from './rollouts.js';
+export type {
+  GroupPlan,
+  GroupPlanOptions,
+  JudgeOptions,
+  PolicyText,
+  Rollout,
+  RolloutGroup,
+} from './rollouts.js';
+export { judgeGroups, planGroups } from './rollouts.js';
 export type { PolicyTrainingSettings, RLSettings } from './settings.js';
 export { parseRLSettings, policyTrainingFields, rlFields } from './settings.js';
 export type { Answer, Judgement, PolicyPrompt, PolicyTask } from './task.js';
 export { judge } from './task.js';
+export type { RolloutWorkerOptions } from './workers/rollout-worker.js';
+export { drawForTrainer } from './workers/rollout-worker.js';
+export type { WorkerRolloutsOptions } from './workers/worker-rollouts.js';
+export { WorkerRollouts } from './workers/worker-rollouts.js';

@@ -13,7 +13,7 @@ import type { PolicyPrompt } from './task.js';
 
 export interface PolicyRunOptions<P extends { readonly prompt: PolicyPrompt }> extends Pick<
   RolloutSourceOptions<P>,
-  'task' | 'text' | 'settings' | 'onFault'
+  'task' | 'text' | 'settings' | 'rollouts' | 'onFault'
 > {
   readonly model: LoopLMConfig;
   /** Where the policy starts, and what it is held to where `klCoefficient` is above 0. */
@@ -63,6 +63,7 @@ export function policyRun<P extends { readonly prompt: PolicyPrompt }>({
   rows,
   length,
   evaluateEvery,
+  rollouts,
   onFault,
 }: PolicyRunOptions<P>): PolicyRun<P> {
   const config = parseTrainConfig(
@@ -77,12 +78,12 @@ export function policyRun<P extends { readonly prompt: PolicyPrompt }>({
     },
     'the run',
   );
-  const { seed } = config;
-  const shared = { task, text, settings, model, rows, length, seed, onFault };
+  const { seed, trainSteps } = config;
   const reference = settings.policy.klCoefficient > 0 ? weights : undefined;
+  const shared = { task, text, settings, model, rows, length, seed, rollouts, onFault };
   return {
     config,
-    source: new RolloutSource({ ...shared, reference }),
+    source: new RolloutSource({ ...shared, trainSteps, reference }),
     objective: policyObjective(settings.policy, model.numLoops),
     weights,
   };

@@ -2,14 +2,14 @@
  * Rollouts as the data of a run: before each update the policy answers problems, and what the answers
  * are worth becomes the batches of the update.
  *
- * The trainer's own weights are read where they are: nothing is copied, written or loaded. What must
- * outlive the process (which difficulties are solved, learnt weights of loops) is small, and in the
- * run's snapshots.
+ * The trainer's own weights are read where they are: nothing is copied, written or loaded, unless others draw
+ * (provider.ts). What must outlive the process (which difficulties are solved, learnt weights of loops) is
+ * small, and in the run's snapshots.
  */
 import { z } from 'zod';
 import type { TrainingBatch } from '../data/index.js';
 import type { ExitPolicy } from '../engine/index.js';
-import { Engine, UpdatableWeights, parseExitPolicy } from '../engine/index.js';
+import { UpdatableWeights, parseExitPolicy } from '../engine/index.js';
 import { ConfigError } from '../errors.js';
 import type { LoopLMConfig, ModelWeights } from '../model/index.js';
 import type { ResidentWeights } from '../runtime/index.js';
@@ -23,8 +23,10 @@ import { Curriculum } from './curriculum.js';
 import { LoopWeights } from './loop-weights.js';
 import type { ReplayBatches, ReplayOptions, ScoredRollout } from './replay.js';
 import { replayBatches } from './replay.js';
-import type { PolicyText, Rollout, RolloutGroup } from './rollouts.js';
-import { drawGroups } from './rollouts.js';
+import type { RolloutProvider } from './provider.js';
+import { LocalRollouts } from './provider.js';
+import type { GroupPlan, PolicyText, Rollout, RolloutGroup } from './rollouts.js';
+import { judgeGroups, planGroups } from './rollouts.js';
 import type { RLSettings } from './settings.js';
 import type { PolicyPrompt, PolicyTask } from './task.js';
 import { maxDifficultyOf } from './task.js';
@@ -38,6 +40,10 @@ export interface RolloutSourceOptions<P extends { readonly prompt: PolicyPrompt 
   readonly rows: number;
   readonly length: number;
   readonly seed: number;
+  /** Who draws. Default: an engine that shares the weights in training, where they are. */
+  readonly rollouts?: RolloutProvider | undefined;
+  /** Of the run: nothing is drawn ahead for updates after the last one. Default: no end. */
+  readonly trainSteps?: number | undefined;
   /** What the policy is held to, where `klCoefficient` is above 0: the weights that the run began with. */
   readonly reference?: ModelWeights | undefined;
   /** Told in a sentence what a reward did wrong. */
@@ -47,7 +53,6 @@ export interface RolloutSourceOptions<P extends { readonly prompt: PolicyPrompt 
 /** What there is while a stage runs. */
 interface Resident {
   readonly weights: ResidentWeights;
-  readonly engine: Engine;
   readonly reference?: { readonly weights: UpdatableWeights; readonly scorer: TokenScorer };
 }
 
@@ -74,6 +79,9 @@ export class RolloutSource<P extends { readonly prompt: PolicyPrompt }> implemen
   readonly length: number;
   readonly #options: RolloutSourceOptions<P>;
   readonly #exitPolicy: ExitPolicy;
+  readonly #provider: RolloutProvider;
+  /** What is being drawn, by update. */
+  readonly #plans = new Map<number, readonly GroupPlan<P>[]>();
   #curriculum: Curriculum;
   #loopWeights: LoopWeights;
   #resident: Resident | undefined;
@@ -81,8 +89,10 @@ export class RolloutSource<P extends { readonly prompt: PolicyPrompt }> implemen
 
   /** @throws ConfigError for an exit policy that is none, or that the objective cannot credit */
   constructor(options: RolloutSourceOptions<P>) {
-    const { settings } = options;
+    const { settings, rollouts = new LocalRollouts() } = options;
+    checkStaleness(options);
     this.#options = options;
+    this.#provider = rollouts;
     this.rows = options.rows;
     this.length = options.length;
     this.#exitPolicy = parseExitPolicy(settings.exitPolicy);
@@ -92,22 +102,20 @@ export class RolloutSource<P extends { readonly prompt: PolicyPrompt }> implemen
   }
 
   async batchesFor(moment: PolicyMoment): Promise<readonly TrainingBatch[]> {
-    const { settings, task, text, seed } = this.#options;
-    const { engine, reference } = await this.#prepared(moment);
-    const rng = generatorFor(seed, DIFFICULTIES, moment.trainStep);
-    const difficulties = Array.from({ length: settings.groups }, () => this.#curriculum.draw(rng));
-    const drawn = await drawGroups(moment.trainStep, difficulties, {
+    const { settings, task, text, trainSteps = Infinity } = this.#options;
+    const { trainStep, signal } = moment;
+    const { reference } = await this.#prepared(moment);
+    await this.#provider.useWeights(moment);
+    const ahead = Math.min(trainStep + settings.staleness, trainSteps - 1);
+    for (let step = trainStep; step <= Math.max(trainStep, ahead); step++) await this.#ask(step);
+    const plans = this.#plans.get(trainStep)!;
+    this.#plans.delete(trainStep);
+    const drawn = await judgeGroups(plans, this.#provider.answers(trainStep, signal), {
       task,
       text,
-      engine,
-      exitPolicy: this.#exitPolicy,
-      groupSize: settings.groupSize,
-      maxNewTokens: settings.maxNewTokens,
-      maxLength: this.length,
       rewardTimeoutMs: 1000 * settings.rewardTimeoutSeconds,
-      seed,
-      signal: moment.signal,
     });
+    signal?.throwIfAborted();
     this.#tellFaults(drawn);
     const groups = drawn.map((group) => scoredGroup(group, settings, moment.model));
     for (const { difficulty, judged } of groups) {
@@ -122,7 +130,8 @@ export class RolloutSource<P extends { readonly prompt: PolicyPrompt }> implemen
 
   learnt({ tokens, learningRate }: Parameters<PolicySource['learnt']>[0]) {
     const { groups, replay } = this.#drawn!;
-    const { credit } = this.#options.settings.policy;
+    const { policy, staleness } = this.#options.settings;
+    const { credit } = policy;
     if (credit.kind === 'loops' && credit.weights === 'learned') {
       this.#loopWeights.update(slopesOf(replay, tokens), learningRate);
     }
@@ -141,7 +150,8 @@ export class RolloutSource<P extends { readonly prompt: PolicyPrompt }> implemen
       difficulty: meanOf(groups.map(({ difficulty }) => difficulty)),
       droppedGroups: groups.filter((group) => !teaches(group)).length,
       rewardFaults: groups.length * this.#options.settings.groupSize - all.length,
-      ...agreementOf(replay.rollouts, tokens, this.#options.settings.policy),
+      ...agreementOf(replay.rollouts, tokens, policy),
+      ...(staleness > 0 && { staleness: meanOf(rollouts.map((rollout) => rollout.staleness)) }),
       ...(credit.kind === 'loops' &&
         credit.weights === 'learned' && { loopWeights: this.#loopWeights.values }),
     };
@@ -152,6 +162,8 @@ export class RolloutSource<P extends { readonly prompt: PolicyPrompt }> implemen
   }
 
   restore(saved: unknown): void {
+    this.#plans.clear();
+    this.#provider.forget();
     this.#curriculum = this.#freshCurriculum();
     this.#loopWeights = new LoopWeights(this.#options.model.numLoops);
     if (saved === undefined) return;
@@ -163,9 +175,31 @@ export class RolloutSource<P extends { readonly prompt: PolicyPrompt }> implemen
   async release(): Promise<void> {
     const resident = this.#resident;
     this.#resident = undefined;
-    await resident?.engine.dispose();
+    await this.#provider.release();
     await resident?.reference?.scorer.dispose();
     await resident?.reference?.weights.dispose();
+  }
+
+  /** Begins to have the rollouts of an update drawn, if that has not begun. */
+  async #ask(trainStep: number): Promise<void> {
+    if (this.#plans.has(trainStep)) return;
+    const { settings, task, text, seed } = this.#options;
+    const rng = generatorFor(seed, DIFFICULTIES, trainStep);
+    const difficulties = Array.from({ length: settings.groups }, () => this.#curriculum.draw(rng));
+    const plans = planGroups(trainStep, difficulties, {
+      task,
+      text,
+      exitPolicy: this.#exitPolicy.name,
+      groupSize: settings.groupSize,
+      maxNewTokens: settings.maxNewTokens,
+      maxLength: this.length,
+      seed,
+    });
+    this.#plans.set(trainStep, plans);
+    await this.#provider.ask(
+      trainStep,
+      plans.map(({ request }) => request),
+    );
   }
 
   #freshCurriculum(): Curriculum {
@@ -173,14 +207,12 @@ export class RolloutSource<P extends { readonly prompt: PolicyPrompt }> implemen
     return new Curriculum({ maxDifficulty: maxDifficultyOf(task), ...settings.curriculum });
   }
 
-  /** Engine and reference for the weights of a stage, made once. */
+  /** The reference for the weights of a stage, made once. */
   async #prepared({ weights, model }: PolicyMoment): Promise<Resident> {
     if (this.#resident?.weights === weights) return this.#resident;
     await this.release();
-    const { device } = weights;
-    const engine = await Engine.create({ device, config: model, weights });
     const reference = await this.#openReference(weights, model);
-    this.#resident = { weights, engine, ...(reference && { reference }) };
+    this.#resident = { weights, ...(reference && { reference }) };
     return this.#resident;
   }
 
@@ -268,6 +300,24 @@ function checkExits(exitPolicy: ExitPolicy, { policy: { credit } }: RLSettings):
   throw new ConfigError(
     'exitPolicy',
     `exitPolicy is ${quote(exitPolicy.name)}, whose exits have no probability; depth as an action needs "sampled".`,
+  );
+}
+
+function checkStaleness({
+  settings: { staleness, policy },
+  rollouts,
+}: Pick<RolloutSourceOptions<never>, 'settings' | 'rollouts'>): void {
+  if (staleness === 0) return;
+  if (!rollouts) {
+    throw new ConfigError(
+      'staleness',
+      `staleness is ${staleness}, and nobody draws while the trainer learns. Have workers draw (--workers nats://HOST/RUN), or leave staleness out.`,
+    );
+  }
+  if (policy.ratio.kind !== 'none') return;
+  throw new ConfigError(
+    'policy.ratio',
+    `staleness is ${staleness}, and ratio "none" corrects nothing that other weights drew. Take "truncate", "mask" or "clip", or leave staleness out.`,
   );
 }
 

@@ -1,15 +1,15 @@
 /**
- * Groups of answers to drawn problems, by an engine that shares the weights in training.
+ * Groups of answers to drawn problems, and what each answer is worth.
  *
  * Everything is a function of the weights, the seed and the train step, so a run that is killed draws the
  * same rollouts again. Answers to one prompt share what is computed of it.
  */
 import { uniformInt } from 'pure-rand/distribution/uniformInt';
-import type { Engine, ExitPolicy, FinishEvent, RolloutRecord } from '../engine/index.js';
-import { parseSamplingOptions } from '../engine/index.js';
+import type { RolloutRecord } from '../engine/index.js';
 import { ConfigError } from '../errors.js';
 import type { Tokenizer } from '../tokenizer/index.js';
 import { generatorFor } from '../util/random.js';
+import type { DrawnAnswer, GroupAnswer, GroupRequest } from './answers.js';
 import type { Answer, Judgement, PolicyPrompt, PolicyTask } from './task.js';
 import { judge } from './task.js';
 
@@ -22,13 +22,18 @@ export interface PolicyText {
 }
 
 /** An answer, what it is worth, and all that is needed to replay it. */
-export interface Rollout {
-  readonly record: RolloutRecord;
+export interface Rollout extends DrawnAnswer {
   readonly answer: Answer;
   readonly judgement: Judgement;
-  /** (token, loop) pairs computed for it, its prompt included. */
-  readonly executedLoops: number;
-  readonly fullDepthLoops: number;
+  /** Updates between the weights that drew it and those that it teaches. */
+  readonly staleness: number;
+}
+
+/** A problem, and what is asked of the policy. */
+export interface GroupPlan<P> {
+  readonly difficulty: number;
+  readonly problem: P;
+  readonly request: GroupRequest;
 }
 
 /** All answers to one problem. */
@@ -37,79 +42,85 @@ export interface RolloutGroup {
   readonly rollouts: readonly Rollout[];
 }
 
-export interface RolloutOptions<P extends { readonly prompt: PolicyPrompt }> {
+export interface GroupPlanOptions<P extends { readonly prompt: PolicyPrompt }> {
   readonly task: PolicyTask<P>;
   readonly text: PolicyText;
-  readonly engine: Engine;
-  readonly exitPolicy: ExitPolicy;
+  /** How answers exit, as `parseExitPolicy` reads it. */
+  readonly exitPolicy: string;
   readonly groupSize: number;
   readonly maxNewTokens: number;
   /** Longest prompt and answer together that can be replayed. */
   readonly maxLength: number;
-  readonly rewardTimeoutMs: number;
   readonly seed: number;
-  readonly signal?: AbortSignal | undefined;
+}
+
+export interface JudgeOptions<P extends { readonly prompt: PolicyPrompt }> {
+  readonly task: PolicyTask<P>;
+  readonly text: PolicyText;
+  readonly rewardTimeoutMs: number;
 }
 
 /** Tell draws of problems and of answers from each other. */
 const [PROBLEMS, ANSWERS] = [0x70726f62, 0x616e7377];
 
 /**
- * One group for each difficulty, all at the same time.
+ * One group for each difficulty.
  *
  * @param step - tells the draws of one update from those of others
  * @throws ConfigError for a prompt that leaves no room for an answer
- * @throws the signal's reason when it aborts
  */
-export async function drawGroups<P extends { readonly prompt: PolicyPrompt }>(
+export function planGroups<P extends { readonly prompt: PolicyPrompt }>(
   step: number,
   difficulties: readonly number[],
-  options: RolloutOptions<P>,
-): Promise<readonly RolloutGroup[]> {
-  const { task, text, engine, exitPolicy, groupSize, seed, signal } = options;
-  const problems = difficulties.map((difficulty, group) =>
-    task.draw(generatorFor(seed, PROBLEMS, step, group), difficulty),
-  );
-  const requests = problems.flatMap((problem, group) => {
+  options: GroupPlanOptions<P>,
+): readonly GroupPlan<P>[] {
+  const { task, text, exitPolicy, groupSize, seed } = options;
+  return difficulties.map((difficulty, group) => {
+    const problem = task.draw(generatorFor(seed, PROBLEMS, step, group), difficulty);
     const promptIds = text.encode(problem.prompt);
-    const maxNewTokens = roomFor(promptIds, options);
-    return Array.from({ length: groupSize }, (_, index) => {
-      const rng = generatorFor(seed, ANSWERS, step, group, index);
-      return {
-        promptIds,
-        maxNewTokens,
-        exitPolicy,
-        stopIds: text.stopIds,
-        sampling: parseSamplingOptions({ temperature: 1, seed: uniformInt(rng, 0, 2 ** 32 - 1) }),
-        record: true,
-        ...(signal && { signal }),
-      };
-    });
+    const request: GroupRequest = {
+      promptIds,
+      maxNewTokens: roomFor(promptIds, options),
+      stopIds: text.stopIds,
+      exitPolicy,
+      seeds: Array.from({ length: groupSize }, (_, index) =>
+        uniformInt(generatorFor(seed, ANSWERS, step, group, index), 0, 2 ** 32 - 1),
+      ),
+    };
+    return { difficulty, problem, request };
   });
-  const rollouts: Promise<Rollout>[] = [];
-  for await (const event of engine.generate(requests)) {
-    if (event.kind !== 'finish') continue;
-    const problem = problems[Math.floor(event.requestIndex / groupSize)]!;
-    // rewards are found while other answers are still drawn
-    rollouts[event.requestIndex] = judged(event, problem, options);
+}
+
+/**
+ * The groups with their answers and what these are worth. Rewards are found while other answers are still drawn.
+ *
+ * @throws whatever `answers` throws
+ */
+export async function judgeGroups<P extends { readonly prompt: PolicyPrompt }>(
+  plans: readonly GroupPlan<P>[],
+  answers: AsyncIterable<GroupAnswer>,
+  options: JudgeOptions<P>,
+): Promise<readonly RolloutGroup[]> {
+  const judging = plans.map((): Promise<Rollout>[] => []);
+  for await (const drawn of answers) {
+    const { problem } = plans[drawn.group]!;
+    judging[drawn.group]![drawn.index] = judged(drawn, problem, options);
   }
-  const all = await Promise.all(rollouts);
-  signal?.throwIfAborted();
-  return difficulties.map((difficulty, group) => ({
-    difficulty,
-    rollouts: all.slice(group * groupSize, (group + 1) * groupSize),
-  }));
+  return Promise.all(
+    plans.map(async ({ difficulty }, group) => {
+      return { difficulty, rollouts: await Promise.all(judging[group]!) };
+    }),
+  );
 }
 
 async function judged<P extends { readonly prompt: PolicyPrompt }>(
-  { rollout, executedLoops, fullDepthLoops }: FinishEvent,
+  { record, executedLoops, fullDepthLoops, staleness }: GroupAnswer,
   problem: P,
-  { task, text, rewardTimeoutMs }: RolloutOptions<P>,
+  { task, text, rewardTimeoutMs }: JudgeOptions<P>,
 ): Promise<Rollout> {
-  const record = rollout!;
   const answer = answerOf(record, text);
   const judgement = await judge(task, answer, problem, rewardTimeoutMs);
-  return { record, answer, judgement, executedLoops, fullDepthLoops };
+  return { record, answer, judgement, executedLoops, fullDepthLoops, staleness };
 }
 
 /** What was generated, as a task sees it. */
@@ -132,7 +143,7 @@ function roomFor(
     task,
     maxNewTokens,
     maxLength,
-  }: Pick<RolloutOptions<never>, 'maxNewTokens' | 'maxLength'> & {
+  }: Pick<GroupPlanOptions<never>, 'maxNewTokens' | 'maxLength'> & {
     readonly task: Pick<PolicyTask<never>, 'name'>;
   },
 ): number {

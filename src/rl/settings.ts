@@ -21,6 +21,8 @@ export const rlFields = {
   groupSize: wholeNumber(2, 1e4).default(8),
   /** Longest answer, in tokens. */
   maxNewTokens: wholeNumber(1, 1e6).default(64),
+  /** Updates that the weights which draw may be behind those that learn; above 0 needs workers. */
+  staleness: wholeNumber(0, 1000).default(0),
   /** How rollouts exit, such as `sampled`, `full` or `cdf:0.5`. */
   exitPolicy: text().default('sampled'),
   policy: section(policyFields).prefault({}),
