@@ -10,11 +10,15 @@ import type { RolloutSourceOptions } from './rollout-source.js';
 import { RolloutSource } from './rollout-source.js';
 import type { PolicyTrainingSettings } from './settings.js';
 import type { PolicyPrompt } from './task.js';
+import type { WorkerRolloutsOptions } from './workers/worker-rollouts.js';
+import { WorkerRollouts } from './workers/worker-rollouts.js';
 
 export interface PolicyRunOptions<P extends { readonly prompt: PolicyPrompt }> extends Pick<
   RolloutSourceOptions<P>,
-  'task' | 'text' | 'settings' | 'rollouts' | 'onFault'
+  'task' | 'text' | 'settings' | 'onFault'
 > {
+  /** A store over which workers draw, and what tells of them. Default: the trainer draws by itself. */
+  readonly workers?: Omit<WorkerRolloutsOptions, 'staleness'> | undefined;
   readonly model: LoopLMConfig;
   /** Where the policy starts, and what it is held to where `klCoefficient` is above 0. */
   readonly weights: ModelWeights;
@@ -31,6 +35,8 @@ export interface PolicyRunOptions<P extends { readonly prompt: PolicyPrompt }> e
 export interface PolicyRun<P extends { readonly prompt: PolicyPrompt }> {
   readonly config: TrainConfig;
   readonly source: RolloutSource<P>;
+  /** What workers draw; to be told when the run is finished. */
+  readonly rollouts?: WorkerRollouts | undefined;
   readonly objective: ObjectiveDefinition;
   readonly weights: ModelWeights;
 }
@@ -63,7 +69,7 @@ export function policyRun<P extends { readonly prompt: PolicyPrompt }>({
   rows,
   length,
   evaluateEvery,
-  rollouts,
+  workers,
   onFault,
 }: PolicyRunOptions<P>): PolicyRun<P> {
   const config = parseTrainConfig(
@@ -80,10 +86,13 @@ export function policyRun<P extends { readonly prompt: PolicyPrompt }>({
   );
   const { seed, trainSteps } = config;
   const reference = settings.policy.klCoefficient > 0 ? weights : undefined;
+  const { staleness } = settings;
+  const rollouts = workers && new WorkerRollouts({ ...workers, staleness });
   const shared = { task, text, settings, model, rows, length, seed, rollouts, onFault };
   return {
     config,
     source: new RolloutSource({ ...shared, trainSteps, reference }),
+    ...(rollouts && { rollouts }),
     objective: policyObjective(settings.policy, model.numLoops),
     weights,
   };

@@ -1,29 +1,19 @@
 /**
- * What happens to machines that train together, played with real processes and a real server. Each scenario
- * gives what went wrong, a line each.
+ * What happens to machines that work together, played with real processes and a real server. Each scenario
+ * gives what went wrong, a line each; those of reinforcement learning are in rl-scenarios.ts.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { SharedStore } from '../../src/cluster/index.js';
 import { putByDigest } from '../../src/cluster/index.js';
 import { connectRun } from '../../src/platform/node/index.js';
 import { encodeSafetensors } from '../../src/util/safetensors.js';
-import type { Draw } from '../draw.js';
 import { until } from '../programs.js';
 import { cutNamespace } from './cut-namespace.js';
 import { NatsServer } from './nats-server.js';
+import { RL_SCENARIOS } from './rl-scenarios.js';
+import type { Scenario, Scene, SceneOptions } from './scene.js';
+import { between } from './scene.js';
 import { Worker, writeData } from './worker.js';
-
-export interface SceneOptions {
-  /** Empty; for all files. */
-  readonly folder: string;
-  readonly draw: Draw;
-  readonly say: (line: string) => void;
-}
-
-interface Scene extends SceneOptions {
-  readonly server: NatsServer;
-  readonly faults: string[];
-}
 
 /** Seconds after which a machine is given up. */
 const QUICK = 3;
@@ -48,11 +38,6 @@ const configOf = (outer: object = {}, trainSteps = TRAIN_STEPS) => ({
 const START_LOSS = Math.log(31);
 /** Part of what undisturbed machines learn that those must learn that have lost some rounds. */
 const LEAST_LEARNT = 0.9;
-
-/** A whole number from one to another, both included. */
-const between = ({ draw }: Scene, from: number, to: number) => from + draw.below(to - from + 1);
-
-type Scenario = (scene: Scene) => Promise<void>;
 
 const workerOf = (scene: Scene, name: string, outer: object = {}, address?: string) =>
   new Worker({
@@ -262,6 +247,8 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
       network.remove();
     }
   },
+
+  ...RL_SCENARIOS,
 };
 
 interface RoundRecord {

@@ -162,8 +162,9 @@ describe('workers', () => {
     for (const { working } of workers) await working;
     expect(largest).toBe(2);
     expect([...store.objects.keys(), ...store.records.keys()]).toEqual([]);
-    for (const name of [JOBS, RESULTS])
+    for (const name of [JOBS, RESULTS]) {
       expect(await (await store.queue(name)).isEmpty()).toBe(true);
+    }
   });
 
   it('that die with a job in their hands are replaced', async () => {
@@ -272,24 +273,27 @@ describe('the trainer', () => {
   const first = ({ answers }: HandedIn) => answers[0]!.record;
   const spoilers: Readonly<Record<string, [(handedIn: HandedIn) => void, RegExp]>> = {
     'a log-probability that is no number': [
-      (it) => (first(it)['logprobs'] = [NaN, NaN]),
+      (given) => (first(given)['logprobs'] = [NaN, NaN]),
       /logprobs/,
     ],
-    'a list that is too long': [(it) => (first(it)['exitDepths'] = [1, 1, 1, 1]), /exitDepths/],
-    'an answer to another prompt': [(it) => (first(it)['promptIds'] = [3]), /another prompt/],
-    'an answer of another seed': [(it) => (first(it)['seed'] = 7), /has the seed 7/],
-    'an answer too few': [(it) => it.answers.pop(), /there are 3 in place of 4/],
-    'no answers at all': [(it) => (it.answers = 7 as never), /cannot be read/],
+    'a list that is too long': [
+      (given) => (first(given)['exitDepths'] = [1, 1, 1, 1]),
+      /exitDepths/,
+    ],
+    'an answer to another prompt': [(given) => (first(given)['promptIds'] = [3]), /another prompt/],
+    'an answer of another seed': [(given) => (first(given)['seed'] = 7), /has the seed 7/],
+    'an answer too few': [(given) => given.answers.pop(), /there are 3 in place of 4/],
+    'no answers at all': [(given) => (given.answers = 7 as never), /cannot be read/],
     'answers that are not there': [
-      (it) => (it.result = { ...it.result, answers: 'answers-x-y' }),
+      (given) => (given.result = { ...given.result, answers: 'answers-x-y' }),
       /not in the store/,
     ],
     'weights that nobody knows': [
-      (it) => (it.result = { ...it.result, version: 77 }),
+      (given) => (given.result = { ...given.result, version: 77 }),
       /weights that are unknown, version 77/,
     ],
     'a version that is not the record’s': [
-      (it) => (first(it)['weightsVersion'] = 77),
+      (given) => (first(given)['weightsVersion'] = 77),
       /weights of version 77/,
     ],
   };
@@ -336,7 +340,7 @@ describe('the trainer', () => {
 
   it('ends when a group is refused again and again', async () => {
     const store = memoryStore();
-    work(spoiling(store, (it) => it.answers.pop()));
+    work(spoiling(store, (given) => given.answers.pop()));
     const running = run({ store, isCut: true });
     await expect(running).rejects.toThrow(ServerError);
     await expect(running).rejects.toThrow(/in place of 4; that was the 4th time\. See that all/);

@@ -3,17 +3,17 @@
  */
 import { type Command, Option } from 'commander';
 import { CUPS_SETTINGS, cupsTask } from '../../../recipes/rl/cups.js';
-import { ConfigError } from '../../errors.js';
-import { bundledModelPath } from '../../platform/node/index.js';
+import { ConfigError, RequestError } from '../../errors.js';
+import { bundledModelPath, connectRun } from '../../platform/node/index.js';
 import type { PolicyTask } from '../../rl/index.js';
 import { printable } from '../../util/quote.js';
 import type { CliIo } from '../io.js';
 import { interruptible } from '../io.js';
 import { parseCount } from '../parse-flags.js';
-import type { RLFileInput } from '../rl/rl-file.js';
+import type { RLFileInput, RLRun, RLRunOptions } from '../rl/rl-file.js';
 import { parseRLFile, readRLFile, rlRunOf } from '../rl/rl-file.js';
+import { rollOutFor } from '../rl/worker.js';
 import { reportOutcome } from '../training/report.js';
-import type { TrainingRun } from '../training/run.js';
 import { runTraining } from '../training/run.js';
 
 interface Recipe {
@@ -28,7 +28,9 @@ const RECIPES = {
 interface Flags {
   readonly recipe?: keyof typeof RECIPES;
   readonly config?: string;
-  readonly out: string;
+  readonly out?: string;
+  readonly workers?: string;
+  readonly join?: string;
   readonly trainSteps?: number;
   readonly threads?: number;
   readonly json?: true;
@@ -44,9 +46,13 @@ Each update draws groups of answers at sampled depths, and replays them with the
 token and of every exit. The folder is that of a run: Ctrl-C saves a snapshot, and the same command
 goes on from it, to the same bits.
 
+With --workers other machines draw, as many as join; each needs only the address (docs/rl.md).
+
 Examples:
   looplm rl --recipe cups --out runs/cups
   looplm rl --config rl.json --out runs/mine
+  looplm rl --config rl.json --out runs/mine --workers nats://localhost/my-run
+  looplm rl --join nats://localhost/my-run
 `;
 
 export function registerRL(program: Command, io: CliIo): void {
@@ -59,7 +65,9 @@ export function registerRL(program: Command, io: CliIo): void {
       ),
     )
     .option('--config <file>', 'JSON file that describes a run')
-    .requiredOption('--out <folder>', 'folder of the run')
+    .option('--out <folder>', 'folder of the run')
+    .option('--workers <address>', 'let the workers that meet at nats://HOST/RUN draw')
+    .option('--join <address>', 'be one of those workers, with nothing else given')
     .option('--train-steps <n>', 'updates of the recipe', parseCount)
     .option('--threads <n>', 'threads inside one operator (default: all cores)', parseCount)
     .option('--json', 'print one JSON object at the end')
@@ -68,25 +76,51 @@ export function registerRL(program: Command, io: CliIo): void {
 }
 
 async function rl(flags: Flags, io: CliIo): Promise<void> {
-  const { out, json = false } = flags;
+  const { out, join: address, threads, json = false } = flags;
+  if (address !== undefined) {
+    checkWorker(flags);
+    return rollOutFor(address, { threads, json }, io);
+  }
+  if (out === undefined) {
+    throw new RequestError('No folder is given for the run; give --out FOLDER.');
+  }
+  const note = (sentence: string) => void io.stderr.write(`${sentence}\n`);
   const { run, outcome } = await interruptible(io, async (signal) => {
-    const chosen = await chooseRun(flags, (sentence) => io.stderr.write(`${sentence}\n`));
-    const options = { numThreads: flags.threads };
-    return { run: chosen, outcome: await runTraining(chosen, out, options, io, signal) };
+    const meet = { env: io.env, onNote: note, signal };
+    const store = flags.workers === undefined ? undefined : await connectRun(flags.workers, meet);
+    try {
+      const workers = store && { store, onNote: note };
+      const chosen = await chooseRun(flags, { workers, onFault: note });
+      const found = await runTraining(chosen, out, { numThreads: threads }, io, signal);
+      if (found.finished) await chosen.rollouts?.finish();
+      return { run: chosen, outcome: found };
+    } finally {
+      await store?.close();
+    }
   });
   const todo = `looplm generate --model ${printable(out)} --prompt TEXT`;
   reportOutcome(run, outcome, { out, json, todo }, io);
 }
 
+/** @throws RequestError for a flag of a trainer */
+function checkWorker({ recipe, config, out, workers, trainSteps }: Flags): void {
+  const given = { recipe, config, out, workers, 'train-steps': trainSteps };
+  const [first] = Object.entries(given).find(([, value]) => value !== undefined) ?? [];
+  if (first === undefined) return;
+  throw new RequestError(
+    `--join and --${first} are given together: a worker takes all that it needs from the run. Leave --${first} out, or --join.`,
+  );
+}
+
 async function chooseRun(
   { recipe, config, trainSteps }: Flags,
-  onFault: (sentence: string) => void,
-): Promise<TrainingRun> {
+  options: RLRunOptions,
+): Promise<RLRun> {
   if ((recipe === undefined) === (config === undefined)) {
     throw new ConfigError('config', 'Give either --config FILE or --recipe NAME.');
   }
   if (config !== undefined) {
-    if (trainSteps === undefined) return readRLFile(config, onFault);
+    if (trainSteps === undefined) return readRLFile(config, options);
     throw new ConfigError(
       'trainSteps',
       '--train-steps is for a recipe; write training.trainSteps into the file.',
@@ -100,5 +134,5 @@ async function chooseRun(
     task: task.name,
     training: { ...training, ...(trainSteps !== undefined && { trainSteps }) },
   };
-  return rlRunOf(parseRLFile(input, 'the recipe'), task, onFault);
+  return rlRunOf(parseRLFile(input, 'the recipe'), task, options);
 }

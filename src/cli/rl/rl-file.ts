@@ -8,7 +8,7 @@ import { Engine, parseExitPolicy } from '../../engine/index.js';
 import { ConfigError } from '../../errors.js';
 import { loadCheckpoint } from '../../model/index.js';
 import { nodeFolder, readTextFile } from '../../platform/node/index.js';
-import type { PolicyTask } from '../../rl/index.js';
+import type { PolicyRun, PolicyRunOptions, PolicyTask } from '../../rl/index.js';
 import {
   evaluatePolicy,
   policyRun,
@@ -42,6 +42,10 @@ const rlFileSchema = section({
   dtype: word(['f32', 'bf16', 'f16']).default('f32'),
 });
 
+/** A run, and who draws for it, if that is not the trainer. */
+export type RLRun = TrainingRun & Pick<PolicyRun<never>, 'rollouts'>;
+export type RLRunOptions = Pick<PolicyRunOptions<never>, 'workers' | 'onFault'>;
+
 /** A file as it is written, and one with its defaults. */
 export type RLFileInput = z.input<typeof rlFileSchema>;
 type RLFile = z.output<typeof rlFileSchema>;
@@ -51,10 +55,7 @@ type RLFile = z.output<typeof rlFileSchema>;
  *
  * @throws LoopLMError if a setting, the task, or a file of the model is wrong
  */
-export async function readRLFile(
-  path: string,
-  onFault: (sentence: string) => void,
-): Promise<TrainingRun> {
+export async function readRLFile(path: string, options: RLRunOptions): Promise<RLRun> {
   let json: unknown;
   try {
     json = JSON.parse(await readTextFile(path));
@@ -66,7 +67,7 @@ export async function readRLFile(
   }
   const file = parseRLFile(json, path);
   const at = (name: string) => resolve(dirname(path), name);
-  return rlRunOf({ ...file, from: at(file.from) }, await loadTask(at(file.task)), onFault);
+  return rlRunOf({ ...file, from: at(file.from) }, await loadTask(at(file.task)), options);
 }
 
 export function parseRLFile(json: unknown, what: string): RLFile {
@@ -77,8 +78,8 @@ export function parseRLFile(json: unknown, what: string): RLFile {
 export async function rlRunOf(
   file: RLFile,
   task: PolicyTask,
-  onFault: (sentence: string) => void,
-): Promise<TrainingRun> {
+  options: RLRunOptions,
+): Promise<RLRun> {
   const { from, task: _, rows, length, evaluation, training, dtype, ...settings } = file;
   const folder = nodeFolder(from);
   const { config: model, weights } = await loadCheckpoint(folder);
@@ -96,7 +97,7 @@ export async function rlRunOf(
     rows,
     length,
     evaluateEvery: evaluation.everyTrainSteps,
-    onFault,
+    ...options,
   });
   return {
     ...run,
