@@ -2,6 +2,7 @@
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { freePort } from '../programs.js';
 import { cli, cliJson, repositoryPath, temporaryFolder } from './support.js';
 
 const folder = temporaryFolder();
@@ -86,6 +87,7 @@ describe('a mistake is told', () => {
     ['a prompt', { length: 1 }, /prompt of the task seven has \d tokens, and rows have 1/],
     ['exits', { exitPolicy: 'cdf:0.5' }, /depth as an action needs "sampled"/],
     ['a policy', { exitPolicy: 'deep' }, /deep/],
+    ['staleness', { staleness: 1 }, /nobody draws while the trainer learns.*--workers nats:/],
     [
       'a reward',
       module(
@@ -115,5 +117,18 @@ describe('a mistake is told', () => {
     expect(both.stderr).toContain('Give either --config FILE or --recipe NAME');
     const steps = await cli([...rl(fileOf('run'), folder), '--train-steps', '3']);
     expect(steps.stderr).toContain('--train-steps is for a recipe');
+    const nowhere = await cli(['rl', '--config', fileOf('run')]);
+    expect(nowhere.stderr).toContain('give --out FOLDER');
+    const address = `nats://127.0.0.1:${await freePort()}/run`;
+    const worker = await cli(['rl', '--join', address, '--out', folder]);
+    expect(worker.stderr).toMatch(/--join and --out are given together.* Leave --out out/);
+    for (const words of [
+      ['--join', address],
+      [...rl(fileOf('run'), folder).slice(1), '--workers', address],
+    ]) {
+      const { exitCode, stderr } = await cli(['rl', ...words]);
+      expect(stderr).toMatch(/^error: Cannot connect to the NATS server 127\.0\.0\.1:\d+: .*\n$/);
+      expect(exitCode).toBe(2);
+    }
   });
 });

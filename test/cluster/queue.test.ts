@@ -113,7 +113,6 @@ it('keeps jobs, and who holds them, when the server is killed', async (context) 
   const queue = await store.queue('kept', SILENCE);
   for (const text of ['a', 'b', 'c']) await queue.put(text);
   const [a] = await takeAll(queue, 1);
-  const waiting = (await store.queue('later', SILENCE)).take(60);
   await server!.kill();
   const taking = queue.take(5);
   await server!.start();
@@ -121,8 +120,6 @@ it('keeps jobs, and who holds them, when the server is killed', async (context) 
   expect(taken?.text).toBe('b');
   await a!.complete();
   await taken!.complete();
-  await (await store.queue('later', SILENCE)).put('x');
-  expect((await waiting)?.text).toBe('x');
   expect(textsOf(await takeAll(queue, 1))).toEqual(['c']);
   await store.close();
-}, 90_000);
+});

@@ -19,7 +19,7 @@ export interface RLSettings {
   readonly maxNewTokens?: number;
 }
 
-export const [RL_GROUPS, RL_TRAIN_STEPS] = [4, 9];
+export const RL_TRAIN_STEPS = 9;
 
 /** What a run tells of an update. */
 export interface Told {
@@ -41,7 +41,7 @@ export class Trainer extends Machine {
       task: 'task.mjs',
       rows: 4,
       length: 8 + maxNewTokens,
-      groups: RL_GROUPS,
+      groups: 4,
       groupSize: 4,
       maxNewTokens,
       staleness,

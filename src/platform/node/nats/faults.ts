@@ -50,7 +50,7 @@ export function explain(error: unknown, server: string): unknown {
     );
   }
   return new ServerError(
-    `The NATS server ${server} refuses: ${messageOf(error)}. Check its log and the permissions of this login ($JS.API, $KV and $O).`,
+    `The NATS server ${server} refuses: ${messageOf(error)}. Check its log and the permissions of this login ($JS, $KV, $O and looplm).`,
     { cause: error },
   );
 }

@@ -12,8 +12,7 @@ import {
   jetstream,
   jetstreamManager,
 } from '@nats-io/jetstream';
-import type { JsMsg } from '@nats-io/jetstream';
-import type { NatsConnection } from '@nats-io/transport-node';
+import type { Msg, NatsConnection } from '@nats-io/transport-node';
 import type { QueuedJob, WorkQueue } from '../../../cluster/index.js';
 
 /** Does again what failed since the server was away. */
@@ -22,20 +21,32 @@ export type Persist = <T>(attempt: () => Promise<T>) => Promise<T>;
 /** Name of the consumer. */
 const WORKERS = 'workers';
 const NANOSECONDS = 1e9;
+/** How much later than asked for an answer of the server may come. */
+const GRACE_MS = 5000;
+/** What the server calls acknowledgements. Source: the reference of JetStream. */
+const [DONE, GIVEN_BACK, IN_PROGRESS] = ['+ACK', '-NAK', '+WPI'];
+/** Statuses of an answer without a message: there is none, none came in time, the server is busy or leaving. */
+const WITHOUT_MESSAGE = [404, 408, 409];
 
-/** @param name - of the stream, and of the subject of its messages */
+export interface QueueNames {
+  /** Of the stream. */
+  readonly name: string;
+  /** Of its messages. */
+  readonly subject: string;
+}
+
 export async function openNatsQueue(
   connection: NatsConnection,
-  name: string,
+  { name, subject }: QueueNames,
   silenceSeconds: number,
   persist: Persist,
 ): Promise<WorkQueue> {
   const client = jetstream(connection);
   const { streams, consumers } = await persist(() => jetstreamManager(connection));
-  const consumer = await persist(async () => {
+  await persist(async () => {
     await streams.add({
       name,
-      subjects: [name],
+      subjects: [subject],
       retention: RetentionPolicy.Workqueue,
       storage: StorageType.File,
     });
@@ -45,29 +56,36 @@ export async function openNatsQueue(
       ack_wait: silenceSeconds * NANOSECONDS,
       max_ack_pending: -1,
     });
-    return client.consumers.get(name, WORKERS);
   });
-  const jobOf = (message: JsMsg): QueuedJob => ({
-    text: message.string(),
-    keep: () => message.working(),
-    async complete() {
-      message.ack();
+  // A plain request: the library's own way to take one message gives up where the machine is busy for a second.
+  const next = (waitSeconds: number) =>
+    connection.request(
+      `$JS.API.CONSUMER.MSG.NEXT.${name}.${WORKERS}`,
+      JSON.stringify({ batch: 1, expires: waitSeconds * NANOSECONDS }),
+      // what comes has the subject of its stream, by which the shared inbox would not know it
+      { timeout: 1000 * waitSeconds + GRACE_MS, noMux: true },
+    );
+  const jobOf = (message: Msg): QueuedJob => {
+    const tell = async (what: string) => {
+      message.respond(what);
       await persist(() => connection.flush());
-    },
-    async giveBack() {
-      message.nak();
-      await persist(() => connection.flush());
-    },
-  });
+    };
+    return {
+      text: message.string(),
+      keep: () => void message.respond(IN_PROGRESS),
+      complete: () => tell(DONE),
+      giveBack: () => tell(GIVEN_BACK),
+    };
+  };
   return {
-    put: (text) => persist(async () => void (await client.publish(name, text))),
+    put: (text) => persist(async () => void (await client.publish(subject, text))),
     async take(waitSeconds) {
-      const message = await persist(() => consumer.next({ expires: 1000 * waitSeconds }));
-      return message ? jobOf(message) : undefined;
+      const message = await persist(() => next(waitSeconds));
+      return WITHOUT_MESSAGE.includes(message.headers?.code ?? 0) ? undefined : jobOf(message);
     },
     isEmpty: () =>
       persist(async () => {
-        const { num_pending, num_ack_pending } = await consumer.info();
+        const { num_pending, num_ack_pending } = await consumers.info(name, WORKERS);
         return num_pending + num_ack_pending === 0;
       }),
     clear: () => persist(async () => void (await streams.purge(name))),

@@ -68,7 +68,12 @@ export async function openNatsStore(
         return all.filter(({ deleted }) => !deleted).map(({ name }) => name);
       }),
     queue: (name, silenceSeconds) =>
-      openNatsQueue(connection, `${bucket}-${name}`, silenceSeconds, persist),
+      openNatsQueue(
+        connection,
+        { name: `${bucket}-${name}`, subject: `looplm.${run}.${name}` },
+        silenceSeconds,
+        persist,
+      ),
     close: () => connection.close(),
   };
 }
