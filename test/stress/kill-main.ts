@@ -1,6 +1,6 @@
 /**
- * `npm run stress:kill -- --seed N --kills 20`: trainings of every kind of stage, killed with SIGKILL at random
- * moments and started again; each must end in the bytes of one that was not.
+ * `npm run stress:kill -- --seed N --kills 20`: trainings of every kind of stage, and of a policy, killed with SIGKILL
+ * at random moments and started again; each must end in the bytes of one that was not.
  */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -55,6 +55,28 @@ const STAGES = [
   { name: 'gate, forward', trainSteps: 6, objective: { kind: 'stage-2', target: 'forward' } },
 ];
 
+/** Rewards that take a moment, and some that throw, hang, or are no number. */
+const TASK = `const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+export default {
+  name: 'sums',
+  maxDifficulty: 3,
+  draw: (rng, difficulty) => ({ prompt: 'one of '.repeat(difficulty) + (Math.abs(rng.next()) % 9) }),
+  async reward({ tokenIds }) {
+    const sum = tokenIds.reduce((total, id) => total + id, 0);
+    if (sum % 11 === 0) throw new Error('no reward');
+    if (sum % 11 === 1) return NaN;
+    if (sum % 61 === 2) await new Promise(() => {});
+    await wait(sum % 20);
+    return (sum % 7) / 6;
+  },
+};
+`;
+
+/** What is played in turn, and by which command; later ones begin with what the first has come to. */
+const RUNS = { stages: 'train', chat: 'train', policy: 'rl' } as const;
+type RunName = keyof typeof RUNS;
+const NAMES = Object.keys(RUNS) as RunName[];
+
 const { values } = parseArgs({
   options: { seed: { type: 'string', default: '1' }, kills: { type: 'string', default: '20' } },
 });
@@ -98,6 +120,21 @@ async function writeInputs(): Promise<void> {
   const chat = { chat: 'chat.jsonl', rows: 2, length: 128, epochs: 1 };
   const tuning = { ...run, data: chat, from: 'stages-whole', model: undefined, stages: undefined };
   writeFileSync(at('chat.json'), JSON.stringify(tuning));
+  writeFileSync(at('task.mjs'), TASK);
+  const policy = {
+    from: 'stages-whole',
+    task: 'task.mjs',
+    rows: 2,
+    length: 48,
+    groups: 3,
+    groupSize: 4,
+    maxNewTokens: 24,
+    rewardTimeoutSeconds: 5,
+    policy: { credit: { kind: 'depth-action' }, klCoefficient: 0.1 },
+    evaluation: { problems: 4, everyTrainSteps: 4 },
+    training: { learningRate: 0.001, trainSteps: 12, snapshotEvery: 3 },
+  };
+  writeFileSync(at('policy.json'), JSON.stringify(policy));
 }
 
 const STEP = /train step \d+ of/g;
@@ -133,9 +170,9 @@ async function playKilled(argv: readonly string[]): Promise<number> {
 const FILES = ['model.safetensors', 'snapshot.safetensors'];
 
 /** Plays a run whole and killed; its kills, and whether both ended alike. */
-async function play(name: string): Promise<{ readonly kills: number; readonly isEqual: boolean }> {
+async function play(name: RunName): Promise<{ readonly kills: number; readonly isEqual: boolean }> {
   const argvOf = (out: string) => {
-    return ['train', '--config', at(`${name}.json`), '--out', at(out), ...THREADS];
+    return [RUNS[name], '--config', at(`${name}.json`), '--out', at(out), ...THREADS];
   };
   say(name);
   await looplm(...argvOf(`${name}-whole`));
@@ -152,11 +189,10 @@ try {
   await writeInputs();
   let total = 0;
   let faults = 0;
-  // The chat is tuned from what the stages came to, which is made again and again.
-  for (let turn = 0; turn < 2 || total < wanted; turn++) {
-    if (turn % 2 === 0) rmSync(at('stages-whole'), { recursive: true, force: true });
-    rmSync(at('chat-whole'), { recursive: true, force: true });
-    const { kills, isEqual } = await play(turn % 2 === 0 ? 'stages' : 'chat');
+  for (let turn = 0; turn < NAMES.length || total < wanted; turn++) {
+    const name = NAMES[turn % NAMES.length]!;
+    rmSync(at(`${name}-whole`), { recursive: true, force: true });
+    const { kills, isEqual } = await play(name);
     total += kills;
     faults += isEqual ? 0 : 1;
   }
