@@ -22,6 +22,7 @@ export { LocalRollouts } from './provider.js';
 export type { RolloutSourceOptions } from './rollout-source.js';
 export { RolloutSource } from './rollout-source.js';
 export type {
+  DrawOptions,
   GroupPlan,
   GroupPlanOptions,
   JudgeOptions,
@@ -29,7 +30,7 @@ export type {
   Rollout,
   RolloutGroup,
 } from './rollouts.js';
-export { judgeGroups, planGroups } from './rollouts.js';
+export { drawGroups, judgeGroups, planGroups } from './rollouts.js';
 export type { PolicyTrainingSettings, RLSettings } from './settings.js';
 export { parseRLSettings, policyTrainingFields, rlFields } from './settings.js';
 export type { Answer, Judgement, PolicyPrompt, PolicyTask } from './task.js';

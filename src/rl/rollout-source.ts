@@ -189,7 +189,7 @@ export class RolloutSource<P extends { readonly prompt: PolicyPrompt }> implemen
     const plans = planGroups(trainStep, difficulties, {
       task,
       text,
-      exitPolicy: this.#exitPolicy.name,
+      exitPolicy: this.#exitPolicy,
       groupSize: settings.groupSize,
       maxNewTokens: settings.maxNewTokens,
       maxLength: this.length,

@@ -5,11 +5,12 @@
  * same rollouts again. Answers to one prompt share what is computed of it.
  */
 import { uniformInt } from 'pure-rand/distribution/uniformInt';
-import type { RolloutRecord } from '../engine/index.js';
+import type { Engine, ExitPolicy, RolloutRecord } from '../engine/index.js';
 import { ConfigError } from '../errors.js';
 import type { Tokenizer } from '../tokenizer/index.js';
 import { generatorFor } from '../util/random.js';
 import type { DrawnAnswer, GroupAnswer, GroupRequest } from './answers.js';
+import { drawAnswers } from './answers.js';
 import type { Answer, Judgement, PolicyPrompt, PolicyTask } from './task.js';
 import { judge } from './task.js';
 
@@ -45,8 +46,7 @@ export interface RolloutGroup {
 export interface GroupPlanOptions<P extends { readonly prompt: PolicyPrompt }> {
   readonly task: PolicyTask<P>;
   readonly text: PolicyText;
-  /** How answers exit, as `parseExitPolicy` reads it. */
-  readonly exitPolicy: string;
+  readonly exitPolicy: ExitPolicy;
   readonly groupSize: number;
   readonly maxNewTokens: number;
   /** Longest prompt and answer together that can be replayed. */
@@ -58,6 +58,12 @@ export interface JudgeOptions<P extends { readonly prompt: PolicyPrompt }> {
   readonly task: PolicyTask<P>;
   readonly text: PolicyText;
   readonly rewardTimeoutMs: number;
+}
+
+export interface DrawOptions<P extends { readonly prompt: PolicyPrompt }>
+  extends GroupPlanOptions<P>, JudgeOptions<P> {
+  readonly engine: Engine;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Tell draws of problems and of answers from each other. */
@@ -82,7 +88,7 @@ export function planGroups<P extends { readonly prompt: PolicyPrompt }>(
       promptIds,
       maxNewTokens: roomFor(promptIds, options),
       stopIds: text.stopIds,
-      exitPolicy,
+      exitPolicy: exitPolicy.name,
       seeds: Array.from({ length: groupSize }, (_, index) =>
         uniformInt(generatorFor(seed, ANSWERS, step, group, index), 0, 2 ** 32 - 1),
       ),
@@ -111,6 +117,22 @@ export async function judgeGroups<P extends { readonly prompt: PolicyPrompt }>(
       return { difficulty, rollouts: await Promise.all(judging[group]!) };
     }),
   );
+}
+
+/**
+ * One group for each difficulty, drawn at the same time, and judged.
+ *
+ * @throws as `planGroups` and `drawAnswers` do
+ */
+export async function drawGroups<P extends { readonly prompt: PolicyPrompt }>(
+  step: number,
+  difficulties: readonly number[],
+  options: DrawOptions<P>,
+): Promise<readonly RolloutGroup[]> {
+  const { engine, signal } = options;
+  const plans = planGroups(step, difficulties, options);
+  const requests = plans.map(({ request }) => request);
+  return judgeGroups(plans, drawAnswers(engine, requests, signal), options);
 }
 
 async function judged<P extends { readonly prompt: PolicyPrompt }>(
