@@ -83,6 +83,7 @@ function describePolicy(source: NonNullable<MetricRecord['source']>): string {
     `depth ${of('meanDepth').toFixed(2)}`,
     `difficulty ${of('difficulty').toFixed(1)}`,
     ...(of('droppedGroups') > 0 ? [`${of('droppedGroups')} groups all alike`] : []),
+    ...('staleness' in source ? [`${of('staleness').toFixed(1)} updates stale`] : []),
     `replay within ${difference.toExponential(0)}`,
   ].join(', ');
 }

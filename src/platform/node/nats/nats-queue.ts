@@ -66,13 +66,16 @@ export async function openNatsQueue(
       { timeout: 1000 * waitSeconds + GRACE_MS, noMux: true },
     );
   const jobOf = (message: Msg): QueuedJob => {
-    const tell = async (what: string) => {
-      message.respond(what);
-      await persist(() => connection.flush());
-    };
+    const tell = (what: string) =>
+      persist(async () => {
+        message.respond(what);
+        await connection.flush();
+      });
     return {
       text: message.string(),
-      keep: () => void message.respond(IN_PROGRESS),
+      keep() {
+        if (!connection.isClosed()) message.respond(IN_PROGRESS);
+      },
       complete: () => tell(DONE),
       giveBack: () => tell(GIVEN_BACK),
     };
