@@ -15,6 +15,7 @@ import type { LoopLMConfig, ModelWeights } from '../model/index.js';
 import type { ResidentWeights } from '../runtime/index.js';
 import type { PolicyMoment, PolicySource, TokenOutputs } from '../train/index.js';
 import { TokenScorer } from '../train/index.js';
+import { abortable } from '../util/abortable.js';
 import { quote } from '../util/quote.js';
 import { generatorFor } from '../util/random.js';
 import { groupAdvantages, isWithoutVariance, meanOf, tokenWeights } from './advantages.js';
@@ -110,11 +111,12 @@ export class RolloutSource<P extends { readonly prompt: PolicyPrompt }> implemen
     for (let step = trainStep; step <= Math.max(trainStep, ahead); step++) await this.#ask(step);
     const plans = this.#plans.get(trainStep)!;
     this.#plans.delete(trainStep);
-    const drawn = await judgeGroups(plans, this.#provider.answers(trainStep, signal), {
+    const judging = judgeGroups(plans, this.#provider.answers(trainStep, signal), {
       task,
       text,
       rewardTimeoutMs: 1000 * settings.rewardTimeoutSeconds,
     });
+    const drawn = await abortable(judging, signal); // a reward may take long
     signal?.throwIfAborted();
     this.#tellFaults(drawn);
     const groups = drawn.map((group) => scoredGroup(group, settings, moment.model));

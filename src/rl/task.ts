@@ -53,7 +53,10 @@ export async function judge<P extends { readonly prompt: PolicyPrompt }>(
   problem: P,
   timeoutMs: number,
 ): Promise<Judgement> {
-  const signal = AbortSignal.timeout(timeoutMs);
+  // not AbortSignal.timeout: a process with nothing else to do would end before it
+  const controller = new AbortController();
+  const { signal } = controller;
+  const timer = setTimeout(() => controller.abort(), timeoutMs);
   try {
     const given = task.reward(answer, problem, signal);
     const reward = given instanceof Promise ? await abortable(given, signal) : given;
@@ -62,6 +65,8 @@ export async function judge<P extends { readonly prompt: PolicyPrompt }>(
   } catch (error) {
     if (signal.aborted) return { fault: `it took longer than ${timeoutMs / 1000} s` };
     return { fault: `it threw: ${error instanceof Error ? error.message : showValue(error)}` };
+  } finally {
+    clearTimeout(timer);
   }
 }
 
