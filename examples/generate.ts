@@ -8,7 +8,7 @@ import { bundledModelPath } from 'looplm/node';
 
 const model = await LoopLM.fromPretrained(process.argv[2] ?? bundledModelPath());
 
-const prompt = 'cup 3; swap 2 3; swap 1 5; swap 2 4;';
+const prompt = 'The ball is under cup 3. Swap cups 2 and 3. Where is the ball?';
 for await (const event of model.generate(prompt)) {
   if (event.kind === 'token') {
     console.log(`${JSON.stringify(event.text)} at depth ${event.exitDepth}`);

@@ -1,6 +1,6 @@
 /**
- * Stage II of a recipe: the exit gate alone, trained twice from the stage I gate, once with the
- * published labels and once with the forward ones, to compare the three.
+ * Stage II of a recipe: the exit gate alone, trained several times from the stage I gate (with the
+ * published labels and with the forward ones, on some data or others) to compare them.
  *
  * The model is frozen, so this takes minutes. Which gate is shipped is decided by measurement, not here.
  */
@@ -13,9 +13,16 @@ import { train } from 'looplm/train';
 
 type Folder = Parameters<typeof train>[0]['folder'];
 
-/** Labels of stage II that are compared. */
-export const GATE_TARGETS = ['published', 'forward'] as const;
-export type GateTarget = (typeof GATE_TARGETS)[number];
+/** A gate that is to be trained. */
+export interface GatePlan {
+  /** Of the gate in the file of gates, and of what is told. */
+  readonly name: string;
+  readonly target: Stage2Target;
+  /** Problems as the model is to meet them, and what tells them from others. */
+  readonly source: BatchSource;
+  readonly problems: string;
+}
+type Stage2Target = Extract<ObjectiveSettings, { kind: 'stage-2' }>['target'];
 
 export const GATES_FILE = 'gates.safetensors';
 const GATE_WEIGHT = 'model.early_exit_gate.weight';
@@ -25,8 +32,8 @@ const GATE_BIAS = 'model.early_exit_gate.bias';
 const STAGE_TWO = { k: 50, gamma: 0.005 } as const;
 
 function gateTrainConfig(
-  { model, source: { rows, length }, problems, seed }: TrainGatesOptions,
-  target: GateTarget,
+  { model, seed }: TrainGatesOptions,
+  { target, source: { rows, length }, problems }: GatePlan,
 ): TrainConfig {
   const objective: ObjectiveSettings = { kind: 'stage-2', target, ...STAGE_TWO };
   return {
@@ -51,41 +58,39 @@ export interface TrainGatesOptions {
   readonly model: LoopLMConfig;
   /** The stage I model. */
   readonly weights: ModelWeights;
-  /** Problems as the model is to meet them, and what tells them from others. */
-  readonly source: BatchSource;
-  readonly problems: string;
+  readonly plans: readonly GatePlan[];
   readonly seed: number;
-  /** A folder for the run of each target. */
-  readonly folderOf: (target: GateTarget) => Folder;
+  /** A folder for the run of each. */
+  readonly folderOf: (name: string) => Folder;
   readonly now: () => number;
   readonly memoryBytes: () => number;
-  readonly onProgress?: (target: GateTarget, record: MetricRecord, totalTrainSteps: number) => void;
+  readonly onProgress?: (name: string, record: MetricRecord, totalTrainSteps: number) => void;
   readonly signal?: AbortSignal;
 }
 
 /**
- * Trains both gates; each run resumes from its folder.
+ * Trains the gates; each run resumes from its folder.
  *
- * @returns the bytes of a gates file with the stage I gate and both results, or undefined if
+ * @returns the bytes of a gates file with the stage I gate and all results, or undefined if
  *   stopped by the signal
  */
 export async function trainGates(options: TrainGatesOptions): Promise<Uint8Array | undefined> {
   const gates: [string, ModelWeights][] = [['stage1', options.weights]];
-  for (const target of GATE_TARGETS) {
-    const config = gateTrainConfig(options, target);
+  for (const plan of options.plans) {
+    const config = gateTrainConfig(options, plan);
     const result = await train({
       config,
       device: options.device,
-      source: options.source,
+      source: plan.source,
       weights: options.weights,
-      folder: options.folderOf(target),
+      folder: options.folderOf(plan.name),
       now: options.now,
       memoryBytes: options.memoryBytes,
-      onProgress: (record, total) => options.onProgress?.(target, record, total),
+      onProgress: (record, total) => options.onProgress?.(plan.name, record, total),
       ...(options.signal && { signal: options.signal }),
     });
     if (!result.finished) return undefined;
-    gates.push([`stage2-${target}`, result.weights]);
+    gates.push([plan.name, result.weights]);
   }
   return encodeSafetensors(
     gates.flatMap(([name, weights]) => [

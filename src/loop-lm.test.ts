@@ -1,6 +1,6 @@
 /** Laws of text generation, on a random model with the byte-level tokenizer of the bundled one. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { bundledTokenizerConfig, bundledTokenizerJson } from '../recipes/bundled/tokenizer.js';
+import { PLAIN_TOKENIZER_FILES } from '../test/bundled-copy.js';
 import { parseRollout, rolloutToJson } from './engine/index.js';
 import { ConfigError, DisposedError, RequestError } from './errors.js';
 import type {
@@ -17,7 +17,7 @@ import type { Device } from './runtime/index.js';
 import { createInlineDevice } from './runtime/index.js';
 import { CHATML_TEMPLATES, ChatTemplate, Tokenizer } from './tokenizer/index.js';
 
-const tokenizer = Tokenizer.fromJson(bundledTokenizerJson());
+const tokenizer = Tokenizer.fromJson(JSON.parse(PLAIN_TOKENIZER_FILES['tokenizer.json']));
 const EOS = 0;
 const config: LoopLMConfig = {
   architecture: 'ouro',
@@ -56,16 +56,11 @@ async function load(
   return LoopLM.load(folder, { device, ...options });
 }
 
-const TOKENIZER_FILES = {
-  'tokenizer.json': JSON.stringify(bundledTokenizerJson()),
-  'tokenizer_config.json': JSON.stringify(bundledTokenizerConfig()),
-};
-
 let device: Device;
 let model: LoopLM;
 beforeAll(async () => {
   device = await createInlineDevice({ numThreads: 1 });
-  model = await load(TOKENIZER_FILES);
+  model = await load(PLAIN_TOKENIZER_FILES);
 });
 afterAll(async () => {
   await model.dispose();
@@ -90,7 +85,7 @@ const pieceOf = (event: TextEvent) => (event.kind === 'token' ? event.text : eve
 
 test('the pieces of a text are well-formed and together the decoding of its ids', async () => {
   for (const seed of [1, 2, 3, 4]) {
-    const events = await eventsOf(model.generate('cup 3;', wild(seed)));
+    const events = await eventsOf(model.generate('Where is the ball?', wild(seed)));
     const finish = events.at(-1) as TextFinishEvent;
     const pieces = events.map(pieceOf);
     const expected = tokenizer.decode(finish.tokenIds, { skipSpecialTokens: true });
@@ -103,10 +98,10 @@ test('the pieces of a text are well-formed and together the decoding of its ids'
 
 test('a stop string cuts the text where it begins and ends the computation', async () => {
   for (const seed of [1, 2, 3, 4]) {
-    const whole = await model.complete('cup 3;', wild(seed));
+    const whole = await model.complete('Where is the ball?', wild(seed));
     const stop = whole.text.slice(9, 11);
     const options = wild(seed, { stopStrings: ['never', stop], record: true });
-    const events = await eventsOf(model.generate('cup 3;', options));
+    const events = await eventsOf(model.generate('Where is the ball?', options));
     const finish = events.at(-1) as TextFinishEvent;
     const pieces = events.map(pieceOf);
     expect(finish.text).toBe(whole.text.slice(0, whole.text.indexOf(stop)));
@@ -122,10 +117,10 @@ test('a stop string cuts the text where it begins and ends the computation', asy
 });
 
 test('a record ends with its text in every list, whatever was computed meanwhile', async () => {
-  const whole = await model.complete('cup 3;', wild(2));
+  const whole = await model.complete('Where is the ball?', wild(2));
   const options = wild(2, { stopStrings: [whole.text.slice(9, 11)], record: true });
   let finish: TextFinishEvent | undefined;
-  for await (const event of model.generate('cup 3;', options)) {
+  for await (const event of model.generate('Where is the ball?', options)) {
     if (event.kind === 'finish') finish = event;
     // While its reader rests, the sequence goes on for a few tokens.
     await new Promise((resolve) => setTimeout(resolve, 20));
@@ -135,7 +130,7 @@ test('a record ends with its text in every list, whatever was computed meanwhile
 });
 
 test('prompts of a batch end as they end alone, stop strings included', async () => {
-  const prompts = ['cup 3;', 'take 4; plus 2;', [5, 9, 2]];
+  const prompts = ['Where is the ball?', 'Start with 4. Add 2. What is the result?', [5, 9, 2]];
   const [first] = [await model.complete(prompts[0]!, wild(7))];
   const options = wild(7, { stopStrings: [first.text.slice(3, 5)], record: true });
   const ended: TextFinishEvent[] = [];
@@ -155,9 +150,9 @@ test('prompts of a batch end as they end alone, stop strings included', async ()
 });
 
 test('end-of-text ids stop a text unless ignored, and further stop ids join them', async () => {
-  const whole = await model.complete('cup 3;', wild(1));
+  const whole = await model.complete('Where is the ball?', wild(1));
   const [, second] = whole.tokenIds;
-  const stopped = await model.complete('cup 3;', wild(1, { stopIds: [second!] }));
+  const stopped = await model.complete('Where is the ball?', wild(1, { stopIds: [second!] }));
   expect(stopped.tokenIds).toEqual(whole.tokenIds.slice(0, 1 + whole.tokenIds.indexOf(second!)));
   expect(stopped.finishReason).toBe('stop-id');
   expect(stopped.text).toBe(tokenizer.decode(stopped.tokenIds.slice(0, -1)));
@@ -165,17 +160,20 @@ test('end-of-text ids stop a text unless ignored, and further stop ids join them
 });
 
 test('depth bounds and policies given as text hold for every token', async () => {
-  const bounded = await model.complete('cup 3;', wild(2, { exitPolicy: 'sampled', minDepth: 2 }));
+  const bounded = await model.complete(
+    'Where is the ball?',
+    wild(2, { exitPolicy: 'sampled', minDepth: 2 }),
+  );
   expect(bounded.exitDepths.every((depth) => depth >= 2)).toBe(true);
-  const fixed = await model.complete('cup 3;', wild(2, { exitPolicy: 'fixed:1' }));
+  const fixed = await model.complete('Where is the ball?', wild(2, { exitPolicy: 'fixed:1' }));
   expect(new Set(fixed.exitDepths)).toEqual(new Set([1]));
-  const { rollout } = await model.complete('cup 3;', wild(2, { record: true }));
+  const { rollout } = await model.complete('Where is the ball?', wild(2, { record: true }));
   expect(rollout!.exitPolicy).toBe(`cdf:${config.exitThreshold}`);
 });
 
 test('leaving the loop early frees the memory of the run', async () => {
   const before = await device.stats();
-  for await (const event of model.generate('cup 3;', wild(1))) {
+  for await (const event of model.generate('Where is the ball?', wild(1))) {
     if (event.kind === 'token' && event.tokenIndex === 2) break;
   }
   expect(await device.stats()).toEqual(before);
@@ -184,7 +182,10 @@ test('leaving the loop early frees the memory of the run', async () => {
 test('an aborted run ends with one finish event that says so', async () => {
   const controller = new AbortController();
   const events: TextEvent[] = [];
-  for await (const event of model.generate('cup 3;', wild(1, { signal: controller.signal }))) {
+  for await (const event of model.generate(
+    'Where is the ball?',
+    wild(1, { signal: controller.signal }),
+  )) {
     events.push(event);
     controller.abort();
   }
@@ -194,24 +195,24 @@ test('an aborted run ends with one finish event that says so', async () => {
 
 test('chat continues the rendered template', async () => {
   const chatTemplate = new ChatTemplate(CHATML_TEMPLATES.corrected);
-  const messages = [{ role: 'user', content: 'cup 3;' }];
+  const messages = [{ role: 'user', content: 'Where is the ball?' }];
   const [token] = await eventsOf(model.chat(messages, { ...wild(1), chatTemplate }));
   const prompt = chatTemplate.apply(messages, { addGenerationPrompt: true });
   const [same] = await eventsOf(model.generate(prompt, wild(1)));
   expect(token).toEqual(same);
 
   const own = await load({
-    ...TOKENIZER_FILES,
+    ...PLAIN_TOKENIZER_FILES,
     'chat_template.jinja': '{{ messages[0].content }}',
   });
   const [answered] = await eventsOf(own.chat(messages, wild(1)));
-  const [continued] = await eventsOf(own.generate('cup 3;', wild(1)));
+  const [continued] = await eventsOf(own.generate('Where is the ball?', wild(1)));
   expect(answered).toEqual(continued);
   await own.dispose();
 });
 
-const CHAT_FILES = { ...TOKENIZER_FILES, 'chat_template.jinja': CHATML_TEMPLATES.base };
-const hello = [{ role: 'user', content: 'cup 3;' }];
+const CHAT_FILES = { ...PLAIN_TOKENIZER_FILES, 'chat_template.jinja': CHATML_TEMPLATES.base };
+const hello = [{ role: 'user', content: 'Where is the ball?' }];
 const TURN_END = tokenizer.tokenToId('<|im_end|>')!;
 
 /** What the model was given to continue. */
@@ -221,10 +222,11 @@ async function promptOf(chatModel: LoopLM, options: ChatOptions = {}): Promise<s
   return tokenizer.decode(finish.rollout!.promptIds);
 }
 
-/** Whether a chat ends where a token comes up; seeds are tried until it does. */
+/** Whether a chat ends where a token comes up, which is made likely; seeds are tried until it does. */
 async function endsWith(chatModel: LoopLM, tokenId: number, options: ChatOptions = {}) {
-  for (let seed = 0; seed < 400; seed++) {
-    const call = { ...options, maxNewTokens: 6, sampling: { temperature: 9, seed } };
+  const logitBias = { [tokenId]: 40 };
+  for (let seed = 0; seed < 100; seed++) {
+    const call = { ...options, maxNewTokens: 6, sampling: { temperature: 9, seed, logitBias } };
     const finish = (await eventsOf(chatModel.chat(hello, call))).at(-1) as TextFinishEvent;
     const place = finish.tokenIds.indexOf(tokenId);
     if (place >= 0 && place < 5) return finish.finishReason === 'stop-id';
@@ -249,18 +251,20 @@ test('a template of the call brings its own end of turn', async () => {
 test('generation_config.json adds stop ids and says how to draw, and a call goes before it', async () => {
   const file = { eos_token_id: [EOS, 7], temperature: 3, top_p: 0.9 };
   const sampled = await load({
-    ...TOKENIZER_FILES,
+    ...PLAIN_TOKENIZER_FILES,
     'generation_config.json': JSON.stringify(file),
   });
   expect(sampled.stopTokens.map(({ id, sources }) => [id, sources.length])).toEqual([
     [EOS, 4],
     [7, 1],
   ]);
-  const drawn = await sampled.complete('cup 3;', { record: true });
+  const drawn = await sampled.complete('Where is the ball?', { record: true });
   expect(drawn.rollout!.sampling).toMatchObject({ temperature: 3, topP: 0.9 });
   const sampling = { temperature: 0 };
-  const greedy = await sampled.complete('cup 3;', { sampling });
-  expect(greedy.tokenIds).toEqual((await model.complete('cup 3;', { stopIds: [7] })).tokenIds);
+  const greedy = await sampled.complete('Where is the ball?', { sampling });
+  expect(greedy.tokenIds).toEqual(
+    (await model.complete('Where is the ball?', { stopIds: [7] })).tokenIds,
+  );
   await sampled.dispose();
 });
 
@@ -312,9 +316,11 @@ test.each<[string, unknown, RegExp]>([
   ['a stop id that is none', { stopIds: [1, -2] }, /^stopIds\.1 is -2; .*number from 0 up/],
   ['a stop id that is no list', { stopIds: 2 }, /^stopIds is 2; .*list of token ids/],
 ])('%s is a ConfigError before anything is computed', async (_, options, message) => {
-  const pending = model.complete('cup 3;', options as GenerateOptions);
+  const pending = model.complete('Where is the ball?', options as GenerateOptions);
   await expect(pending).rejects.toThrow(ConfigError);
-  await expect(model.complete('cup 3;', options as GenerateOptions)).rejects.toThrow(message);
+  await expect(model.complete('Where is the ball?', options as GenerateOptions)).rejects.toThrow(
+    message,
+  );
 });
 
 test('a model without tokenizer or template says what it lacks', async () => {
@@ -333,18 +339,20 @@ test('a model without tokenizer or template says what it lacks', async () => {
 });
 
 test('check refuses what generate refuses, and gives the ids of the prompt', () => {
-  expect(model.check('cup 3;', wild(1))).toEqual(tokenizer.encode('cup 3;'));
+  expect(model.check('Where is the ball?', wild(1))).toEqual(
+    tokenizer.encode('Where is the ball?'),
+  );
   expect(model.check([1, 2])).toEqual([1, 2]);
   const long = Array.from({ length: 97 }, () => 1);
   expect(() => model.check(long)).toThrow(/97 tokens; the model's context holds 96/);
-  expect(() => model.check('cup 3;', { minDepth: 4 })).toThrow(ConfigError);
+  expect(() => model.check('Where is the ball?', { minDepth: 4 })).toThrow(ConfigError);
   expect(() => model.check([config.vocabSize])).toThrow(RequestError);
 });
 
 test('a scored prompt comes with the first token, and asking changes no token', async () => {
   const options = wild(2, { promptLogprobs: 1, topLogprobs: 2, loopLogprobs: 1 });
-  const events = await eventsOf(model.generate('cup 3;', options));
-  const plain = await eventsOf(model.generate('cup 3;', wild(2)));
+  const events = await eventsOf(model.generate('Where is the ball?', options));
+  const plain = await eventsOf(model.generate('Where is the ball?', wild(2)));
   for (const [index, event] of events.entries()) {
     if (event.kind === 'finish') continue;
     const { topLogprobs, loops, promptTokens, ...token } = event;
@@ -352,7 +360,7 @@ test('a scored prompt comes with the first token, and asking changes no token', 
     expect(topLogprobs).toHaveLength(2);
     expect(loops!.length).toBeGreaterThanOrEqual(token.exitDepth);
     const ids = promptTokens?.map(({ tokenId }) => tokenId);
-    expect(ids).toEqual(index === 0 ? tokenizer.encode('cup 3;') : undefined);
+    expect(ids).toEqual(index === 0 ? tokenizer.encode('Where is the ball?') : undefined);
   }
 });
 
@@ -378,17 +386,17 @@ test('a chat is its prompt, continued until its end ids', async () => {
 });
 
 test('weights are exchanged for those of another folder of the same model', async () => {
-  const other = folderWith(TOKENIZER_FILES);
+  const other = folderWith(PLAIN_TOKENIZER_FILES);
   await saveCheckpoint(other, config, initializeWeights(config, 6), { dtype: 'f32' });
   await using reference = await LoopLM.load(other, { device });
-  const expected = await reference.complete('cup 3;', wild(1));
+  const expected = await reference.complete('Where is the ball?', wild(1));
   const stats = await device.stats();
-  const updatable = await load(TOKENIZER_FILES, { updatable: true });
-  expect((await updatable.complete('cup 3;', wild(1))).text).toBe(
-    (await model.complete('cup 3;', wild(1))).text,
+  const updatable = await load(PLAIN_TOKENIZER_FILES, { updatable: true });
+  expect((await updatable.complete('Where is the ball?', wild(1))).text).toBe(
+    (await model.complete('Where is the ball?', wild(1))).text,
   );
   expect(await updatable.updateWeights(other)).toBe(1);
-  const after = await updatable.complete('cup 3;', wild(1));
+  const after = await updatable.complete('Where is the ball?', wild(1));
   expect(after).toMatchObject({
     text: expected.text,
     weightsVersion: 1,

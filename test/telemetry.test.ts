@@ -47,7 +47,15 @@ const inOwnWorker = (script: string, prelude = '') => `
 const script = (text: string) => ['--input-type=module', '--eval', text];
 
 const PROGRAMS: readonly [what: string, argv: readonly string[]][] = [
-  ['looplm generate', [MAIN, 'generate', '--prompt', 'cup 3; swap 2 3;']],
+  [
+    'looplm generate',
+    [
+      MAIN,
+      'generate',
+      '--prompt',
+      'The ball is under cup 3. Swap cups 2 and 3. Where is the ball?',
+    ],
+  ],
   ['a program', script(LIBRARY)],
   ['a program on an inline device', script(INLINE)],
   ['a program that loads a model in a worker thread of its own', script(inOwnWorker(LIBRARY))],

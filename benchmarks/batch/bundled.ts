@@ -1,11 +1,13 @@
 /** The bundled model, which decides for itself: one stream and many, and its own guesses. */
 import type { ExitPolicy, GenerationRequest, Speculation } from 'looplm/engine';
+import { generatorFor } from 'looplm/data';
 import { cdfThreshold, Engine, fullDepth, parseSamplingOptions } from 'looplm/engine';
 import { loadCheckpoint } from 'looplm/model';
 import { bundledModelPath, nodeFolder } from 'looplm/node';
 import { Tokenizer } from 'looplm/tokenizer';
-import { TASKS } from '../../recipes/bundled/tasks.js';
-import { heldOutProblems } from '../../recipes/bundled/test-problems.js';
+import { drawAt } from '../../recipes/bundled/curriculum.js';
+import { textOf } from '../../recipes/bundled/problem.js';
+import { cups } from '../../recipes/bundled/tasks/cups.js';
 import type { ReadoutClock } from '../lib/readout-clock.js';
 
 export const BUNDLED_STREAMS = [1, 16];
@@ -52,8 +54,11 @@ export class BundledModel {
     const folder = nodeFolder(bundledModelPath());
     const tokenizer = Tokenizer.fromJson(JSON.parse(await folder.readText('tokenizer.json')));
     const engine = await Engine.create({ device: clock, ...(await loadCheckpoint(folder)) });
-    const problems = heldOutProblems(TASKS.cups, DIFFICULTY, Math.max(...BUNDLED_STREAMS), seed);
-    const prompts = problems.map(({ text }) => tokenizer.encode(text));
+    const prompts = Array.from({ length: Math.max(...BUNDLED_STREAMS) }, (_, index) => {
+      const rng = generatorFor(seed, index);
+      const [turn] = drawAt(rng, cups, cups.lessons.at(-1)!, DIFFICULTY).turns;
+      return tokenizer.encode(textOf(turn!.asked));
+    });
     return new BundledModel(engine, clock, prompts);
   }
 

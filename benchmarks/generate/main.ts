@@ -4,7 +4,7 @@
  * `npm run bench:generate -- [--rounds N] [--json FILE]`.
  *
  * Two models: random weights large enough that matrices take the time, where depths are replayed;
- * and the bundled model, which decides for itself on held-out problems.
+ * and the bundled model, which decides for itself.
  */
 import { generatorFor } from 'looplm/data';
 import type { ExitPolicy, KvPolicy } from 'looplm/engine';
@@ -15,8 +15,8 @@ import { bundledModelPath, createNodeDevice, nodeFolder } from 'looplm/node';
 import type { Device } from 'looplm/runtime';
 import { Tokenizer } from 'looplm/tokenizer';
 import { uniformInt } from 'pure-rand/distribution/uniformInt';
-import { TASKS } from '../../recipes/bundled/tasks.js';
-import { heldOutProblems } from '../../recipes/bundled/test-problems.js';
+import { Scribe } from '../../recipes/bundled/documents.js';
+import { questionSets } from '../../recipes/bundled/evaluation/question-sets.js';
 import type { Variant } from '../lib/harness.js';
 import { benchmarkConfig } from '../lib/models.js';
 import { readRounds } from '../lib/flags.js';
@@ -29,7 +29,7 @@ const THREADS = 2;
 const ROUNDS = 7;
 const NEW_TOKENS = 32;
 const PROMPT_TOKENS = 64;
-const PROBLEMS_PER_DIFFICULTY = 2;
+const QUESTIONS_PER_DIFFICULTY = 2;
 const SEED = 1;
 const SAMPLING = parseSamplingOptions({});
 
@@ -79,7 +79,7 @@ function continuation(
   });
 }
 
-/** Answers held-out problems one by one, prompts included: their loops are deferred too. */
+/** Answers questions one by one, prompts included: their loops are deferred too. */
 function answers(
   engine: Engine,
   prompts: readonly (readonly number[])[],
@@ -143,13 +143,12 @@ async function bundledModel(device: Device): Promise<readonly Decoding[]> {
   const { config, weights } = await loadCheckpoint(folder);
   const tokenizer = Tokenizer.fromJson(JSON.parse(await folder.readText('tokenizer.json')));
   const engine = await Engine.create({ device, config, weights });
-  const prompts = [TASKS.cups, TASKS.sums].flatMap((task) =>
-    Array.from({ length: task.maxTrainedDifficulty }, (_, index) =>
-      heldOutProblems(task, index + 1, PROBLEMS_PER_DIFFICULTY, SEED),
-    )
-      .flat()
-      .map(({ text }) => tokenizer.encode(text)),
-  );
+  const scribe = new Scribe((text) => tokenizer.encode(text));
+  const prompts = questionSets(scribe, QUESTIONS_PER_DIFFICULTY, ['uniform'])
+    .filter(({ task }) => task === 'cups' || task === 'sums')
+    .flatMap(({ questions }) =>
+      questions.map(({ ids, promptLength }) => ids.slice(0, promptLength)),
+    );
   return [
     ...[4, 3, 2, 1].map((depth) => [`depth ${depth}`, fixedDepth(depth)] as const),
     [`Q-exit, q = ${config.exitThreshold}`, cdfThreshold(config.exitThreshold)] as const,

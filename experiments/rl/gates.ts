@@ -4,11 +4,12 @@ import type { Folder, ModelWeights } from 'looplm/model';
 import type { Device } from 'looplm/runtime';
 import { openSafetensors } from 'looplm/runtime';
 import type { MetricRecord } from 'looplm/train';
-import type { GateTarget } from '../../recipes/exit-gates.js';
-import { GATES_FILE, GATE_TARGETS, trainGates } from '../../recipes/exit-gates.js';
+import { GATES_FILE, trainGates } from '../../recipes/exit-gates.js';
 import { LENGTH, questionDocument } from './language.js';
 import { MODEL } from './start.js';
 
+/** Labels that are compared; a gate goes by the name of its labels. */
+const GATE_TARGETS = ['published', 'forward'] as const;
 const SEED = 7;
 const ROWS = 12;
 
@@ -16,9 +17,9 @@ export interface GatesOptions {
   readonly weights: ModelWeights;
   readonly device: Device;
   readonly folder: Folder;
-  readonly folderOf: (target: GateTarget) => Folder;
+  readonly folderOf: (target: string) => Folder;
   readonly signal: AbortSignal;
-  readonly onProgress: (target: GateTarget, record: MetricRecord, totalTrainSteps: number) => void;
+  readonly onProgress: (target: string, record: MetricRecord, totalTrainSteps: number) => void;
 }
 
 /** The start with each gate of stage II. @returns undefined if stopped by the signal */
@@ -29,18 +30,19 @@ export async function withStageTwoGates({
   folderOf,
   signal,
   onProgress,
-}: GatesOptions): Promise<ReadonlyMap<GateTarget, ModelWeights> | undefined> {
+}: GatesOptions): Promise<ReadonlyMap<string, ModelWeights> | undefined> {
+  const source = generatedSource({
+    documents: (rng) => questionDocument(rng, 'all'),
+    rows: ROWS,
+    length: LENGTH,
+    seed: SEED,
+  });
+  const problems = 'cups of reinforcement learning';
   const gates = await trainGates({
     device,
     model: MODEL,
     weights,
-    source: generatedSource({
-      documents: (rng) => questionDocument(rng, 'all'),
-      rows: ROWS,
-      length: LENGTH,
-      seed: SEED,
-    }),
-    problems: 'cups of reinforcement learning',
+    plans: GATE_TARGETS.map((target) => ({ name: target, target, source, problems })),
     seed: SEED,
     folderOf,
     now: () => performance.now(),
@@ -53,11 +55,11 @@ export async function withStageTwoGates({
   const file = await folder.open(GATES_FILE);
   try {
     const reader = await openSafetensors(file);
-    const withGates = new Map<GateTarget, ModelWeights>();
+    const withGates = new Map<string, ModelWeights>();
     for (const target of GATE_TARGETS) {
       const own = new Map(weights);
       for (const part of ['weight', 'bias']) {
-        const values = await reader.readFloat32(`stage2-${target}.${part}`);
+        const values = await reader.readFloat32(`${target}.${part}`);
         own.set(`model.early_exit_gate.${part}`, values);
       }
       withGates.set(target, own);

@@ -10,12 +10,12 @@ import type { TrainingDocument } from 'looplm/data';
 import { generatorFor } from 'looplm/data';
 import type { PolicyTask, PolicyText } from 'looplm/rl';
 import { Tokenizer } from 'looplm/tokenizer';
-import { drawAt, drawForTraining } from '../../recipes/reason/curriculum.js';
-import type { Labels, Writing } from '../../recipes/reason/documents.js';
-import { Scribe } from '../../recipes/reason/documents.js';
-import { replyText } from '../../recipes/reason/problem.js';
-import { cups } from '../../recipes/reason/tasks/cups.js';
-import { SPECIAL_TOKENS, tokenizerJson } from '../../recipes/reason/tokenizer.js';
+import { drawAt, drawForTraining } from '../../recipes/bundled/curriculum.js';
+import type { Labels, Writing } from '../../recipes/bundled/documents.js';
+import { Scribe } from '../../recipes/bundled/documents.js';
+import { replyText } from '../../recipes/bundled/problem.js';
+import { cups } from '../../recipes/bundled/tasks/cups.js';
+import { SPECIAL_TOKENS, tokenizerJson } from '../../recipes/bundled/tokenizer.js';
 
 /** Swaps of the problems of reinforcement learning. */
 export const [FEWEST, MOST] = [2, 12];
@@ -46,6 +46,7 @@ export function lessonDocument(rng: RandomGenerator, open: number): TrainingDocu
   const problem = drawForTraining(rng, [cups], {
     open: { [cups.name]: open },
     weights: { [cups.name]: 1 },
+    isMixed: false,
   });
   return scribe.document(problem, WRITING, 'all');
 }
@@ -62,7 +63,7 @@ export const cupsTask: PolicyTask<{ prompt: readonly number[]; reply: string }> 
   maxDifficulty: NUM_DIFFICULTIES,
   draw(rng, difficulty) {
     const { turn } = questionAt(rng, FEWEST + difficulty - 1);
-    return { prompt: scribe.prompt(turn, WRITING), reply: replyText(turn.reply) };
+    return { prompt: scribe.prompt([turn], WRITING), reply: replyText(turn.reply) };
   },
   reward: ({ text }, { reply }) => (text === reply ? 1 : 0),
 };

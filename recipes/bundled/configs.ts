@@ -1,24 +1,24 @@
 /**
- * Configs of the bundled model and of the two models it is compared with.
+ * Configs of the model and of the two it is compared with.
  *
  * The looped model runs its layers four times. The twin has the same parameters and runs them once;
  * the iso-FLOP model has as many layers as the looped one has layers times loops, and runs them once.
- * All three see the same problems in the same order.
+ * All three are taught by the same rule.
  */
 import type { LoopLMConfig } from 'looplm/model';
 import type { TrainConfig } from 'looplm/train';
 
-/** Names of the trained models. Only `looped` is shipped. */
 export const VARIANTS = ['looped', 'twin', 'iso-flop'] as const;
 export type Variant = (typeof VARIANTS)[number];
 
 export const SEED = 7;
-export const ROWS = 16;
-export const LENGTH = 128;
+export const TRAIN_STEPS = 11_000;
+export const ROWS = 12;
+export const LENGTH = 160;
 const NUM_LAYERS = 3;
 const NUM_LOOPS = 4;
 
-export function bundledModelConfig(vocabSize: number, variant: Variant): LoopLMConfig {
+export function modelConfig(vocabSize: number, variant: Variant): LoopLMConfig {
   return {
     architecture: 'ouro',
     hiddenSize: 128,
@@ -36,30 +36,57 @@ export function bundledModelConfig(vocabSize: number, variant: Variant): LoopLMC
     exitThreshold: 1,
     initializerRange: 0.02,
     bosTokenId: 0,
-    eosTokenIds: [0],
+    eosTokenIds: [2, 0],
     padTokenId: 0,
   };
 }
 
-/** Stage I for the looped model, plain cross-entropy for the two unlooped ones. */
-export function bundledTrainConfig(
+/** Part of the train steps in which the rate falls. */
+const ANNEALED_FRACTION = 0.2;
+
+/** Learning with open ends, then annealing: stage I for the looped model, cross-entropy for the others. */
+export function trainConfig(
   model: LoopLMConfig,
   variant: Variant,
   trainSteps: number,
+  seed: number,
 ): TrainConfig {
+  const annealed = Math.round(trainSteps * ANNEALED_FRACTION);
   return {
     model,
     objective: variant === 'looped' ? { kind: 'stage-1', beta: 0.1 } : { kind: 'last-loop' },
-    optimizer: { beta1: 0.9, beta2: 0.98, epsilon: 1e-8, weightDecay: 0.05, clipNorm: 1 },
-    learningRate: 1e-3,
-    schedule: { kind: 'cosine', warmupTrainSteps: 100, finalFraction: 0.05 },
+    optimizer: {
+      kind: 'muon',
+      momentum: 0.95,
+      iterations: 5,
+      beta1: 0.9,
+      beta2: 0.98,
+      epsilon: 1e-8,
+      weightDecay: 0.05,
+      clipNorm: 1,
+    },
+    learningRate: 1.5e-3,
     trainSteps,
     accumulate: 1,
     recompute: 'none',
+    stages: [
+      {
+        name: 'learning',
+        trainSteps: trainSteps - annealed,
+        schedule: { kind: 'constant', warmupTrainSteps: Math.min(100, trainSteps - annealed) },
+        optimizerState: 'fresh',
+      },
+      {
+        name: 'annealing',
+        trainSteps: annealed,
+        schedule: { kind: 'cosine', warmupTrainSteps: 0, finalFraction: 0.03 },
+        optimizerState: 'kept',
+      },
+    ],
     logEvery: 20,
     snapshotEvery: 100,
-    evaluateEvery: 1_000_000,
-    seed: SEED,
+    evaluateEvery: 100,
+    seed,
     data: { problems: 'bundled', rows: ROWS, length: LENGTH },
   };
 }

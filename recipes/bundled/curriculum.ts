@@ -1,153 +1,157 @@
 /**
- * From problems to training documents, easy ones first.
+ * Which problems a training draws, as far as it has come.
  *
- * The one idea: label the running answer at the end of every move, not only at the end of the
- * problem, and let the longest problems grow while training goes on.
- * Does not know the tokenizer (it is given `encode`) nor how documents become batches.
+ * The one idea: a task's next lesson opens when the model has learnt the one before, whenever that is.
+ * What the run has learnt is what it has measured of itself (`progressOf`), which its metrics keep: so
+ * a batch is a function of its train step and of the measurements before it, and a resumed run draws
+ * what it would have drawn.
  */
-import { uniformInt } from 'pure-rand/distribution/uniformInt';
 import type { RandomGenerator } from 'pure-rand/types/RandomGenerator';
-import type { TrainingDocument } from 'looplm/data';
-import { IGNORED_TARGET } from 'looplm/data';
-import { assert, ConfigError } from 'looplm/errors';
-import type { Problem, TaskDefinition } from './tasks.js';
-import { generateTrainingProblem, pickWeighted } from './tasks.js';
+import { isHeldOut } from 'looplm/data';
+import type { EvaluationRecord } from 'looplm/train';
+import type { Lesson, Problem, TaskDefinition, Wording } from './problem.js';
+import { conversationOf } from './problem.js';
+import { chance, pickWeighted, within } from './random.js';
 
-const END_OF_TEXT = '<|endoftext|>';
-/** Part of the training in which the longest problems grow. */
-const GROWTH_FRACTION = 0.35;
-/** How much more often a problem of the longer half is drawn, once all lengths are open. */
-const LONGER_HALF_WEIGHT = 1.5;
+/** Part of the problems of a task that are of the newest lesson; the others of any that is open. */
+const NEWEST_FRACTION = 0.7;
+/** One problem in so many is held out of training. */
+const HELD_OUT_FRACTION = 1 / 16;
 
-/** Text to token ids; `<|endoftext|>` must become one id. */
-export type Encode = (text: string) => readonly number[];
-
-/** What the training documents of the bundled model are made from. */
-export interface BundledDocumentsOptions {
-  readonly encode: Encode;
+export interface CurriculumOptions {
   readonly tasks: readonly TaskDefinition[];
-  /** Optimizer updates of the whole training, which the growth is measured against. */
-  readonly totalTrainSteps: number;
+  /** A task that begins alone: the others wait for this lesson of it, until this train step at most. */
+  readonly first?: { readonly task: string; readonly lesson: number; readonly latest: number };
+  /** Share of right answers at which a lesson counts as learnt. */
+  readonly learnt: number;
+  /** Train step from which a chat may go from one problem to another. */
+  readonly mixedFrom: number;
 }
+
+/** Number of open lessons of each task, by its name; 0 where it has not begun. */
+export type OpenLessons = Readonly<Record<string, number>>;
+
+/** Name in metrics of the accuracy of a task on the hardest problems of its newest lesson. */
+export const newestName = (task: string): string => `newest.${task}`;
 
 /**
- * Draws training documents: a task by weight, a difficulty that the training has reached, and a
- * problem of which no prefix is held out.
+ * Lessons that are open for the batch of a train step.
  *
- * @returns a function for `generatedSource({ documents })`.
- * @throws ConfigError if `tasks` is empty or `totalTrainSteps` is not a positive integer.
+ * @param records - measurements of the run; those at this train step or later do not count, since the
+ *   batch is drawn while the update before it runs.
  */
-export function bundledDocuments(
-  options: BundledDocumentsOptions,
-): (rng: RandomGenerator, trainStep: number) => TrainingDocument {
-  const { encode, tasks, totalTrainSteps } = options;
-  checkOptions(options);
-  const encodeProblem = problemEncoder(encode);
-  return (rng, trainStep) => {
-    const task = pickWeighted(tasks, rng);
-    const difficulty = drawDifficulty(task, trainStep / totalTrainSteps, rng);
-    return encodeProblem(generateTrainingProblem(task, difficulty, rng));
-  };
+export function openLessons(
+  { tasks, first, learnt }: CurriculumOptions,
+  records: readonly EvaluationRecord[],
+  trainStep: number,
+): OpenLessons {
+  const open: Record<string, number> = Object.fromEntries(
+    tasks.map(({ name }) => [name, first === undefined || first.task === name ? 1 : 0]),
+  );
+  for (const record of records) {
+    if (record.trainStep >= trainStep) break;
+    for (const { name, lessons } of tasks) {
+      const accuracy = record.evaluation[newestName(name)];
+      const isLearnt = typeof accuracy === 'number' && accuracy >= learnt;
+      if (open[name]! > 0 && isLearnt) open[name] = Math.min(lessons.length, open[name]! + 1);
+    }
+    if (first && (open[first.task]! >= first.lesson || record.trainStep >= first.latest)) {
+      for (const { name } of tasks) open[name] = Math.max(1, open[name]!);
+    }
+  }
+  return open;
 }
 
-/**
- * Longest difficulty of a task at a point of the training: from `firstTrainedDifficulty` to
- * `maxTrainedDifficulty` in equal shares of the first 35 %, the maximum from there on.
- *
- * @param trainedFraction - trainStep / totalTrainSteps.
- */
-export function longestDifficulty(task: TaskDefinition, trainedFraction: number): number {
-  const { firstTrainedDifficulty: first, maxTrainedDifficulty: max } = task;
-  const grown = Math.floor((trainedFraction / GROWTH_FRACTION) * (max - first + 1));
-  return Math.min(max, first + grown);
+/** What is drawn at a train step. */
+export interface Syllabus {
+  readonly open: OpenLessons;
+  /** Share of each task, relative to the others, by its name. */
+  readonly weights: Readonly<Record<string, number>>;
+  /** Whether a chat may go from one problem to another. */
+  readonly isMixed: boolean;
 }
 
-function drawDifficulty(
-  task: TaskDefinition,
-  trainedFraction: number,
-  rng: RandomGenerator,
-): number {
-  const longest = longestDifficulty(task, trainedFraction);
-  if (trainedFraction < GROWTH_FRACTION) return uniformInt(rng, 1, longest);
-  const choices = Array.from({ length: longest }, (_, index) => ({
-    difficulty: index + 1,
-    weight: index + 1 > longest / 2 ? LONGER_HALF_WEIGHT : 1,
-  }));
-  return pickWeighted(choices, rng).difficulty;
-}
+/** Measurements that a task's weight looks back at. */
+const LOOKED_BACK = 3;
+/** Share that a task keeps when it is right everywhere. */
+const LEAST_NEED = 0.3;
 
-/**
- * Encoder of problems as training documents. The ids are the problem and its answer. The targets
- * are the running answer at the last token of each clause, `<|endoftext|>` at the
- * answer, and `IGNORED_TARGET` elsewhere. Clauses are encoded once and remembered.
- *
- * @throws ConfigError if an answer or `<|endoftext|>` is not exactly one token; from the encoder,
- * if clauses encoded apart are not the tokens of the whole text.
- */
-export function problemEncoder(encode: Encode): (problem: Problem) => TrainingDocument {
-  const known = new Map<string, readonly number[]>();
-  const lookUp = (text: string): readonly number[] => {
-    let ids = known.get(text);
-    if (ids === undefined) known.set(text, (ids = encode(text)));
-    return ids;
-  };
-  const endOfTextId = oneToken(END_OF_TEXT, lookUp);
-  return (problem) => {
-    const clauses = problem.text.match(/[^;]+;/g) ?? [];
-    const hasNewClause = clauses.some((clause) => !known.has(clause));
-    const pieces = clauses.map(lookUp);
-    if (hasNewClause) checkSameTokens(pieces.flat(), encode(problem.text), problem.text);
-    return labelledDocument(problem, pieces, endOfTextId, lookUp);
-  };
-}
-
-function labelledDocument(
-  problem: Problem,
-  pieces: readonly (readonly number[])[],
-  endOfTextId: number,
-  encode: Encode,
-): TrainingDocument {
-  const answerIds = problem.answers.map(({ answer }) => oneToken(answer, encode));
-  const finalId = answerIds.at(-1);
-  assert(finalId !== undefined, 'a problem has an answer');
-  const ids = [...pieces.flat(), finalId];
-  const targets = ids.map(() => IGNORED_TARGET);
-  targets[ids.length - 1] = endOfTextId;
-  let end = 0;
-  pieces.forEach((piece, index) => {
-    end += piece.length;
-    targets[end - 1] = answerIds[index] ?? IGNORED_TARGET; // each clause has its answer
+/** The lessons that are open for the batch of a train step; what is not yet known gets more of it. */
+export function syllabusAt(
+  options: CurriculumOptions,
+  records: readonly EvaluationRecord[],
+  trainStep: number,
+): Syllabus {
+  const open = openLessons(options, records, trainStep);
+  const before = records.filter((record) => record.trainStep < trainStep).slice(-LOOKED_BACK);
+  const weights = options.tasks.map(({ name, weight }) => {
+    const seen = before
+      .map(({ evaluation }) => evaluation[newestName(name)])
+      .filter((accuracy) => typeof accuracy === 'number');
+    const known = seen.reduce((sum, accuracy) => sum + accuracy, 0) / Math.max(1, seen.length);
+    const need = Math.min(1, LEAST_NEED + 2 * (1 - known));
+    return [name, open[name]! > 0 ? weight * need : 0] as const;
   });
-  return { ids, targets };
+  const isMixed = trainStep >= options.mixedFrom;
+  return { open, weights: Object.fromEntries(weights), isMixed };
 }
 
-function oneToken(text: string, encode: Encode): number {
-  const ids = encode(text);
-  const [id] = ids;
-  if (id !== undefined && ids.length === 1) return id;
-  throw new ConfigError(
-    'encode',
-    `"${text}" becomes ${ids.length} tokens; it must be exactly 1. Add it to the vocabulary.`,
+/** Everything is open, and of each task as much as it weighs. */
+export const everything = (tasks: readonly TaskDefinition[]): Syllabus => ({
+  open: Object.fromEntries(tasks.map(({ name, lessons }) => [name, lessons.length])),
+  weights: Object.fromEntries(tasks.map(({ name, weight }) => [name, weight])),
+  isMixed: true,
+});
+
+/** Part of the conversations that go from one problem to another, and how many follow the first. */
+const MIXED_FRACTION = 0.25;
+const MORE_PROBLEMS = [1, 2] as const;
+
+/** Draws what a document is made of: a problem, or several in one chat. */
+export function drawForTraining(
+  rng: RandomGenerator,
+  tasks: readonly TaskDefinition[],
+  syllabus: Syllabus,
+): Problem {
+  const problem = drawProblem(rng, tasks, syllabus);
+  if (!syllabus.isMixed || !chance(rng, MIXED_FRACTION)) return problem;
+  const others = Array.from({ length: within(rng, MORE_PROBLEMS) }, () =>
+    drawProblem(rng, tasks, syllabus),
   );
+  return conversationOf([problem, ...others]);
 }
 
-function checkSameTokens(apart: readonly number[], whole: readonly number[], text: string): void {
-  if (apart.length === whole.length && apart.every((id, index) => id === whole[index])) return;
-  throw new ConfigError(
-    'encode',
-    `"${text}" becomes other tokens as a whole than clause by clause; both must agree. ` +
-      'Use a tokenizer that never joins words.',
-  );
+/** Draws a problem of an open lesson, in which nothing is held out. */
+function drawProblem(
+  rng: RandomGenerator,
+  tasks: readonly TaskDefinition[],
+  { open, weights }: Omit<Syllabus, 'isMixed'>,
+): Problem {
+  const task = pickWeighted(rng, tasks, ({ name }) => weights[name]!);
+  const lesson = lessonOf(rng, task, open[task.name]!);
+  for (;;) {
+    const problem = task.draw(rng, lesson, 'trained');
+    if (!problem.keys.some(isHeldOutProblem)) return problem;
+  }
 }
 
-function checkOptions({ tasks, totalTrainSteps }: BundledDocumentsOptions): void {
-  if (tasks.length === 0) {
-    throw new ConfigError('tasks', 'tasks has 0 entries; it needs at least 1. Use TASKS.');
-  }
-  if (!Number.isSafeInteger(totalTrainSteps) || totalTrainSteps < 1) {
-    throw new ConfigError(
-      'totalTrainSteps',
-      `totalTrainSteps is ${totalTrainSteps}; it must be a whole number of at least 1.`,
-    );
-  }
+export const isHeldOutProblem = (key: string): boolean => isHeldOut(key, HELD_OUT_FRACTION);
+
+function lessonOf(rng: RandomGenerator, { lessons }: TaskDefinition, open: number): Lesson {
+  const newest = lessons[open - 1]!;
+  if (chance(rng, NEWEST_FRACTION)) return newest;
+  // What is plain is left behind: its answers are no sentences.
+  const known = lessons.slice(0, open).filter(({ isPlain }) => isPlain === newest.isPlain);
+  return pickWeighted(rng, known, () => 1);
+}
+
+/** Problems of the greatest difficulty of a lesson, or of another one, drawn without regard to what is held out. */
+export function drawAt(
+  rng: RandomGenerator,
+  task: TaskDefinition,
+  lesson: Lesson,
+  difficulty: number = lesson.difficulty[1],
+  wording: Wording = 'trained',
+): Problem {
+  return task.draw(rng, { ...lesson, difficulty: [difficulty, difficulty] }, wording);
 }

@@ -1,15 +1,15 @@
 /**
- * `npm run eval:bundled`: measures the bundled model on its problems, prints the tables, and says where
+ * `npm run eval:bundled`: measures the bundled model on its questions, prints the tables, and says where
  * they differ from the committed figures, evaluation.json beside the model: exit code 1 if they do.
  *
  * `--write` writes the figures there instead; report.ts then brings texts and pictures up to date. With
- * `--quick` it measures a fifth of the problems and only prints. `--model FOLDER` names another model,
+ * `--quick` it measures a fifth of the questions and only prints. `--model FOLDER` names another model,
  * `--threads N` the threads to compute with.
  */
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { Engine, KV_POLICIES, PREFILL_MODES } from 'looplm/engine';
+import { Engine, PREFILL_MODES } from 'looplm/engine';
 import type { FrontierPoint } from 'looplm/eval';
 import { POLICY_FAMILIES } from 'looplm/eval';
 import type { Folder, LoopLMConfig } from 'looplm/model';
@@ -18,7 +18,9 @@ import { nodeFolder } from 'looplm/node';
 import type { Device } from 'looplm/runtime';
 import { createInlineDevice } from 'looplm/runtime';
 import { Tokenizer } from 'looplm/tokenizer';
-import { answerFigures } from './evaluation/answers.js';
+import { TRAIN_STEPS } from './configs.js';
+import { Scribe } from './documents.js';
+import type { Encode } from './documents.js';
 import { settleFigures } from './evaluation/committed.js';
 import type { Evaluation } from './evaluation/figures.js';
 import { EVALUATION_FILE, figuresToJson } from './evaluation/figures.js';
@@ -33,25 +35,24 @@ import {
   overallFrontier,
   rankCorrelations,
   truncateSets,
-  uniformCell,
 } from './evaluation/measure.js';
-import type { ProblemSet } from './evaluation/problem-sets.js';
-import {
-  EVALUATION_SEED,
-  isTrainedLength,
-  longerSets,
-  trainedSets,
-  uniformSets,
-  unseenStartSets,
-} from './evaluation/problem-sets.js';
+import type { Kind, QuestionSet } from './evaluation/question-sets.js';
+import { EVALUATION_SEED, questionSets } from './evaluation/question-sets.js';
+import { replyFigures } from './evaluation/replies.js';
 import type { PolicyPoint } from './evaluation/streams.js';
-import { pointsNear, policySpec, streamFigures } from './evaluation/streams.js';
+import {
+  STREAMED_WAYS,
+  adaptiveFigures,
+  pointsNear,
+  policySpec,
+  streamFigures,
+} from './evaluation/streams.js';
 import { evaluationTables } from './evaluation/tables.js';
 import { progressOf, runScript, versionOf } from './script.js';
 
-/** Problems of a difficulty: held-out ones, how many of those are run for real, and uniform ones. */
-const FULL = { problems: 200, streamed: 20, uniform: 500, depths: [2, 2.75, 3.5] };
-const QUICK = { problems: 40, streamed: 3, uniform: 100, depths: [2.75] };
+/** Questions of a difficulty, how many of those are run for real, and at about which mean depths. */
+const FULL = { questions: 100, streamed: 20, depths: [2, 2.5, 3, 3.5] };
+const QUICK = { questions: 30, streamed: 3, depths: [2.75] };
 type Size = typeof FULL;
 
 /** Loops that are tried, as a multiple of the trained ones. */
@@ -83,135 +84,140 @@ async function main(): Promise<void> {
 async function evaluate(device: Device, folder: Folder, size: Size): Promise<Evaluation> {
   const { config, weights } = await loadCheckpoint(folder);
   const tokenizer = Tokenizer.fromJson(JSON.parse(await folder.readText('tokenizer.json')));
-  const encode = (text: string) => tokenizer.encode(text);
-  const trainedProblems = trainedSets(encode, size.problems);
+  const encode: Encode = (text) => tokenizer.encode(text);
+  const scribe = new Scribe(encode);
+  const sets = (...kinds: readonly Kind[]) => questionSets(scribe, size.questions, kinds);
   const [shipped, ...others] = await readGates(folder, config, weights);
   await using engine = await Engine.create({ device, config, weights });
-  const measure = (what: string, sets: readonly ProblemSet[], numLoops: number) =>
-    measureSets(engine, sets, { numLoops, onProgress: progressOf(what) });
+  const measure = (what: string, asked: readonly QuestionSet[], numLoops: number) =>
+    measureSets(engine, asked, { numLoops, onProgress: progressOf(what) });
 
   const { numLoops, exitThreshold } = config;
   const loopsTried = LOOPS_TRIED * numLoops;
-  const deep = await measure('trained lengths', trainedProblems, loopsTried);
+  const questions = sets('uniform');
+  const deep = await measure('trained difficulties', questions, loopsTried);
   const trained = truncateSets(deep, numLoops);
-  const longerProblems = longerSets(encode, size.problems);
-  const longer = await measure('longer problems', longerProblems, loopsTried);
-  const unseenProblems = unseenStartSets(encode, size.problems);
-  const unseenStarts = await measure('unseen beginnings', unseenProblems, numLoops);
-  const uniformProblems = uniformSets(encode, size.uniform);
-  const uniform = await measure('uniform problems', uniformProblems, loopsTried);
-  const uniformTrained = uniformProblems.filter(isTrainedLength);
+  const unseen = await measure(
+    'never trained',
+    sets('held-out-wording', 'held-out-problem', 'held-out-start', 'in-conversation'),
+    numLoops,
+  );
+  const longer = await measure('longer', sets('longer'), loopsTried);
 
   const frontiers = POLICY_FAMILIES.map((policy) => overallFrontier(trained, policy));
-  const gates = [gateFigures(shipped!.gate, trained)];
+  const few = questions.map((set) => ({
+    ...set,
+    questions: set.questions.slice(0, size.streamed),
+  }));
+  const gates = [
+    { ...gateFigures(shipped!.gate, trained), adaptive: await adaptiveFigures(engine, few) },
+  ];
+  const asked = { encode, questions, few };
   const shippedPoint: PolicyPoint = { policy: 'cdf', threshold: exitThreshold };
-  const answers = await answersOf(engine, shipped!.gate, [
-    ...PREFILL_MODES.flatMap((prefill) => [
-      { problems: 'held-out', sets: trainedProblems, point: shippedPoint, prefill } as const,
-      { problems: 'uniform', sets: uniformTrained, point: shippedPoint, prefill } as const,
-    ]),
+  const fullPoint: PolicyPoint = { policy: 'fixed', threshold: numLoops };
+  const replies = await repliesOf(engine, shipped!.gate, asked, [
+    ...PREFILL_MODES.map((prefill) => ({ point: shippedPoint, prefill })),
+    { point: fullPoint },
     ...cheapestOfPolicies(frontiers.flat())
       .filter(({ policy }) => policy !== 'oracle')
-      .filter((point) => policySpec(point) !== policySpec(shippedPoint))
-      .map((point) => cheapRun(trainedProblems, point)),
+      .filter((point) => ![shippedPoint, fullPoint].map(policySpec).includes(policySpec(point)))
+      .map((point) => ({ point })),
   ]);
   for (const other of others) {
-    const measured = await measureGate(device, config, other, trainedProblems);
+    const measured = await measureGate(device, config, other, asked);
     gates.push(measured.figures);
-    answers.push(...measured.answers);
+    replies.push(...measured.replies);
   }
   return {
     provenance: {
       looplm: versionOf('looplm'),
       onnxruntime: versionOf('onnxruntime-node'),
       seed: EVALUATION_SEED,
-      problemsPerDifficulty: size.problems,
+      questionsPerDifficulty: size.questions,
       streamedPerDifficulty: size.streamed,
-      uniformPerDifficulty: size.uniform,
     },
     model: {
       parameters: modelCost(config, COST).parameters.total,
       numLoops,
       exitThreshold,
+      trainSteps: TRAIN_STEPS,
       gate: shipped!.gate,
     },
     trained: deep.map((set, index) => ({
       ...accuracyCell(set),
       ...exitFigures(trained[index]!, exitThreshold),
     })),
-    unseenStarts: unseenStarts.map(accuracyCell),
+    unseen: unseen.map(accuracyCell),
     longer: longer.map(accuracyCell),
-    uniform: uniform.map((set) => uniformCell(set, config)),
     shipped: overallFrontier(trained, 'cdf', [exitThreshold])[0]!,
     rankCorrelation: rankCorrelations(trained, exitThreshold),
     frontiers: frontiers.flat(),
     gates,
-    answers,
-    streams: await runStreams(engine, trainedProblems, frontiers, size),
+    replies,
+    streams: await runStreams(engine, few, frontiers, size),
   };
 }
 
-interface AnswerRun extends Pick<Answers, 'problems' | 'prefill'> {
-  readonly sets: readonly ProblemSet[];
-  readonly point: PolicyPoint;
+interface Asked {
+  readonly encode: Encode;
+  readonly questions: readonly QuestionSet[];
+  /** Of each difficulty those that are run for real. */
+  readonly few: readonly QuestionSet[];
 }
-type Answers = Evaluation['answers'][number];
 
-/** Held-out problems under the prefill that runs no loop without need. */
-const cheapRun = (sets: readonly ProblemSet[], point: PolicyPoint): AnswerRun => ({
-  problems: 'held-out',
-  prefill: 'deferred',
-  sets,
-  point,
-});
+type Replies = Evaluation['replies'][number];
 
-async function answersOf(
+/** Replies at some points, by default under the prefill that runs no loop without need. */
+async function repliesOf(
   engine: Engine,
-  gate: Answers['gate'],
-  runs: readonly AnswerRun[],
-): Promise<Answers[]> {
-  const report = progressOf(`answers with gate ${gate}`);
-  const answers: Answers[] = [];
-  for (const { problems, sets, point, prefill } of runs) {
-    answers.push({ gate, problems, ...(await answerFigures(engine, sets, point, prefill)) });
-    report(answers.length, runs.length);
+  gate: Replies['gate'],
+  { encode, questions }: Omit<Asked, 'few'>,
+  runs: readonly { readonly point: PolicyPoint; readonly prefill?: Replies['prefill'] }[],
+): Promise<Replies[]> {
+  const report = progressOf(`replies with gate ${gate}`);
+  const replies: Replies[] = [];
+  for (const { point, prefill = 'deferred' } of runs) {
+    const figures = await replyFigures(engine, encode, questions, point, prefill);
+    replies.push({ gate, ...figures });
+    report(replies.length, runs.length);
   }
-  return answers;
+  return replies;
 }
 
-/** The trained problems with another gate, and answers at its cheapest threshold. */
+/** The questions with another gate, and replies at its cheapest threshold. */
 async function measureGate(
   device: Device,
   config: LoopLMConfig,
   { gate, weights }: GatedWeights,
-  problems: readonly ProblemSet[],
-): Promise<{ figures: Evaluation['gates'][number]; answers: Answers[] }> {
+  asked: Asked,
+): Promise<{ figures: Evaluation['gates'][number]; replies: Replies[] }> {
   await using engine = await Engine.create({ device, config, weights });
   const { numLoops } = config;
   const onProgress = progressOf(`gate ${gate}`);
-  const figures = gateFigures(gate, await measureSets(engine, problems, { numLoops, onProgress }));
-  return {
-    figures,
-    answers: await answersOf(engine, gate, [cheapRun(problems, figures.cheapest)]),
+  const measured = await measureSets(engine, asked.questions, { numLoops, onProgress });
+  const figures = {
+    ...gateFigures(gate, measured),
+    adaptive: await adaptiveFigures(engine, asked.few),
   };
+  const replies = await repliesOf(engine, gate, asked, [{ point: figures.cheapest }]);
+  return { figures, replies };
 }
 
-/** Every policy for real: `per-loop` at one depth as a check, the other KV policies at each. */
+/** Every policy for real, in every way. */
 async function runStreams(
   engine: Engine,
-  sets: readonly ProblemSet[],
+  few: readonly QuestionSet[],
   frontiers: readonly (readonly FrontierPoint[])[],
-  { streamed, depths }: Size,
+  { depths }: Size,
 ): Promise<Evaluation['streams']> {
-  const few = sets.map((set) => ({ ...set, documents: set.documents.slice(0, streamed) }));
   const points = frontiers
     .filter(([point]) => point!.policy !== 'oracle')
     .flatMap((policyPoints) => pointsNear(policyPoints, depths));
-  const runs = KV_POLICIES.flatMap((kvPolicy) => points.map((point) => ({ kvPolicy, point })));
+  const runs = STREAMED_WAYS.flatMap((way) => points.map((point) => ({ way, point })));
   const report = progressOf('real runs');
   const streams: Evaluation['streams'] = [];
-  for (const { kvPolicy, point } of runs) {
-    streams.push(await streamFigures(engine, few, point, kvPolicy));
+  for (const { way, point } of runs) {
+    streams.push(await streamFigures(engine, few, point, way));
     report(streams.length, runs.length);
   }
   return streams;

@@ -4,7 +4,7 @@
  * figures, quantization.json beside the model: exit code 1 if they do.
  *
  * `--write` writes the figures there instead; report.ts then brings texts and pictures up to date. With
- * `--quick` it measures a tenth of the problems and only prints. `--model FOLDER` names another model,
+ * `--quick` it measures a tenth of the questions and only prints. `--model FOLDER` names another model,
  * `--threads N` the threads to compute with.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -22,20 +22,23 @@ import { convertModel, nodeFolder, writeFileAtomic } from 'looplm/node';
 import type { Device } from 'looplm/runtime';
 import { createInlineDevice } from 'looplm/runtime';
 import { Tokenizer } from 'looplm/tokenizer';
-import { bundledDocuments } from './curriculum.js';
+import { LENGTH } from './configs.js';
+import { drawDocument } from './course.js';
+import { everything } from './curriculum.js';
+import { Scribe } from './documents.js';
 import { settleFigures } from './evaluation/committed.js';
 import { figuresToJson } from './evaluation/figures.js';
-import { EVALUATION_SEED, trainedSets } from './evaluation/problem-sets.js';
+import { EVALUATION_SEED, questionSets } from './evaluation/question-sets.js';
 import type { QuantizationFigures, VariantFigures } from './evaluation/quantization-figures.js';
 import { QUANTIZATION_FILE } from './evaluation/quantization-figures.js';
 import { VariantTally } from './evaluation/quantization-measure.js';
 import { quantizationTables } from './evaluation/quantization-report.js';
 import { runScript, versionOf } from './script.js';
-import { TASKS } from './tasks.js';
+import { TASKS } from './tasks/index.js';
 
-/** Held-out problems of each difficulty. */
-const PROBLEMS = 50;
-const QUICK_PROBLEMS = 5;
+/** Of each difficulty. */
+const QUESTIONS = 50;
+const QUICK_QUESTIONS = 5;
 
 const CALIBRATION_TOKENS = 16_384;
 const CALIBRATION_SEED = 5;
@@ -85,8 +88,8 @@ async function main(): Promise<void> {
   const scratch = await mkdtemp(join(tmpdir(), 'looplm-quantization-'));
   try {
     await using device = await createInlineDevice({ numThreads: Number(values.threads) });
-    const problems = values.quick ? QUICK_PROBLEMS : PROBLEMS;
-    const figures = await measure(device, values.model, scratch, problems);
+    const questions = values.quick ? QUICK_QUESTIONS : QUESTIONS;
+    const figures = await measure(device, values.model, scratch, questions);
     console.log(quantizationTables(figures));
     if (values.quick) return;
     await settleFigures({
@@ -103,13 +106,13 @@ async function measure(
   device: Device,
   model: string,
   scratch: string,
-  problems: number,
+  questions: number,
 ): Promise<QuantizationFigures> {
   const folder = nodeFolder(model);
   const checkpoint = await loadCheckpoint(folder);
   const tokenizer = Tokenizer.fromJson(JSON.parse(await folder.readText('tokenizer.json')));
-  const encode = (text: string) => tokenizer.encode(text);
-  const calibration = await calibrateOnTraining(device, checkpoint, encode);
+  const scribe = new Scribe((text) => tokenizer.encode(text));
+  const calibration = await calibrateOnTraining(device, checkpoint, scribe);
   const calibrationFile = join(scratch, 'calibration.safetensors');
   await writeFileAtomic(calibrationFile, calibrationChunks(calibration));
 
@@ -123,13 +126,13 @@ async function measure(
         : plainSubject(device, checkpoint, variant);
       subjects.push(await subject);
     }
-    const numProblems = await measureAll(subjects, encode, problems);
+    const numQuestions = await measureAll(subjects, scribe, questions);
     return {
       provenance: {
         looplm: versionOf('looplm'),
         onnxruntime: versionOf('onnxruntime-node'),
         seed: EVALUATION_SEED,
-        problems: numProblems,
+        questions: numQuestions,
         calibrationTokens: calibration.numTokens,
         calibrationSeed: CALIBRATION_SEED,
       },
@@ -150,14 +153,13 @@ async function measure(
 function calibrateOnTraining(
   device: Device,
   { config, weights }: LoadedCheckpoint,
-  encode: (text: string) => readonly number[],
+  scribe: Scribe,
 ): Promise<Calibration> {
-  const tasks = Object.values(TASKS);
-  const draw = bundledDocuments({ encode, tasks, totalTrainSteps: 1 });
+  const options = { tasks: TASKS, scribe, maxLength: LENGTH };
   const rng = generatorFor(CALIBRATION_SEED);
   const documents: number[][] = [];
   for (let tokens = 0; tokens < CALIBRATION_TOKENS; tokens += documents.at(-1)!.length) {
-    documents.push([...draw(rng, 1).ids]); // at the end of the training all lengths are drawn
+    documents.push([...drawDocument(rng, options, everything(TASKS)).ids]);
   }
   return calibrate({ device, config, weights, maxTokens: CALIBRATION_TOKENS }, documents);
 }
@@ -193,26 +195,26 @@ async function convertedSubject(
   return { name, sizeBytes: report.sizeBytes, weightError, engine, tally };
 }
 
-/** Traces every problem with every subject, float32 first; returns the number of problems. */
+/** Traces every question with every subject, float32 first; returns the number of questions. */
 async function measureAll(
   subjects: readonly Subject[],
-  encode: (text: string) => readonly number[],
+  scribe: Scribe,
   count: number,
 ): Promise<number> {
-  const sets = trainedSets(encode, count);
-  let numProblems = 0;
-  for (const { task, difficulty, documents } of sets) {
-    for (const { ids, targets } of documents) {
+  const sets = questionSets(scribe, count, ['uniform']);
+  let numQuestions = 0;
+  for (const { task, difficulty, questions } of sets) {
+    for (const { ids, targets } of questions) {
       const plain = await subjects[0]!.engine.trace(ids);
       for (const { engine, tally } of subjects) {
         const trace = engine === subjects[0]!.engine ? plain : await engine.trace(ids);
         tally.add({ task, targets }, plain, trace);
       }
-      numProblems++;
+      numQuestions++;
     }
-    console.log(`${task} ${difficulty}: ${documents.length} problems`);
+    console.log(`${task} ${difficulty}: ${questions.length} questions`);
   }
-  return numProblems;
+  return numQuestions;
 }
 
 /** Errors range over powers of ten; counts stay as they are. */

@@ -2,20 +2,22 @@
  * Writes the measured figures into the texts that state them, the model card and the README, and draws
  * the pictures of docs/images again.
  *
- * `node dist/recipes/bundled/report.js` reads evaluation.json, comparison.json and quantization.json of
- * models/bundled and replaces what stands between the markers, so that no number is typed by hand. Where
+ * `node dist/recipes/bundled/report.js` reads evaluation.json, comparison.json, quantization.json and
+ * training.jsonl of models/bundled and replaces what stands between the markers, so that no number is typed by hand. Where
  * there is no comparison.json the columns of the compared models are left out.
  */
 import { join } from 'node:path';
 import { FileError } from 'looplm/errors';
 import { fileExists, readTextFile, writeFileAtomic } from 'looplm/node';
-import { bundledCharts } from './evaluation/charts.js';
+import { parseMetrics } from 'looplm/train';
+import { bundledCharts, trainingCharts } from './evaluation/charts.js';
 import {
   COMPARISON_FILE,
   comparisonSchema,
   EVALUATION_FILE,
   evaluationSchema,
   readFigures,
+  TRAINING_FILE,
 } from './evaluation/figures.js';
 import { replaceMarked } from './evaluation/marked-text.js';
 import { QUANTIZATION_FILE, quantizationSchema } from './evaluation/quantization-figures.js';
@@ -39,6 +41,8 @@ async function main(): Promise<void> {
   );
   await update('README.md', 'bundled figures', readmeTables(evaluation));
   await draw(bundledCharts(evaluation));
+  const records = parseMetrics(await readTextFile(join(MODEL_FOLDER, TRAINING_FILE)));
+  await draw(trainingCharts(records));
   const quantizationPath = join(MODEL_FOLDER, QUANTIZATION_FILE);
   if (!(await fileExists(quantizationPath))) return;
   const quantization = await readFigures(quantizationPath, quantizationSchema);

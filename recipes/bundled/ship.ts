@@ -1,23 +1,35 @@
 /**
  * From a finished run to the shipped model: `node dist/recipes/bundled/ship.js --run runs/bundled`
- * trains the two stage II gates of the run's model and writes models/bundled with the chosen gate.
+ * trains stage II gates of the run's model, and writes models/bundled with the chosen gate and with what the
+ * run measured.
  *
  * The gate runs live below the run's folder and resume from there.
  */
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { generatedSource } from 'looplm/data';
-import { loadCheckpoint, saveCheckpoint } from 'looplm/model';
+import type { RandomGenerator } from 'pure-rand/types/RandomGenerator';
+import type { TrainingDocument } from 'looplm/data';
+import { generatedSource, generatorFor } from 'looplm/data';
+import type { EngineOptions } from 'looplm/engine';
+import { Engine, argmax } from 'looplm/engine';
+import { saveCheckpoint } from 'looplm/model';
 import { nodeFolder } from 'looplm/node';
 import { createInlineDevice, openSafetensors } from 'looplm/runtime';
 import { Tokenizer } from 'looplm/tokenizer';
-import { LENGTH, ROWS, SEED, SHIPPED_EXIT_THRESHOLD, SHIPPED_GATE } from './configs.js';
-import { bundledDocuments } from './curriculum.js';
+import type { RunRecord } from 'looplm/train';
+import { METRICS_FILE, parseMetrics } from 'looplm/train';
 import { GATES_FILE, trainGates } from '../exit-gates.js';
+import { LENGTH, ROWS, SEED, SHIPPED_EXIT_THRESHOLD, SHIPPED_GATE } from './configs.js';
+import { drawDocument } from './course.js';
+import { everything } from './curriculum.js';
+import { Scribe } from './documents.js';
+import { TRAINING_FILE } from './evaluation/figures.js';
+import { pick } from './random.js';
+import { readRun } from './run-folder.js';
 import { runScript } from './script.js';
-import { TASKS } from './tasks.js';
+import { TASKS } from './tasks/index.js';
+import { tokenizerFiles, tokenizerJson } from './tokenizer.js';
 
-const TOKENIZER_FILES = ['tokenizer.json', 'tokenizer_config.json'] as const;
 const GATE_PARTS = ['weight', 'bias'] as const;
 
 async function main(): Promise<void> {
@@ -27,34 +39,40 @@ async function main(): Promise<void> {
       out: { type: 'string', default: 'models/bundled' },
     },
   });
-  const run = nodeFolder(values.run);
   const out = nodeFolder(values.out);
-  const { config, weights } = await loadCheckpoint(run);
-  const tokenizer = Tokenizer.fromJson(JSON.parse(await run.readText('tokenizer.json')));
-  const documents = bundledDocuments({
-    encode: (text) => tokenizer.encode(text),
-    tasks: Object.values(TASKS),
-    totalTrainSteps: 1,
-  });
+  const {
+    config: { model },
+    weights,
+  } = await readRun(values.run);
   await using device = await createInlineDevice({ numThreads: 1 });
+  const documents = allProblems();
+  const size = { rows: ROWS, length: LENGTH, seed: SEED + 1 };
+  const labelled = {
+    source: generatedSource({ documents, ...size }),
+    problems: 'bundled, all lessons',
+  };
+  const everywhere = {
+    source: generatedSource({
+      documents: await selfLabelled({ device, config: model, weights }, documents),
+      ...size,
+    }),
+    problems: 'bundled, all lessons, every token labelled',
+  };
   const gates = await trainGates({
     device,
-    model: config,
+    model,
     weights,
-    // Past its end the curriculum draws all lengths.
-    source: generatedSource({
-      documents: (rng) => documents(rng, 1),
-      rows: ROWS,
-      length: LENGTH,
-      seed: SEED + 1,
-    }),
-    problems: 'bundled, at full length',
+    plans: [
+      { name: 'stage2-published', target: 'published', ...labelled },
+      { name: 'stage2-forward', target: 'forward', ...labelled },
+      { name: 'stage2-everywhere', target: 'forward', ...everywhere },
+    ],
     seed: SEED + 1,
-    folderOf: (target) => nodeFolder(join(values.run, `gate-${target}`)),
+    folderOf: (name) => nodeFolder(join(values.run, name)),
     now: () => performance.now(),
     memoryBytes: () => process.memoryUsage().rss,
-    onProgress: (target, { trainStep, loss }, total) =>
-      console.log(`gate ${target}: ${trainStep}/${total} loss ${loss.toFixed(4)}`),
+    onProgress: (name, { trainStep, loss }, total) =>
+      console.log(`gate ${name}: ${trainStep}/${total} loss ${loss.toFixed(4)}`),
   });
   if (gates === undefined) return;
   await out.write(GATES_FILE, [gates]);
@@ -67,14 +85,67 @@ async function main(): Promise<void> {
     shipped.set(`model.early_exit_gate.${part}`, values32);
   }
   await source.close();
-  const texts = await Promise.all(
-    TOKENIZER_FILES.map(async (name) => [name, await run.readText(name)] as const),
-  );
-  await saveCheckpoint(out, { ...config, exitThreshold: SHIPPED_EXIT_THRESHOLD }, shipped, {
+  const metrics = await nodeFolder(values.run).readText(METRICS_FILE);
+  await saveCheckpoint(out, { ...model, exitThreshold: SHIPPED_EXIT_THRESHOLD }, shipped, {
     dtype: 'f32',
-    extraFiles: Object.fromEntries(texts),
+    extraFiles: { ...tokenizerFiles(), [TRAINING_FILE]: runRecords(parseMetrics(metrics)) },
   });
   console.log(`wrote ${values.out} with gate ${SHIPPED_GATE}, threshold ${SHIPPED_EXIT_THRESHOLD}`);
+}
+
+type Documents = (rng: RandomGenerator) => TrainingDocument;
+
+/** Problems of all lessons, as training draws them when it has opened them all. */
+function allProblems(): Documents {
+  const tokenizer = Tokenizer.fromJson(tokenizerJson());
+  const options = {
+    tasks: TASKS,
+    scribe: new Scribe((text) => tokenizer.encode(text)),
+    maxLength: LENGTH,
+  };
+  const syllabus = everything(TASKS);
+  return (rng) => drawDocument(rng, options, syllabus);
+}
+
+const NUM_SELF_LABELLED = 4000;
+
+/**
+ * Some of the documents with a label at every token: where none is known it is what the model itself says at
+ * full depth, so that the gate learns of every token whether more loops still change it.
+ */
+async function selfLabelled(
+  model: Pick<EngineOptions, 'device' | 'config' | 'weights'>,
+  documents: Documents,
+): Promise<Documents> {
+  await using engine = await Engine.create(model);
+  const labelled: TrainingDocument[] = [];
+  for (let index = 0; index < NUM_SELF_LABELLED; index++) {
+    const { ids, targets } = documents(generatorFor(SEED + 2, index));
+    const { logits } = await engine.trace([...ids]);
+    const { vocabSize } = model.config;
+    const last = logits.subarray(logits.length - ids.length * vocabSize);
+    const said = (place: number) =>
+      argmax(last.subarray(place * vocabSize, (place + 1) * vocabSize));
+    labelled.push({
+      ids,
+      targets: Array.from(targets, (target, place) => (target >= 0 ? target : said(place))),
+    });
+    if (index % 500 === 499) console.log(`labelled ${index + 1} of ${NUM_SELF_LABELLED}`);
+  }
+  return (rng) => pick(rng, labelled);
+}
+
+/** Loss records between two that are kept. */
+const THINNED = 5;
+
+/** What the run measured, and enough of its losses to draw them. */
+function runRecords(records: readonly RunRecord[]): string {
+  const losses = records.filter((record) => 'lossPerLoop' in record);
+  const kept = new Set<RunRecord>(losses.filter((_, index) => index % THINNED === 0));
+  return records
+    .filter((record) => 'evaluation' in record || kept.has(record))
+    .map((record) => `${JSON.stringify(record)}\n`)
+    .join('');
 }
 
 await runScript(main);

@@ -1,90 +1,69 @@
 import fc from 'fast-check';
-import { BYTE_ALPHABET, Tokenizer } from 'looplm/tokenizer';
+import { ChatTemplate, Tokenizer } from 'looplm/tokenizer';
 import { expect, test } from 'vitest';
-import { bundledTokenizerConfig, bundledTokenizerJson } from './tokenizer.js';
+import { COUNTRIES } from './countries.js';
+import { Scribe } from './documents.js';
+import { NAMES } from './names.js';
+import { itIs } from './problem.js';
+import { tokenizerFiles, tokenizerJson } from './tokenizer.js';
 
-const tokenizer = Tokenizer.fromJson(bundledTokenizerJson());
+const tokenizer = Tokenizer.fromJson(tokenizerJson());
 const pieces = (text: string) => tokenizer.encode(text).map((id) => tokenizer.decode([id]));
 
-test('every word of a problem is one token together with its space and semicolon', () => {
-  expect(pieces('cup 3; swap 1 3; swap 2 5;')).toEqual([
-    'cup',
-    ' 3;',
-    ' swap',
-    ' 1',
-    ' 3;',
-    ' swap',
-    ' 2',
-    ' 5;',
+test('words, names of several words and possessives are tokens of their own', () => {
+  expect(pieces("What is New Zealand's capital?")).toEqual([
+    'What',
+    ' is',
+    ' New Zealand',
+    "'s",
+    ' capital',
+    '?',
   ]);
-  expect(pieces('take 4; plus 7; times 3; minus 2;')).toEqual([
-    'take',
-    ' 4;',
-    ' plus',
-    ' 7;',
-    ' times',
-    ' 3;',
-    ' minus',
-    ' 2;',
-  ]);
+  expect(pieces("it's 3 o'clock.")).toEqual(['it', "'s", ' 3', " o'clock", '.']);
 });
 
-test('an answer is one token with its leading space, followed by the stop token', () => {
-  expect(pieces('minus 2; 4<|endoftext|>')).toEqual(['minus', ' 2;', ' 4', '<|endoftext|>']);
+test('a name in either case, at the beginning or within, is one token', () => {
+  for (const name of NAMES) {
+    for (const form of [name, ` ${name}`, name.toLowerCase(), ` ${name.toLowerCase()}`]) {
+      expect(tokenizer.encode(form), form).toHaveLength(1);
+    }
+  }
+  for (const { name, capital = name } of COUNTRIES) {
+    for (const form of [name, ` ${name}`, ` ${capital}`, ` ${capital.toLowerCase()}`]) {
+      expect(tokenizer.encode(form), form).toHaveLength(1);
+    }
+  }
 });
 
-test('special tokens have the ids 0, 1 and 2', () => {
-  expect(tokenizer.encode('<|endoftext|><|im_start|><|im_end|>')).toEqual([0, 1, 2]);
-});
-
-test('the four forms of a digit are four different tokens', () => {
-  const ids = ['3', ' 3', '3;', ' 3;'].map((text) => tokenizer.encode(text));
-  expect(ids.map((form) => form.length)).toEqual([1, 1, 1, 1]);
-  expect(new Set(ids.flat()).size).toBe(4);
-});
-
-test('a word that the language lacks falls back to its bytes', () => {
-  expect(pieces(' cups 12;')).toEqual([' ', 'c', 'u', 'p', 's', ' 1', '2;']);
-});
-
-test('every id below the vocabulary size has a token, at most 400 in all', () => {
-  const ids = Array.from({ length: tokenizer.vocabSize }, (_, id) => id);
-  expect(ids.filter((id) => tokenizer.idToToken(id) === undefined)).toEqual([]);
-  expect(tokenizer.vocabSize).toBeLessThanOrEqual(400);
-});
-
-test('each of the 256 bytes has a token of its own', () => {
-  const bytes = BYTE_ALPHABET.map((char) => tokenizer.tokenBytes(tokenizer.tokenToId(char) ?? -1));
-  expect(bytes).toEqual(Array.from({ length: 256 }, (_, byte) => Uint8Array.of(byte)));
-});
-
-test('the config names the stop token and adds nothing to a text', () => {
-  expect(bundledTokenizerConfig()).toMatchObject({
-    eos_token: '<|endoftext|>',
-    add_bos_token: false,
-    add_eos_token: false,
-  });
-});
-
-test('any Unicode text survives encoding and decoding', () => {
-  const word = fc.constantFrom(
-    'cup',
-    ' 3;',
-    ' swap',
-    'minus;',
-    ';',
-    ' ',
-    '\n',
-    'é',
-    '😀',
-    '\u0004',
-  );
-  const text = fc.oneof(
-    fc.string({ unit: 'binary' }),
-    fc.array(word).map((words) => words.join('')),
-  );
+test('any text is spelled, and read back as it was', () => {
   fc.assert(
-    fc.property(text, (value) => tokenizer.decode(tokenizer.encode(value)) === value),
-    { seed: 20261124, numRuns: 500 },
+    fc.property(fc.string({ unit: 'binary' }), (text) => {
+      expect(tokenizer.decode(tokenizer.encode(text))).toBe(text);
+    }),
+    { seed: 20261129, numRuns: 300 },
   );
+  expect(pieces('Zorb')).toEqual(['Z', 'o', 'r', 'b']);
+});
+
+test('the chat template writes what training shows', () => {
+  const config: unknown = JSON.parse(tokenizerFiles()['tokenizer_config.json']!);
+  const template = ChatTemplate.fromConfig(config);
+  const asked = [{ text: 'Who is the oldest?' }];
+  const turn = { asked, reply: itIs('Ann'), difficulty: 1 };
+  const text = template.apply([{ role: 'user', content: 'Who is the oldest?' }], {
+    addGenerationPrompt: true,
+  });
+  const scribe = new Scribe((part) => tokenizer.encode(part));
+  expect(tokenizer.encode(text)).toEqual(scribe.prompt([turn], { form: 'chat', isLower: false }));
+  const next = template.apply(
+    [
+      { role: 'user', content: 'Who is the oldest?' },
+      { role: 'assistant', content: "It's Ann." },
+      { role: 'user', content: 'Who is the oldest?' },
+    ],
+    { addGenerationPrompt: true },
+  );
+  const problem = { task: 'ordering', turns: [turn, turn], keys: [] };
+  const { ids } = scribe.document(problem, { form: 'chat', isLower: false }, 'all');
+  expect(tokenizer.decode([...ids])).toBe(`${next}It's Ann.`);
 });

@@ -3,33 +3,32 @@
  * knows: depth is an action, and has a price.
  */
 import type { PolicyTask } from 'looplm/rl';
-import type { Problem } from '../bundled/tasks.js';
-import { TASKS, generateUniformProblem } from '../bundled/tasks.js';
+import type { ChatMessage } from 'looplm/tokenizer';
+import { drawAt } from '../bundled/curriculum.js';
+import { replyText, textOf } from '../bundled/problem.js';
+import { cups } from '../bundled/tasks/cups.js';
 
 /** Swaps of the shortest problem and of the longest. */
 const [FEWEST, MOST] = [4, 16];
 
-export const cupsTask: PolicyTask<{ prompt: string; answer: string }> = {
+export const cupsTask: PolicyTask<{ prompt: readonly ChatMessage[]; answer: string }> = {
   name: 'cups',
   maxDifficulty: MOST - FEWEST + 1,
   draw(rng, difficulty) {
-    const { text, answers }: Problem = generateUniformProblem(
-      TASKS.cups,
-      FEWEST + difficulty - 1,
-      rng,
-    );
-    return { prompt: text, answer: answers.at(-1)!.answer };
+    const [turn] = drawAt(rng, cups, cups.lessons.at(-1)!, FEWEST + difficulty - 1).turns;
+    const prompt = [{ role: 'user' as const, content: textOf(turn!.asked) }];
+    return { prompt, answer: replyText(turn!.reply) };
   },
-  reward: ({ text }, { answer }) => (text === answer ? 1 : 0),
+  reward: ({ text }, { answer }) => (text.trim() === answer ? 1 : 0),
 };
 
 /** Keys of a run's file, beside the model and the task. */
 export const CUPS_SETTINGS = {
-  rows: 16,
-  length: 96,
+  rows: 8,
+  length: 192,
   groups: 16,
   groupSize: 8,
-  maxNewTokens: 2,
+  maxNewTokens: 8,
   policy: { credit: { kind: 'depth-action' } },
   depth: { price: 0.2 },
   training: { learningRate: 1e-4, trainSteps: 60 },

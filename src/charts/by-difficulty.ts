@@ -10,7 +10,7 @@ export interface DifficultySeries<Value> {
   readonly points: readonly { readonly difficulty: number; readonly value: Value }[];
 }
 
-const DIFFICULTY = 'difficulty (moves)';
+const DIFFICULTY = 'difficulty (steps)';
 
 /** Accuracy against difficulty with a line for each depth, a panel for each kind. Values `[R]`. */
 export function accuracyByDepthChart(

@@ -80,8 +80,8 @@ const CHARTS = {
 const WORDS: Readonly<Record<keyof typeof CHARTS, readonly string[]>> = {
   lossCurves: ['Training loss by depth', 'depth 1', 'depth 2', 'train step', '0.1', '10'],
   policyCurves: ['reward', 'mean exit depth (loops)', 'train step', '0.5'],
-  accuracyByDepthChart: ['cups', 'depth 1', 'depth 2', 'accuracy', 'difficulty (moves)', '100 %'],
-  exitDepthByDifficulty: ['cups', 'mean exit depth (loops)', 'difficulty (moves)', '3'],
+  accuracyByDepthChart: ['cups', 'depth 1', 'depth 2', 'accuracy', 'difficulty (steps)', '100 %'],
+  exitDepthByDifficulty: ['cups', 'mean exit depth (loops)', 'difficulty (steps)', '3'],
   exitDepthHeatmap: ['cups', 'exit depth (loops)', '25', '75', '100'],
   frontierChart: [
     'A &amp; B &lt;title&gt;',

@@ -1,5 +1,5 @@
 /**
- * What all charts share: title, legend, and panels side by side, each with named axes.
+ * What all charts share: title, legend, and panels side by side in rows, each with named axes.
  *
  * The one idea: every part has a band of its own, from top to bottom, as high as what stands in it;
  * so nothing overlaps, however many names a legend has. Knows neither lines nor cells: a panel paints
@@ -163,6 +163,14 @@ function paintPanel({ name, x, y, paint }: Panel, area: Area): string {
   ].join('');
 }
 
+/** More than these are hard to read side by side. */
+const MAX_PANELS_PER_ROW = 4;
+
+/** Panels side by side: rows are about equally long. */
+export function panelsPerRow(count: number): number {
+  return Math.ceil(count / Math.ceil(count / MAX_PANELS_PER_ROW));
+}
+
 /** SVG text of a chart: a card with a ground of its own, so that it is read on any page. */
 export function drawFrame({ title, plotHeight, legend, panels, colors }: Frame): string {
   const rows = legendRows(legend);
@@ -174,11 +182,14 @@ export function drawFrame({ title, plotHeight, legend, panels, colors }: Frame):
     (rows.length > 0 ? 8 : 0) +
     (hasNames ? PANEL_NAME_BAND : 0) +
     Y_NAME_BAND;
-  const height = top + plotHeight + TICK_BAND + X_NAME_BAND + 12;
+  const below = TICK_BAND + X_NAME_BAND + 12;
+  const perRow = panelsPerRow(panels.length);
+  const rowHeight = plotHeight + below + (hasNames ? PANEL_NAME_BAND : 0) + Y_NAME_BAND;
+  const height = top + plotHeight + below + (Math.ceil(panels.length / perRow) - 1) * rowHeight;
   const labelWidth = TICK_GAP + Math.max(...panels.map(({ y }) => widest(y.ticks)));
   const lastLabel = Math.max(...panels.map(({ x }) => widest(x.ticks)));
   const overhang = Math.max(0, (lastLabel - MARGIN) / 2);
-  const pitch = (WIDTH - 2 * MARGIN + PANEL_GAP) / panels.length;
+  const pitch = (WIDTH - 2 * MARGIN + PANEL_GAP) / perRow;
   const card = { x: 0.5, y: 0.5, width: WIDTH - 1, height: height - 1, rx: 8 };
   return document(
     { width: WIDTH, height },
@@ -190,8 +201,8 @@ export function drawFrame({ title, plotHeight, legend, panels, colors }: Frame):
     paintLegend(rows, legendTop),
     ...panels.map((panel, index) =>
       paintPanel(panel, {
-        left: MARGIN + index * pitch + labelWidth,
-        top,
+        left: MARGIN + (index % perRow) * pitch + labelWidth,
+        top: top + Math.floor(index / perRow) * rowHeight,
         width: pitch - PANEL_GAP - labelWidth - overhang,
         height: plotHeight,
       }),

@@ -4,7 +4,7 @@
  * Lines are straight from point to point: what was not measured is not drawn.
  */
 import type { Area, Panel } from './frame.js';
-import { drawFrame } from './frame.js';
+import { drawFrame, panelsPerRow } from './frame.js';
 import type { LineStyle } from './line-style.js';
 import { lineStyles, paintBand, paintLine, paintSwatch, REFERENCE_STYLE } from './line-style.js';
 import type { Scale } from './scale.js';
@@ -60,7 +60,9 @@ export function lineChart(chart: LineChart): string {
       name: line.name,
       swatch: (area) => paintSwatch(styleOf(line), line.points.length === 1, area),
     })),
-    panels: panels.map((panel) => framePanel(panel, styleOf, PLOT_WIDTH / panels.length)),
+    panels: panels.map((panel) =>
+      framePanel(panel, styleOf, PLOT_WIDTH / panelsPerRow(panels.length)),
+    ),
   });
 }
 

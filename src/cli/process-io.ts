@@ -7,7 +7,6 @@
  */
 import { writeError } from '../platform/node/files/errors.js';
 import type { CliIo } from './io.js';
-import { INTERRUPTED } from './io.js';
 
 /** Ctrl-C, and the polite request to end. */
 const INTERRUPTS = ['SIGINT', 'SIGTERM'] as const;
@@ -25,7 +24,12 @@ export interface ProcessIo extends CliIo {
 
 /** Until the first handler is there, Ctrl-C ends the process: nothing can be lost yet. */
 export function processIo(): ProcessIo {
-  const leave = () => process.exit(INTERRUPTED);
+  // Not process.exit: that waits for the worker threads, and crashes where one computes natively.
+  const dieOf = (name: NodeJS.Signals) => process.kill(process.pid, name);
+  const leave = (name: NodeJS.Signals) => {
+    for (const one of INTERRUPTS) process.off(one, leave);
+    dieOf(name);
+  };
   for (const name of INTERRUPTS) process.on(name, leave);
   const handlers: (() => void)[] = [];
   let failure: number | undefined;
@@ -76,8 +80,7 @@ export function processIo(): ProcessIo {
     endNow() {
       if (failure !== undefined) return;
       unlisten();
-      // Not process.exit: that waits for the worker threads, and crashes where one computes natively.
-      process.kill(process.pid, received);
+      dieOf(received);
     },
     failure: () => failure,
   };

@@ -27,7 +27,6 @@ export function separateLines(model: LoopLM, options: GenerateOptions): Talk {
   return {
     greeting: [
       'This model has no chat template: it does not hold conversations. Each line is a prompt of its own.',
-      'The bundled model takes a problem a line, such as: cup 3; swap 2 3; swap 1 5;',
       `Answers are shown in the colour of their depth, 1 to ${model.config.numLoops} loops; /exit ends.`,
     ],
     start: (line, signal) => model.generate(line, { ...options, signal }),

@@ -30,7 +30,8 @@ const SHARDED = [
 ];
 const FEW = ['--max-new-tokens', '2'];
 const CHAT = ['chat', '--model', 'chat-model', ...FEW];
-const LINES = 'take 4; plus 3;\n/new\ntake 1; plus 1;\n';
+const LINES =
+  'Start with 4. Add 3. What is the result?\n/new\nStart with 1. Add 1. What is the result?\n';
 
 /** Nothing is wrong with these yet. */
 export const BASES: readonly Base[] = [

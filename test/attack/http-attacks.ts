@@ -22,7 +22,7 @@ export const HTTP_BASES: readonly HttpBase[] = [
     path: '/v1/completions',
     body: {
       model: 'bundled',
-      prompt: [PROBLEM, 'take 4; plus 7;'],
+      prompt: [PROBLEM, 'Start with 4. Add 7. What is the result?'],
       max_tokens: 4,
       n: 2,
       temperature: 0.8,

@@ -94,7 +94,7 @@ function callsOf(library: Library, model: LoopLM): readonly Call[] {
   const { ChatTemplate, Tokenizer } = library;
   const messages = (): ChatMessage[] => [
     { role: 'system', content: 'Be brief.' },
-    { role: 'user', content: 'take 4; plus 3;' },
+    { role: 'user', content: 'Start with 4. Add 3. What is the result?' },
   ];
   const template = '{% for m in messages %}{{ m.role }}{{ m.content }}{% endfor %}';
   const chatTemplate = new ChatTemplate(template);

@@ -18,7 +18,8 @@ import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { repositoryPath } from '../repository.js';
 
-export const PROBLEM = 'cup 3; swap 2 3; swap 1 5;';
+export const PROBLEM =
+  'The ball is under cup 3. Swap cups 2 and 3. Swap cups 1 and 5. Where is the ball?';
 const TEXT_MODEL = ['config.json', 'model.safetensors', 'tokenizer.json', 'tokenizer_config.json'];
 const ID_MODEL = ['config.json', 'model.safetensors'];
 
@@ -51,7 +52,7 @@ const SAVED_CHAT = {
   looplmChat: 1,
   model: 'chat-model',
   messages: [
-    { role: 'user', content: 'take 4; plus 3;' },
+    { role: 'user', content: 'Start with 4. Add 3. What is the result?' },
     { role: 'assistant', content: ' 7' },
   ],
 };

@@ -14,10 +14,9 @@ import { ask, done, tokens } from './use.js';
 const PICTURE = repositoryPath('docs/images/playground.webp');
 /** The last one is looked into. */
 const PROBLEMS = [
-  'take 4; plus 7; times 3;',
-  'cup 1; swap 1 2; swap 2 3; swap 3 4;',
-  'cup 3; swap 2 3; swap 1 5; swap 2 4; swap 4 1; swap 3 5;',
-  'take 4; plus 7; times 3; minus 5; times 7; plus 9; times 2; minus 1;',
+  "What is France's largest neighbour's capital?",
+  'The ball is under cup 1. Swap cups 1 and 2. Swap cups 2 and 3. Swap cups 3 and 4. Where is the ball?',
+  "Bob's boss is Mia. Cid's boss is Ann. Ann's boss is Bob. Who is Cid's boss's boss's boss?",
 ];
 const SIZE = { width: 1280, height: 930 };
 

@@ -13,7 +13,10 @@ let guarded: TestServer;
 const stage = stageFor(async ({ assets: folder }) => {
   const assets = await readAssets(folder);
   model = await loadModel();
-  server = await openServer(model, { assets, examples: ['take 4; plus 7; times 3;'] });
+  server = await openServer(model, {
+    assets,
+    examples: ["Cid's boss is Ann. Ann's boss is Dan. Who is Cid's boss's boss?"],
+  });
   guarded = await openServer(model, { assets, apiKeys: ['secret'] });
   return async () => {
     await server[Symbol.asyncDispose]();
@@ -27,14 +30,13 @@ const open = (hash = '') => stage.open(`${server.url}/${hash}`);
 describe('the bundled model', () => {
   scene('answers an example at a click, within the content policy of the server', async () => {
     const page = await open();
-    await page.getByRole('button', { name: 'take 4; plus 7; times 3;' }).click();
+    await page.getByRole('button', { name: /^Cid's boss is Ann\. / }).click();
     await done(page);
-    // (4 + 7) * 3 = 33, whose last digit is the answer
-    const answer = page.getByRole('option', { name: /^3, depth [1-4] of 4$/ }).last();
+    const answer = page.getByRole('option', { name: /^Dan, depth [1-4] of 4$/ }).last();
     await answer.click();
     const detail = page.getByRole('region', { name: /Token/ });
     expect(await detail.getByRole('table').count()).toBeGreaterThan(0);
-    expect(await detail.getByRole('row', { name: /3 \(taken\)/ }).count()).toBeGreaterThan(0);
+    expect(await detail.getByRole('row', { name: /Dan \(taken\)/ }).count()).toBeGreaterThan(0);
     const [{ requests, complaints }] = stage.opened as [(typeof stage.opened)[0]];
     expect(complaints).toEqual([]);
     expect(requests.filter((url) => !url.startsWith(server.url))).toEqual([]);
@@ -42,18 +44,22 @@ describe('the bundled model', () => {
 
   scene('has a depth for every token but the first of its prompt', async () => {
     const page = await open();
-    await ask(page, 'cup 3; swap 2 3; swap 1 5;');
+    await ask(
+      page,
+      'The ball is under cup 3. Swap cups 2 and 3. Swap cups 1 and 5. Where is the ball?',
+    );
     await done(page);
     const labels = await tokens(page).evaluateAll((all) =>
       all.map((each) => each.getAttribute('aria-label')),
     );
     expect(labels.join(' / ')).toMatch(
-      /^cup, no depth \/ 3;, depth \d of 4 \/ .* \/ 2, depth \d of 4 \/ <\|endoftext\|>, depth \d of 4$/,
+      /^The, no depth \/ ball, depth \d of 4 \/ .* \/ 2, depth \d of 4 \/ \., depth \d of 4 \/ <\|endoftext\|>, depth \d of 4$/,
     );
   });
 
   scene('runs as many loops in a comparison as each side runs alone', async () => {
-    const text = 'cup 1; swap 1 2; swap 2 3; swap 3 4; swap 4 5;';
+    const text =
+      'The ball is under cup 1. Swap cups 1 and 2. Swap cups 2 and 3. Swap cups 3 and 4. Swap cups 4 and 5. Where is the ball?';
     const page = await open('#compare=1&tokens=8');
     await ask(page, text);
     await done(page);
@@ -86,7 +92,7 @@ describe('the bundled model', () => {
       await policies.selectOption(word);
       for (const kv of ['per-loop', 'last-exited', 'shared']) {
         await page.getByLabel('Cache').selectOption(kv);
-        await ask(page, 'cup 3; swap 2 3;');
+        await ask(page, 'The ball is under cup 3. Swap cups 2 and 3. Where is the ball?');
         await done(page);
         expect(await page.getByRole('alert').count(), `${word} ${kv}`).toBe(0);
       }
@@ -103,7 +109,7 @@ describe('the bundled model', () => {
         .evaluateAll((all) => all.map((each) => (each as HTMLOptionElement).value));
       for (const value of values) {
         await prefills.selectOption(value);
-        await ask(page, 'cup 3; swap 2 3;');
+        await ask(page, 'The ball is under cup 3. Swap cups 2 and 3. Where is the ball?');
         await done(page);
         expect(await page.getByRole('alert').count(), `${kv} ${value}`).toBe(0);
       }
@@ -112,7 +118,7 @@ describe('the bundled model', () => {
 
   scene('chats', async () => {
     const page = await open('#mode=chat');
-    await prompt(page).fill('take 2; times 4;');
+    await prompt(page).fill('Start with 2. Multiply by 4. What is the result?');
     await prompt(page).press('Enter');
     await done(page);
     await page.getByRole('option', { name: /^8, depth \d of 4$/ }).waitFor();
@@ -122,7 +128,7 @@ describe('the bundled model', () => {
 describe('what the server refuses', () => {
   scene('is told in its words', async () => {
     const page = await open('#policy=cdf:7');
-    await ask(page, 'cup 3;');
+    await ask(page, 'The ball is under cup 3. Where is the ball?');
     const alert = page.getByRole('alert');
     await alert.waitFor();
     expect(await alert.textContent()).toMatch(/exit_policy.*cdf.*7/);
@@ -132,7 +138,7 @@ describe('what the server refuses', () => {
     const page = await stage.open(guarded.url);
     await page.getByLabel('API key').fill('secret');
     await page.getByRole('button', { name: 'Continue' }).click();
-    await ask(page, 'take 2; times 4;');
+    await ask(page, 'Start with 2. Multiply by 4. What is the result?');
     await done(page);
   });
 });

@@ -199,9 +199,13 @@ describe.each<[string, [what: string, argv: string[], message: RegExp][]]>([
     'an evaluation',
     [
       ['missing data', ['eval', '--model', TINY, '--data', 'none.jsonl'], /none\.jsonl/],
-      ['no problems', ['eval', '--problems', '0'], /'--problems.*'0'.*whole number from 1 to 2000/],
-      ['fewer than none', ['eval', '--problems=-3'], /'-3'.*from 1 to 2000/],
-      ['more problems than can be drawn', ['eval', '--problems', '99999999'], /at most 2000/],
+      [
+        'no questions',
+        ['eval', '--questions', '0'],
+        /'--questions.*'0'.*whole number from 1 to 2000/,
+      ],
+      ['fewer than none', ['eval', '--questions=-3'], /'-3'.*from 1 to 2000/],
+      ['more questions than can be drawn', ['eval', '--questions', '99999999'], /at most 2000/],
       ['no loops', evaluating(LABELLED, '--num-loops', '0'), /'--num-loops.*'0'.*from 1 up/],
       [
         'more loops than can be meant',
@@ -218,7 +222,11 @@ describe.each<[string, [what: string, argv: string[], message: RegExp][]]>([
       ],
       [
         'an empty answer',
-        ['eval', '--data', jsonl([{ prompt: 'cup 3;', answer: '' }])],
+        [
+          'eval',
+          '--data',
+          jsonl([{ prompt: 'The ball is under cup 3. Where is the ball?', answer: '' }]),
+        ],
         /line 1: "answer" is empty/,
       ],
       [
@@ -228,12 +236,16 @@ describe.each<[string, [what: string, argv: string[], message: RegExp][]]>([
       ],
       [
         'a prompt without an answer',
-        ['eval', '--data', jsonl([{ prompt: 'cup 3;' }])],
+        ['eval', '--data', jsonl([{ prompt: 'The ball is under cup 3. Where is the ball?' }])],
         /line 1: answer is missing; it must be a text\. A line is one of \{"prompt".*\{"text".*\{"ids"/,
       ],
       [
         'an answer that is a number',
-        ['eval', '--data', jsonl([{ prompt: 'cup 3;', answer: 3 }])],
+        [
+          'eval',
+          '--data',
+          jsonl([{ prompt: 'The ball is under cup 3. Where is the ball?', answer: 3 }]),
+        ],
         /line 1: answer is 3; it must be a text\. A line is one of/,
       ],
     ],

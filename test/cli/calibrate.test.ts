@@ -54,7 +54,8 @@ test('every matrix gets a mean square for each of its inputs, and the text is na
 });
 
 test('a text and lines of JSON are read with the tokenizer, and progress is told', async () => {
-  const problem = 'cup 3; swap 2 3; 2';
+  const problem =
+    "The ball is under cup 3. Swap cups 2 and 3. Where is the ball? It's under cup 2.";
   const out = join(folder, 'text.safetensors');
   const text = write('problem.txt', problem);
   const run = await cli(['calibrate', BUNDLED, '--text', text, '--out', out]);

@@ -1,11 +1,12 @@
 /** Conversations that are kept in a file go on where they were left, and never take a file that is not theirs. */
-import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { stripVTControlCharacters } from 'node:util';
 import { expect, test } from 'vitest';
-import { cli, repositoryPath, temporaryFolder } from './support.js';
+import { PLAIN_TOKENIZER_FILES } from '../bundled-copy.js';
+import { cli, copyOfBundled, temporaryFolder } from './support.js';
 
 const folder = temporaryFolder();
-const BUNDLED = repositoryPath('models/bundled');
 
 /** Answers the last message, and refuses to be rendered where the earlier ones are asked for. */
 const TEMPLATE =
@@ -13,17 +14,11 @@ const TEMPLATE =
   '{% set seen = messages | map(attribute="content") | join("|") %}{{ raise_exception(seen) }}{% endif %}' +
   '{{ messages[-1].content }}';
 
-const MODEL = join(folder, 'model');
-mkdirSync(MODEL);
-for (const file of [
-  'config.json',
-  'model.safetensors',
-  'tokenizer.json',
-  'tokenizer_config.json',
-]) {
-  cpSync(join(BUNDLED, file), join(MODEL, file));
-}
-writeFileSync(join(MODEL, 'chat_template.jinja'), TEMPLATE);
+const MODEL = copyOfBundled(join(folder, 'model'), {
+  ...PLAIN_TOKENIZER_FILES,
+  'chat_template.jinja': TEMPLATE,
+});
+const PLAIN = copyOfBundled(join(folder, 'plain'), PLAIN_TOKENIZER_FILES);
 
 const chat = (lines: readonly string[], flags: readonly string[] = [], isTerminal = false) =>
   cli(['chat', '--model', MODEL, ...flags], { input: `${lines.join('\n')}\n`, isTerminal });
@@ -41,25 +36,39 @@ const messagesOf = (path: string) =>
 test('a conversation goes on with all that was said, and is written after every answer', async () => {
   const path = join(folder, 'talk.json');
   const flags = ['--history', path];
-  const first = await chat(['take 4; plus 3;'], [...flags, '--system', 'Be brief.']);
-  expect(first).toMatchObject({ exitCode: 0, stdout: ' 7\n' });
+  const first = await chat(
+    ['Start with 4. Add 3. What is the result?'],
+    [...flags, '--system', 'Be brief.'],
+  );
+  expect(first).toMatchObject({ exitCode: 0, stdout: " It's 7.\n" });
   expect(messagesOf(path)).toEqual([
     { role: 'system', content: 'Be brief.' },
-    { role: 'user', content: 'take 4; plus 3;' },
-    { role: 'assistant', content: ' 7' },
+    { role: 'user', content: 'Start with 4. Add 3. What is the result?' },
+    { role: 'assistant', content: " It's 7." },
   ]);
-  const second = await chat(['take 1; plus 1;'], flags);
+  const second = await chat(['Start with 1. Add 1. What is the result?'], flags);
   expect(second.stderr).toMatch(/The conversation in .*talk\.json goes on: 1 turn\./);
-  const expected = ['Be brief.', 'take 4; plus 3;', ' 7', 'take 1; plus 1;', ' 2'];
+  const expected = [
+    'Be brief.',
+    'Start with 4. Add 3. What is the result?',
+    " It's 7.",
+    'Start with 1. Add 1. What is the result?',
+    " It's 2.",
+  ];
   expect(await said([], flags)).toEqual(expected);
-  expect(readdirSync(folder).toSorted()).toEqual(['model', 'talk.json']);
+  expect(readdirSync(folder).toSorted()).toEqual(['model', 'plain', 'talk.json']);
 });
 
 test('/new begins another conversation and leaves the file alone; /save keeps it elsewhere', async () => {
   const [path, other] = [join(folder, 'old.json'), join(folder, 'new.json')];
-  await chat(['take 4; plus 3;'], ['--history', path]);
+  await chat(['Start with 4. Add 3. What is the result?'], ['--history', path]);
   const before = readFileSync(path, 'utf8');
-  const lines = ['/new', 'take 1; plus 1;', `/save ${other}`, 'take 2; plus 1;'];
+  const lines = [
+    '/new',
+    'Start with 1. Add 1. What is the result?',
+    `/save ${other}`,
+    'Start with 2. Add 1. What is the result?',
+  ];
   const { exitCode, stderr } = await chat(lines, ['--history', path]);
   expect(exitCode).toBe(0);
   expect(stderr).toMatch(/A new conversation\. The one in .*old\.json stays as it is/);
@@ -117,11 +126,11 @@ test.each<[string, string, RegExp]>([
 test('a file that another program has changed meanwhile is left as it is', async () => {
   const path = join(folder, 'shared.json');
   const other = '{"looplmChat":1,"model":"other","messages":[]}';
-  await chat(['take 4; plus 3;'], ['--history', path]);
+  await chat(['Start with 4. Add 3. What is the result?'], ['--history', path]);
   const argv = ['chat', '--model', MODEL, '--history', path, '--json'];
   let isFirst = true;
   const { exitCode, stderr } = await cli(argv, {
-    input: 'take 1; plus 1;\ntake 2; plus 1;\n',
+    input: 'Start with 1. Add 1. What is the result?\nStart with 2. Add 1. What is the result?\n',
     onOutput() {
       if (isFirst) writeFileSync(path, other);
       isFirst = false;
@@ -134,25 +143,30 @@ test('a file that another program has changed meanwhile is left as it is', async
 
 test('an unknown place, a begun conversation with --system, and a model without turns are refused', async () => {
   const path = join(folder, 'begun.json');
-  await chat(['take 4; plus 3;'], ['--history', path]);
+  await chat(['Start with 4. Add 3. What is the result?'], ['--history', path]);
   const begun = await chat([], ['--history', path, '--system', 'x']);
   expect(begun.stderr).toMatch(/has begun, so --system has no place/);
   const file = join(folder, 'a-file');
   writeFileSync(file, '');
-  const nowhere = await chat(['take 4; plus 3;'], ['--history', join(file, 'x.json')]);
+  const nowhere = await chat(
+    ['Start with 4. Add 3. What is the result?'],
+    ['--history', join(file, 'x.json')],
+  );
   expect(nowhere.stderr).toMatch(/error: Cannot write/);
-  const plain = await cli(['chat', '--history', join(folder, 'none.json')]);
+  const plain = await cli(['chat', '--model', PLAIN, '--history', join(folder, 'none.json')]);
   expect(plain.stderr).toMatch(/no chat template, so --history has no place/);
-  const lines = await cli(['chat'], { input: `/save ${join(folder, 'none.json')}\n` });
+  const lines = await cli(['chat', '--model', PLAIN], {
+    input: `/save ${join(folder, 'none.json')}\n`,
+  });
   expect(lines.stderr).toMatch(/no conversation to keep/);
   for (const { exitCode } of [begun, nowhere, plain, lines]) expect(exitCode).toBe(2);
   expect(existsSync(join(folder, 'none.json'))).toBe(false);
 });
 
 test('at a terminal the chat goes on after a command that failed', async () => {
-  const lines = [`/save ${MODEL}`, 'take 4; plus 3;'];
-  const { exitCode, stdout, stderr } = await chat(lines, ['--max-new-tokens', '1'], true);
+  const lines = [`/save ${MODEL}`, 'Start with 4. Add 3. What is the result?'];
+  const { exitCode, stdout, stderr } = await chat(lines, ['--max-new-tokens', '2'], true);
   expect(stderr).toMatch(/error: .*folder/);
-  expect(stdout).toContain(' 7');
+  expect(stripVTControlCharacters(stdout)).toContain(" It's");
   expect(exitCode).toBe(0);
 });

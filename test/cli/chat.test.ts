@@ -1,30 +1,25 @@
 /** `looplm chat`, and where models say how to talk to them, on changed copies of the bundled model. */
-import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { stripVTControlCharacters } from 'node:util';
 import { expect, test } from 'vitest';
 import { CHATML_TEMPLATES } from '../../src/tokenizer/index.js';
-import { cli, cliJson, repositoryPath, temporaryFolder } from './support.js';
+import { PLAIN_TOKENIZER_FILES } from '../bundled-copy.js';
+import { cli, cliJson, copyOfBundled, repositoryPath, temporaryFolder } from './support.js';
 
 const folder = temporaryFolder();
 const BUNDLED = repositoryPath('models/bundled');
-const QUESTION = 'take 4; plus 3;';
+const QUESTION = 'Start with 4. Add 3. What is the result?';
 
-const FILES = ['config.json', 'model.safetensors', 'tokenizer.json', 'tokenizer_config.json'];
+/** A copy of the bundled model with other text files, which reads a prompt as plain text. */
+const variant = (name: string, files: Readonly<Record<string, string>>): string =>
+  copyOfBundled(join(folder, name), { ...PLAIN_TOKENIZER_FILES, ...files });
 
-/** A copy of the bundled model with other text files. */
-function variant(name: string, files: Readonly<Record<string, string>>): string {
-  const path = join(folder, name);
-  mkdirSync(path);
-  for (const file of FILES) cpSync(join(BUNDLED, file), join(path, file));
-  for (const [file, text] of Object.entries(files)) writeFileSync(join(path, file), text);
-  return path;
-}
-
-/** The tokenizer with another spelling of the word that the bundled model answers `QUESTION` with. */
+/** The tokenizer with another spelling of the word with which every answer to `QUESTION` begins. */
 function answeringWith(spelling: string): string {
-  const json = readFileSync(join(BUNDLED, 'tokenizer.json'), 'utf8');
-  expect(json).toContain('"Ġ7":');
-  return json.replace('"Ġ7":', `${JSON.stringify(spelling)}:`);
+  const json = PLAIN_TOKENIZER_FILES['tokenizer.json'];
+  expect(json).toContain('"ĠIt":');
+  return json.replace('"ĠIt":', `${JSON.stringify(spelling)}:`);
 }
 
 /** Reads the last message alone, and tells what an earlier answer was by refusing it. */
@@ -33,10 +28,11 @@ const PLAIN_TEMPLATE =
   '{{ messages[0].content }}';
 
 const REASONER = variant('reasoner', {
-  'tokenizer.json': answeringWith('<think>hm,Ċso</think>ĊĊseven'),
+  'tokenizer.json': answeringWith('<think>hm,Ċso</think>ĊĊIt'),
   'chat_template.jinja': PLAIN_TEMPLATE,
 });
 const THINKING = variant('Tiny-Thinking', { 'chat_template.jinja': CHATML_TEMPLATES.base });
+const PLAIN = variant('plain', {});
 
 const chat = (model: string, flags: string[] = [], input = `${QUESTION}\n`) =>
   cli(['chat', '--model', model, ...flags], { input });
@@ -52,26 +48,26 @@ const jsonOf = async (model: string, flags: string[] = []) =>
 
 test('chat prints reasoning dimmed under a heading, then the answer', async () => {
   const plain = await chat(REASONER);
-  expect(plain.stdout).toBe('[reasoning]\nhm,\nso\n[answer]\nseven\n');
+  expect(plain.stdout).toBe("[reasoning]\nhm,\nso\n[answer]\nIt's 7.\n");
   const argv = ['chat', '--model', REASONER];
   const { stdout } = await cli(argv, { input: QUESTION, env: { FORCE_COLOR: '1' } });
   expect(stdout).toContain('\u001b[2m[reasoning]\nhm,\nso\u001b[0m');
-  expect(stdout.endsWith('mseven\u001b[0m\n')).toBe(true);
+  expect(stripVTControlCharacters(stdout)).toBe(plain.stdout);
 });
 
 test('chat hides reasoning when asked to; JSON has both all the same', async () => {
-  expect((await chat(REASONER, ['--hide-reasoning'])).stdout).toBe('seven\n');
+  expect((await chat(REASONER, ['--hide-reasoning'])).stdout).toBe("It's 7.\n");
   expect(await jsonOf(REASONER, ['--hide-reasoning'])).toMatchObject({
     reasoning: 'hm,\nso',
-    answer: 'seven',
-    text: '<think>hm,\nso</think>\n\nseven',
+    answer: "It's 7.",
+    text: "<think>hm,\nso</think>\n\nIt's 7.",
   });
 });
 
 test('earlier reasoning does not go back into the conversation', async () => {
   const { exitCode, stderr } = await chat(REASONER, [], `${QUESTION}\n${QUESTION}\n`);
   expect(exitCode).toBe(2);
-  expect(stderr).toContain('(after seven)');
+  expect(stderr).toContain("(after It's 7.)");
 });
 
 test('a folder named Thinking opens reasoning and says so; --no-think turns it off', async () => {
@@ -90,7 +86,7 @@ test('a chat template is a name or a file, and goes before the one of the model'
   writeFileSync(file, '{{ messages[0].content }}');
   const twice = `${QUESTION}\n${QUESTION}\n`;
   const own = await chat(BUNDLED, ['--chat-template', file], twice);
-  expect(own.stdout).toBe(' 7\n 7\n');
+  expect(own.stdout).toBe(" It's 7.\n It's 7.\n");
   for (const name of ['chatml', 'chatml-corrected']) {
     const { exitCode, stderr } = await chat(BUNDLED, ['--chat-template', name]);
     expect(exitCode).toBe(0);
@@ -111,7 +107,7 @@ test('a chat template is a name or a file, and goes before the one of the model'
 
 test('flags of conversations need a template', async () => {
   for (const flag of ['--system=x', '--think', '--no-think', '--hide-reasoning']) {
-    const { exitCode, stderr } = await chat(BUNDLED, [flag]);
+    const { exitCode, stderr } = await chat(PLAIN, [flag]);
     expect(exitCode).toBe(2);
     expect(stderr).toContain(`so ${flag.split('=')[0]!} has no place`);
   }
@@ -135,7 +131,7 @@ test('ids of --stop-id end a text, and inspect tells the others with their sourc
         token: '<|endoftext|>',
         sources: ['config.json', 'tokenizer_config.json', 'tokenizer.json'],
       },
-      { id: 2, token: '<|im_end|>', sources: ['chat template'] },
+      { id: 2, token: '<|im_end|>', sources: ['config.json', 'chat template'] },
     ],
   });
 });
@@ -145,7 +141,7 @@ test('generation_config.json is what sampling and stopping default to, and flags
   const model = variant('sampled', { 'generation_config.json': JSON.stringify(file) });
   const { stdout } = await cli(['inspect', '--model', model]);
   expect(stdout).toContain('sampling temperature 1, topP 0.7 (generation_config.json)');
-  expect(stdout).toContain('2 <|im_end|> (generation_config.json)');
+  expect(stdout).toMatch(/2 <\|im_end\|> \([^)]*generation_config\.json\)/);
   const argv = ['generate', '--model', model, '--prompt', QUESTION];
   const printed = await cliJson<{ sampling: object }>(argv);
   expect(printed.sampling).toMatchObject({ temperature: 1, topP: 0.7 });

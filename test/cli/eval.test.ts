@@ -3,6 +3,8 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { uniformInt } from 'pure-rand/distribution/uniformInt';
 import { describe, expect, it } from 'vitest';
+import { trainedDifficulties } from '../../recipes/bundled/evaluation/question-sets.js';
+import { TASKS } from '../../recipes/bundled/tasks/index.js';
 import type { DepthFigures } from '../../src/eval/index.js';
 import { saveCheckpoint } from '../../src/model/index.js';
 import { nodeFolder } from '../../src/platform/node/index.js';
@@ -32,10 +34,14 @@ async function figuresOf(name: string, lines: readonly object[], ...flags: strin
 }
 
 const PROBLEMS = [
-  { prompt: 'cup 3; swap 2 3;', answer: ' 2' },
   {
-    prompt: 'take 4; plus 7; times 3; minus 9; plus 2; plus 2; times 7; minus 1; plus 3;',
-    answer: ' 8',
+    prompt: "The ball is under cup 3. Swap cups 2 and 3. Where is the ball? It's under cup",
+    answer: ' 2',
+  },
+  {
+    prompt:
+      "Rosa's boss is Tina. Bob's boss is Mia. Cid's boss is Ann. Ann's boss is Bob. Who is Cid's boss's boss's boss? It's",
+    answer: ' Mia',
   },
 ];
 
@@ -94,7 +100,7 @@ describe('a set of documents', () => {
   });
 });
 
-describe('the problems of the bundled model', () => {
+describe('the questions of the bundled model', () => {
   const fullDepth = ({ groups }: Evaluated) => {
     const labels = groups.reduce((sum, group) => sum + group.labels, 0);
     const correct = groups.reduce(
@@ -107,25 +113,20 @@ describe('the problems of the bundled model', () => {
   it.each(['f16', 'q8', 'q4'])('are measured on a model in %s, too', async (dtype) => {
     const out = join(folder, dtype);
     await cliJson(['convert', BUNDLED, '--dtype', dtype, '--out', out]);
-    const evaluated = await evaluate('--model', out, '--problems', '2');
-    expect(evaluated.groups).toHaveLength(20);
-    expect(fullDepth(evaluated)).toBeGreaterThan(0.9);
+    const evaluated = await evaluate('--model', out, '--questions', '2');
+    const numDifficulties = TASKS.flatMap(trainedDifficulties).length;
+    expect(evaluated.groups).toHaveLength(numDifficulties);
+    expect(fullDepth(evaluated)).toBeGreaterThan(0.8);
   });
 
-  it('are held out or uniform', async () => {
-    const { stdout } = await cli(['eval', '--problems', '2']);
-    expect(stdout).toMatch(/cups 12 +2 /);
-    expect(stdout).not.toContain('cups 13');
-    const uniform = await evaluate(
-      '--problems',
-      '1',
-      '--problem-set',
-      'uniform',
-      '--num-loops',
-      '6',
-    );
-    expect(uniform.groups.map(({ name }) => name)).toContain('cups 18');
-    expect(uniform.groups[0]!.accuracyByDepth).toHaveLength(6);
+  it('are those that are trained, or longer ones', async () => {
+    const { stdout } = await cli(['eval', '--questions', '2']);
+    expect(stdout).toMatch(/cups 10 +2 /);
+    expect(stdout).not.toContain('cups 11');
+    const flags = ['--questions', '1', '--question-set', 'longer', '--num-loops', '6'];
+    const longer = await evaluate(...flags);
+    expect(longer.groups.map(({ name }) => name)).toContain('cups 16');
+    expect(longer.groups[0]!.accuracyByDepth).toHaveLength(6);
   });
 });
 
@@ -156,14 +157,14 @@ describe('a model without an exit gate', () => {
 
 describe('while it runs', () => {
   it('shows its progress', async () => {
-    const { exitCode, stderr } = await cli(['eval', '--problems', '1']);
+    const { exitCode, stderr } = await cli(['eval', '--questions', '1']);
     expect(exitCode).toBe(0);
     expect(stderr).toMatch(/^evaluating: \d+ % of .* loops\n/);
     expect(stderr).toMatch(/evaluating: 100 % of .* loops\n$/);
   });
 
   it('stops at Ctrl-C with exit code 130 and nothing said', async () => {
-    const stopped = await cli(['eval', '--problems', '200'], { interrupts: 'at progress' });
+    const stopped = await cli(['eval', '--questions', '200'], { interrupts: 'at progress' });
     expect(stopped.exitCode).toBe(130);
     expect(stopped.stdout).toBe('');
     expect(stopped.stderr).toMatch(/^(evaluating: \d+ % of .* loops\n)+$/);

@@ -3,13 +3,11 @@ import { cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { CHATML_TEMPLATES, syntheticTokenizerFiles } from '../../src/tokenizer/index.js';
-import { cli, repositoryPath, temporaryFolder } from './support.js';
+import { cli, copyOfBundled, repositoryPath, temporaryFolder } from './support.js';
 
 const folder = temporaryFolder();
 const inputs = join(folder, 'inputs');
-const BUNDLED = repositoryPath('models/bundled');
-const MODEL_FILES = ['config.json', 'model.safetensors', 'tokenizer.json', 'tokenizer_config.json'];
-const PROBLEM = 'cup 3; swap 2 3; swap 1 5;';
+const PROBLEM = 'The ball is under cup 3. Swap cups 2 and 3. Swap cups 1 and 5. Where is the ball?';
 const TASK = `export default {
   name: 'cups',
   draw: () => ({ prompt: '${PROBLEM}' }),
@@ -18,11 +16,8 @@ const TASK = `export default {
 
 /** What the examples name, made small. */
 async function makeInputs(): Promise<void> {
-  const model = (name: string, files: Readonly<Record<string, string>> = {}) => {
-    mkdirSync(join(inputs, name), { recursive: true });
-    for (const file of MODEL_FILES) cpSync(join(BUNDLED, file), join(inputs, name, file));
-    for (const [file, text] of Object.entries(files)) writeFileSync(join(inputs, name, file), text);
-  };
+  const model = (name: string, files: Readonly<Record<string, string>> = {}) =>
+    copyOfBundled(join(inputs, name), files);
   const template = { 'chat_template.jinja': CHATML_TEMPLATES.corrected };
   model('my-model');
   model('my-base-model');
@@ -39,7 +34,8 @@ async function makeInputs(): Promise<void> {
   const chat = { prompt: PROBLEM, completion: ' 5' };
   write(
     'chat.jsonl',
-    `${JSON.stringify(chat)}\n`.repeat(3) + JSON.stringify({ ...chat, prompt: 'cup 1;' }),
+    `${JSON.stringify(chat)}\n`.repeat(3) +
+      JSON.stringify({ ...chat, prompt: 'The ball is under cup 1. Where is the ball?' }),
   );
   write('problems.jsonl', `${JSON.stringify({ prompt: PROBLEM, answer: ' 5' })}\n`.repeat(4));
   cpSync(repositoryPath('test/fixtures/tiny-mha/config.json'), join(inputs, 'config.json'));
@@ -52,6 +48,8 @@ async function makeInputs(): Promise<void> {
   };
   write('train.json', JSON.stringify(run));
   write('together.json', JSON.stringify({ ...run, outer: {} }));
+  mkdirSync(join(inputs, 'runs/bundled'), { recursive: true });
+  write('runs/bundled/metrics.jsonl', JSON.stringify({ trainStep: 100, evaluation: {} }));
   write('task.mjs', TASK);
   const few = { groups: 2, groupSize: 2, maxNewTokens: 1, training: { trainSteps: 2 } };
   write('rl.json', JSON.stringify({ from: 'my-model', task: 'task.mjs', ...few }));

@@ -8,7 +8,8 @@ import { openFile } from '../../src/platform/node/files/index.js';
 import { openSafetensors } from '../../src/runtime/index.js';
 import type { Golden } from '../parity/fixtures.js';
 import { TOLERANCE, expectClose } from '../parity/fixtures.js';
-import { TINY, cli, cliJson, repositoryPath, temporaryFolder } from './support.js';
+import { PLAIN_TOKENIZER_FILES } from '../bundled-copy.js';
+import { TINY, cli, cliJson, copyOfBundled, repositoryPath, temporaryFolder } from './support.js';
 
 const folder = temporaryFolder();
 const golden = JSON.parse(readFileSync(join(TINY, 'golden.json'), 'utf8')) as Golden;
@@ -63,14 +64,20 @@ test('without a tokenizer the ids are shown, and the closing line says what was 
 });
 
 test('colour is for terminals, and NO_COLOR turns it off', async () => {
-  const argv = ['generate', '--model', BUNDLED, '--prompt', 'cup 3; swap 2 3;'];
+  const argv = [
+    'generate',
+    '--model',
+    BUNDLED,
+    '--prompt',
+    'The ball is under cup 3. Swap cups 2 and 3. Where is the ball?',
+  ];
   const coloured = await cli(argv, { isTerminal: true });
   const plain = await cli(argv, { isTerminal: true, env: { NO_COLOR: '1' } });
   expect(coloured.stdout).toContain('\u001b[38;5;');
   expect(stripVTControlCharacters(coloured.stdout)).toBe(plain.stdout);
-  expect(plain.stdout).toBe('cup 3; swap 2 3; 2\n');
+  expect(plain.stdout).toBe(`${argv.at(-1)} It's under cup 2.\n`);
   const piped = await cli(argv);
-  expect(piped.stdout).toBe(' 2\n');
+  expect(piped.stdout).toBe(" It's under cup 2.\n");
 });
 
 test('trace writes the golden forward pass', async () => {
@@ -125,11 +132,19 @@ test('inspect counts what the golden model has', async () => {
 });
 
 test('chat takes a problem a line where a model has no chat template, and says so', async () => {
-  const input = 'cup 3; swap 2 3;\n\ntake 4; plus 3;\n/exit\ncup 1; swap 1 2;\n';
-  const { exitCode, stdout, stderr } = await cli(['chat', '--model', BUNDLED], { input });
+  const lines = [
+    'The ball is under cup 3. Swap cups 2 and 3. Where is the ball?',
+    '',
+    'Start with 4. Add 3. What is the result?',
+    '/exit',
+    'The ball is under cup 1. Swap cups 1 and 2. Where is the ball?',
+  ];
+  const model = copyOfBundled(join(folder, 'plain'), PLAIN_TOKENIZER_FILES);
+  const input = `${lines.join('\n')}\n`;
+  const { exitCode, stdout, stderr } = await cli(['chat', '--model', model], { input });
   expect(exitCode).toBe(0);
   expect(stderr).toContain('no chat template');
-  expect(stdout).toBe(' 2\n 7\n');
+  expect(stdout).toBe(" It's under cup 2.\n It's 7.\n");
 });
 
 test('every command has help with an example', async () => {
@@ -143,14 +158,14 @@ test('every command has help with an example', async () => {
   }
 });
 
-test('demo answers problems of growing difficulty and reads without colour', async () => {
+test('demo answers an easy and a hard question of each kind and reads without colour', async () => {
   const { exitCode, stdout } = await cli(['demo', '--model', BUNDLED]);
   expect(exitCode).toBe(0);
-  const answers = stdout.split('\n').filter((line) => line.includes(' -> '));
-  expect(answers).toHaveLength(12);
+  const answers = stdout.split('\n').filter((line) => line.includes(' of 4  '));
+  expect(answers).toHaveLength(15);
   for (const line of answers) {
-    expect(line).toMatch(/^ +\d+ moves? .*; +-> \w+ +(right|not \w+) +█+·* \d of 4$/);
-    expect(line.length).toBeLessThanOrEqual(100);
+    expect(line).toMatch(/^ {4}█+·* \d of 4 {2}\S.* {2}(right|not right: .+)$/);
   }
-  expect(stdout.trimEnd().split('\n').slice(-2).join('\n')).toMatch(/looplm generate.*\n.*looplm/);
+  for (const line of stdout.split('\n')) expect(line.length).toBeLessThanOrEqual(120);
+  expect(stdout.trimEnd().split('\n').slice(-2).join('\n')).toMatch(/looplm chat\n.*looplm/);
 });

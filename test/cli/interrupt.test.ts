@@ -128,10 +128,10 @@ describe('Ctrl-C', { retry: 3 }, () => {
     expect(readdirSync(join(folder, 'conversions'))).toEqual(['cut']);
   });
 
-  it('while problems are drawn, before any is measured', async () => {
-    const durationMs = await durationOf(['eval', '--problems', '1']);
+  it('while questions are drawn, before any is measured', async () => {
+    const durationMs = await durationOf(['eval', '--questions', '1']);
     for (const afterMs of [0.9 * durationMs, durationMs]) {
-      const ended = await signalled(['eval', '--problems', '2000'], [{ name: 'SIGINT', afterMs }]);
+      const ended = await signalled(['eval', '--questions', '2000'], [{ name: 'SIGINT', afterMs }]);
       expectQuietEnd(ended);
       expect(ended.stderr).not.toContain('evaluating');
     }

@@ -25,7 +25,12 @@ const both = (argv: readonly string[]) => {
 test('it says and computes what the sources do, with the model that comes along', () => {
   both(['--version']);
   both(['--help']);
-  both(['generate', '--prompt', 'cup 3; swap 2 3;', '--json']);
+  both([
+    'generate',
+    '--prompt',
+    'The ball is under cup 3. Swap cups 2 and 3. Where is the ball?',
+    '--json',
+  ]);
 });
 
 test('its threads make and convert models', () => {

@@ -5,7 +5,7 @@ import { expect, test } from 'vitest';
 import { TINY, cli, temporaryFolder } from './support.js';
 
 const folder = temporaryFolder();
-const PROMPT = 'cup 3; swap 2 3; swap 1 5;';
+const PROMPT = 'The ball is under cup 3. Swap cups 2 and 3. Swap cups 1 and 5. Where is the ball?';
 
 function file(name: string, content: string | Uint8Array): string {
   const path = join(folder, name);

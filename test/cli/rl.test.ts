@@ -2,8 +2,9 @@
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { PLAIN_TOKENIZER_FILES } from '../bundled-copy.js';
 import { freePort } from '../programs.js';
-import { cli, cliJson, repositoryPath, temporaryFolder } from './support.js';
+import { cli, cliJson, copyOfBundled, repositoryPath, temporaryFolder } from './support.js';
 
 const folder = temporaryFolder();
 const task = join(folder, 'task.mjs');
@@ -11,8 +12,8 @@ writeFileSync(
   task,
   `export default {
     name: 'seven',
-    draw: (rng, difficulty) => ({ prompt: 'take ' + (Math.abs(rng.next()) % 9) + ';' }),
-    reward: ({ text }) => (text === ' 7' ? 1 : 0),
+    draw: (rng, difficulty) => ({ prompt: 'What is ' + (Math.abs(rng.next()) % 9) + ' plus 1?' }),
+    reward: ({ text }) => (text === " It's 7" ? 1 : 0),
   };\n`,
 );
 const settings = {
@@ -22,7 +23,7 @@ const settings = {
   length: 16,
   groups: 3,
   groupSize: 4,
-  maxNewTokens: 1,
+  maxNewTokens: 2,
   policy: { credit: { kind: 'depth-action' } },
   evaluation: { problems: 4, everyTrainSteps: 3 },
   training: { learningRate: 0.001, trainSteps: 6, snapshotEvery: 2 },
@@ -92,16 +93,19 @@ describe('a mistake is told', () => {
       'a reward',
       module(
         'failing.mjs',
-        `export default { name: 'x', draw: () => ({ prompt: 'take 1;' }), reward: () => NaN };`,
+        `export default { name: 'x', draw: () => ({ prompt: 'What is 1 plus 1?' }), reward: () => NaN };`,
       ),
       /12 of 12 rewards of the task x are missing: it returned NaN/,
     ],
     [
       'messages without a template',
-      module(
-        'chat.mjs',
-        `export default { name: 'x', draw: () => ({ prompt: [{ role: 'user', content: 'Hi' }] }), reward: () => 1 };`,
-      ),
+      {
+        from: copyOfBundled(join(folder, 'plain'), PLAIN_TOKENIZER_FILES),
+        ...module(
+          'chat.mjs',
+          `export default { name: 'x', draw: () => ({ prompt: [{ role: 'user', content: 'Hi' }] }), reward: () => 1 };`,
+        ),
+      },
       /messages, and the model has no chat template/,
     ],
   ])('%s', async (name, changes, message) => {

@@ -12,7 +12,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { cli, repositoryPath, TINY } from './support.js';
 
 const MAIN = repositoryPath('dist/src/cli/main.js');
-const PROBLEM = 'cup 3; swap 2 3; swap 1 5;';
+const PROBLEM = 'The ball is under cup 3. Swap cups 2 and 3. Swap cups 1 and 5. Where is the ball?';
 const LONG = { prompt: PROBLEM, ignore_eos: true, max_tokens: 900, exit_policy: 'full' };
 
 interface Served {
@@ -62,16 +62,12 @@ test('one command serves the bundled model, with its plan before its address', a
     method: 'POST',
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({
-      messages: [
-        { role: 'system', content: 'Be brief.' },
-        { role: 'user', content: PROBLEM },
-        { role: 'assistant', content: 'What?' },
-      ],
+      messages: [{ role: 'user', content: PROBLEM }],
     }),
   });
   const asked = (await chat.json()) as WireChatCompletion;
   const completed = (await (await post(url, { prompt: PROBLEM })).json()) as WireCompletion;
-  expect(asked.choices[0]!.message.content).toBe(completed.choices[0]!.text);
+  expect(` ${asked.choices[0]!.message.content}`).toBe(completed.choices[0]!.text);
   const models = (await (await fetch(`${url}/v1/models`)).json()) as { data: WireModel[] };
   const [model] = models.data;
   expect(model).toMatchObject({ id: 'looplm-bundled', has_chat_template: true });
@@ -87,7 +83,7 @@ test('one command serves the bundled model, with its plan before its address', a
   for (const line of lines) {
     expect(JSON.parse(line)).toMatchObject({ level: 'info', time: expect.any(String) });
   }
-  expect(stderr()).not.toContain('swap');
+  expect(stderr()).not.toMatch(/ball/i);
 });
 
 test('SIGTERM lets what runs end, and nothing new begins', async () => {

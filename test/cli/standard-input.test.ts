@@ -45,7 +45,7 @@ test.each([['generate'], ['chat']])('%s tells input that is not UTF-8', async (c
 });
 
 test('a line may come in pieces that cut a character', async () => {
-  const bytes = new TextEncoder().encode('take 4; plus 3;\n/exit é\n');
+  const bytes = new TextEncoder().encode('Start with 4. Add 3. What is the result?\n/exit é\n');
   const pieces = Array.from(bytes, (byte) => Uint8Array.of(byte));
   const { exitCode, stderr } = await fed(['chat', '--max-new-tokens', '1'], pieces);
   expect(stderr).not.toMatch(/UTF-8/);

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { afterAll } from 'vitest';
 import { repositoryPath } from '../repository.js';
 
+export { copyOfBundled } from '../bundled-copy.js';
 export { cli, cliJson } from './run-cli.js';
 export { repositoryPath };
 

@@ -14,7 +14,11 @@ async function output(env: Readonly<Record<string, string>>, isTerminal: boolean
     env,
     isTerminal,
   });
-  const argv = ['generate', '--prompt', 'cup 3; swap 2 3;'];
+  const argv = [
+    'generate',
+    '--prompt',
+    'The ball is under cup 3. Swap cups 2 and 3. Where is the ball?',
+  ];
   const generated = await cli(argv, { env, isTerminal });
   expect([converted.exitCode, generated.exitCode]).toEqual([0, 0]);
   return { bar: converted.stderr, table: converted.stdout, answer: generated.stdout };

@@ -322,7 +322,12 @@ async function withClientsGone({ balancer, faults, options, replicas }: Scene): 
   };
   const before = await numGone();
   const gone = [true, false].map(async (stream) => {
-    const body = { prompt: 'cup 1;', max_tokens: 1000, ignore_eos: true, stream };
+    const body = {
+      prompt: 'The ball is under cup 1. Where is the ball?',
+      max_tokens: 1000,
+      ignore_eos: true,
+      stream,
+    };
     const signal = AbortSignal.timeout(GONE_AFTER_MS);
     const request = { path: '/v1/completions' as const, body };
     const outcome = await send(balancer.url, request, `gone-${stream}`, signal);
@@ -342,7 +347,10 @@ async function withNobody({ balancer, faults, options, replicas }: Scene): Promi
     faults.push(`${what}: ${JSON.stringify({ kind, ...rest })} instead of ${code}`);
   };
   const path = '/v1/completions' as const;
-  const long = { path, body: { prompt: 'cup 1; '.repeat(20_000) } };
+  const long = {
+    path,
+    body: { prompt: 'The ball is under cup 1. Where is the ball? '.repeat(20_000) },
+  };
   await expectRefusal('a long body', send(balancer.url, long, 'long'), 'context_length_exceeded');
   const metrics = await fetch(`${balancer.url}/metrics`);
   const { error } = (await metrics.json()) as { error?: { code: string } };

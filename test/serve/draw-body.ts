@@ -3,10 +3,10 @@ import type { GenerateOptions } from '../../src/loop-lm.js';
 import type { Draw } from '../draw.js';
 
 const PROMPTS = [
-  'cup 3; swap 2 3; swap 1 5;',
-  'cup 1; swap 1 2; swap 2 3; swap 3 4;',
-  'take 4; plus 7; times 3;',
-  'take 9; plus 1;',
+  'The ball is under cup 3. Swap cups 2 and 3. Swap cups 1 and 5. Where is the ball?',
+  'The ball is under cup 1. Swap cups 1 and 2. Swap cups 2 and 3. Swap cups 3 and 4. Where is the ball?',
+  'Start with 4. Add 7. Multiply by 3. What is the result?',
+  'Start with 9. Add 1. What is the result?',
   'a b c',
 ];
 

@@ -335,7 +335,10 @@ describe('the log', () => {
     for (const logPrompts of [false, true]) {
       await using server = await openServer(model, { logPrompts });
       const init = { headers: { 'x-request-id': 'mine-1' } };
-      const body = { prompt: 'cup 4; swap 1 4;', user: 'ann' };
+      const body = {
+        prompt: 'The ball is under cup 4. Swap cups 1 and 4. Where is the ball?',
+        user: 'ann',
+      };
       const response = await server.ask('/v1/completions', body, init);
       expect(response.headers.get('x-request-id')).toBe('mine-1');
       await response.text();

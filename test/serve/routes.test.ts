@@ -1,4 +1,7 @@
 /** Each route of a server with the bundled model, over a real socket, and its answer against its schema. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { chatChunkSchema, chatCompletionSchema } from '../../src/serve/wire/chat.js';
 import { completionSchema } from '../../src/serve/wire/completions.js';
@@ -10,6 +13,7 @@ import {
   tokenizeSchema,
   tokenizerInfoSchema,
 } from '../../src/serve/wire/server.js';
+import { PLAIN_TOKENIZER_FILES, copyOfBundled } from '../bundled-copy.js';
 import { repositoryPath } from '../repository.js';
 import { metricsOf } from './metrics-text.js';
 import type { Model, TestServer } from './server.js';
@@ -71,7 +75,7 @@ describe('completions', () => {
   });
 
   test('several prompts and choices come in order, as texts or as ids', async () => {
-    const prompts = [PROBLEM, 'take 4; plus 7;'];
+    const prompts = [PROBLEM, 'Start with 4. Add 7. What is the result?'];
     const asTexts = await server.json('/v1/completions', { prompt: prompts, n: 2 });
     const asIds = await server.json('/v1/completions', {
       prompt: prompts.map((prompt) => model.encode(prompt)),
@@ -231,13 +235,17 @@ describe('chat', () => {
   });
 
   test('without a template chat is refused with what to do', async () => {
-    await using bare = await openServer(model, { chatTemplate: undefined });
+    const path = mkdtempSync(join(tmpdir(), 'looplm-plain-'));
+    const plain = await loadModel({}, copyOfBundled(path, PLAIN_TOKENIZER_FILES));
+    await using bare = await openServer(plain, { chatTemplate: undefined });
     const response = await bare.ask('/v1/chat/completions', { messages });
     expect(response.status).toBe(400);
     expect(errorSchema.parse(await response.json()).error).toMatchObject({
       code: 'no_chat_template',
       message: expect.stringContaining('--chat-template'),
     });
+    await plain.dispose();
+    rmSync(path, { recursive: true });
   });
 
   test('tools are refused where the template has no place for them', async () => {
@@ -426,7 +434,7 @@ describe('the server about itself', () => {
     const response = await server.ask('/detokenize', { tokens: [1e9] });
     expect([response.status, (await response.json()).error.param]).toEqual([400, 'tokens']);
     expect(tokenizerInfoSchema.parse(await server.json('/tokenizer_info'))).toMatchObject({
-      eos_token: '<|endoftext|>',
+      eos_token: '<|im_end|>',
       bos_token: null,
     });
   });

@@ -36,7 +36,8 @@ export const MODEL_NAME = 'bundled';
 /** Bytes of a page of 128 positions in one plane of the bundled model: 3 layers, keys and values in f32. */
 export const PAGE_BYTES = 128 * 3 * 2 * 4 * 32 * 4;
 /** A problem that the bundled model solves. */
-export const PROBLEM = 'cup 3; swap 2 3; swap 1 5;';
+export const PROBLEM =
+  'The ball is under cup 3. Swap cups 2 and 3. Swap cups 1 and 5. Where is the ball?';
 
 /** The bundled model, or that of a folder; the caller disposes it. */
 export async function loadModel(

@@ -397,11 +397,13 @@ describe("TRL's routes", () => {
   });
 
   test('answer conversations', async () => {
-    const messages = [PROBLEM, 'take 4; plus 7;'].map((content) => [{ role: 'user', content }]);
+    const messages = [PROBLEM, 'Start with 4. Add 7. What is the result?'].map((content) => [
+      { role: 'user', content },
+    ]);
     const more = { n: 2, temperature: 1, generation_kwargs: { seed: 3 }, max_tokens: 5 };
     const none = { tools: null, chat_template_kwargs: {}, structured_outputs_regex: null };
     const chats = trlGenerateSchema.parse(await post('/chat/', { messages, ...more, ...none }));
-    const prompts = [PROBLEM, 'take 4; plus 7;'];
+    const prompts = [PROBLEM, 'Start with 4. Add 7. What is the result?'];
     // the template of this server is the last message as it stands
     expect(chats).toEqual(trlGenerateSchema.parse(await post('/generate/', { prompts, ...more })));
   });

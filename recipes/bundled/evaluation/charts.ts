@@ -7,10 +7,18 @@ import {
   exitDepthByDifficulty,
   exitDepthHeatmap,
   frontierChart,
+  lineChart,
+  lossCurves,
 } from 'looplm/charts';
 import { POLICY_FAMILIES } from 'looplm/eval';
+import type { EvaluationRecord, RunRecord } from 'looplm/train';
 import type { Evaluation } from './figures.js';
-import { TASK_NAMES } from './problem-sets.js';
+import { uniformName } from '../measure.js';
+import { TASKS, TASK_NAMES } from '../tasks/index.js';
+import { trainedDifficulties } from './question-sets.js';
+
+/** Tasks that have several difficulties. */
+const GRADED = TASKS.filter((task) => trainedDifficulties(task).length > 1).map(({ name }) => name);
 
 /** SVG texts by file name. */
 export function bundledCharts(evaluation: Evaluation): Readonly<Record<string, string>> {
@@ -18,7 +26,7 @@ export function bundledCharts(evaluation: Evaluation): Readonly<Record<string, s
   const byTask = <Value>(
     valueOf: (cell: Evaluation['trained'][number]) => Value,
   ): DifficultySeries<Value>[] =>
-    TASK_NAMES.map((name) => ({
+    GRADED.map((name) => ({
       name,
       points: trained
         .filter(({ task }) => task === name)
@@ -51,4 +59,36 @@ export function bundledCharts(evaluation: Evaluation): Readonly<Record<string, s
       model.numLoops,
     ),
   };
+}
+
+/** How the run went, as SVG texts by file name. */
+export function trainingCharts(records: readonly RunRecord[]): Readonly<Record<string, string>> {
+  return {
+    'training.svg': lossCurves(records.filter((record) => 'lossPerLoop' in record)),
+    'learning.svg': learningCurves(records.filter((record) => 'evaluation' in record)),
+  };
+}
+
+/** Accuracy of each task on questions of every difficulty. */
+function learningCurves(records: readonly EvaluationRecord[]): string {
+  const measured = records.filter(({ evaluation }) =>
+    TASK_NAMES.some((task) => uniformName(task) in evaluation),
+  );
+  return lineChart({
+    title: 'What is learnt when: accuracy at full depth on all difficulties',
+    hasMarkers: false,
+    panels: [
+      {
+        x: { name: 'train step', min: 0, max: measured.at(-1)!.trainStep },
+        y: { name: 'accuracy', min: 0, max: 1 },
+        lines: TASK_NAMES.map((name) => ({
+          name,
+          points: measured.flatMap(({ trainStep, evaluation }) => {
+            const byDepth = evaluation[uniformName(name)] as readonly number[] | undefined;
+            return byDepth ? [[trainStep, byDepth.at(-1)!] as const] : [];
+          }),
+        })),
+      },
+    ],
+  });
 }

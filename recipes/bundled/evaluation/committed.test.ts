@@ -1,17 +1,25 @@
 /** The committed figures are what the code measures, and what texts and pictures say. */
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { Engine } from 'looplm/engine';
 import { loadCheckpoint } from 'looplm/model';
 import { nodeFolder } from 'looplm/node';
 import { createInlineDevice } from 'looplm/runtime';
 import { Tokenizer } from 'looplm/tokenizer';
+import { parseMetrics } from 'looplm/train';
 import { expect, test } from 'vitest';
 import type { z } from 'zod';
-import { bundledCharts } from './charts.js';
-import { COMPARISON_FILE, comparisonSchema, EVALUATION_FILE, evaluationSchema } from './figures.js';
+import { bundledCharts, trainingCharts } from './charts.js';
+import {
+  COMPARISON_FILE,
+  comparisonSchema,
+  EVALUATION_FILE,
+  evaluationSchema,
+  TRAINING_FILE,
+} from './figures.js';
 import { replaceMarked } from './marked-text.js';
 import { accuracyCell, measureSets } from './measure.js';
-import { trainedSets } from './problem-sets.js';
+import { Scribe } from '../documents.js';
+import { questionSets } from './question-sets.js';
 import { QUANTIZATION_FILE, quantizationSchema } from './quantization-figures.js';
 import { quantizationChart, quantizationTables } from './quantization-report.js';
 import { streamFigures } from './streams.js';
@@ -26,7 +34,9 @@ const evaluation = figures(EVALUATION_FILE, evaluationSchema);
 const quantization = figures(QUANTIZATION_FILE, quantizationSchema);
 
 test('the model card and the README say what the figures say', () => {
-  const comparison = figures(COMPARISON_FILE, comparisonSchema);
+  const comparison = existsSync(pathOf(`models/bundled/${COMPARISON_FILE}`))
+    ? figures(COMPARISON_FILE, comparisonSchema)
+    : undefined;
   const card = read('models/bundled/README.md');
   expect(replaceMarked(card, 'figures', evaluationTables(evaluation, comparison))).toBe(card);
   expect(replaceMarked(card, 'quantization', quantizationTables(quantization))).toBe(card);
@@ -38,6 +48,7 @@ test('the pictures show the figures', () => {
   const pictures = {
     ...bundledCharts(evaluation),
     'quantization.svg': quantizationChart(quantization),
+    ...trainingCharts(parseMetrics(read(`models/bundled/${TRAINING_FILE}`))),
   };
   for (const [name, svg] of Object.entries(pictures)) expect(read(`docs/images/${name}`)).toBe(svg);
 });
@@ -48,13 +59,14 @@ test('some of the figures, measured again, are the committed ones', async () => 
   const tokenizer = Tokenizer.fromJson(JSON.parse(await folder.readText('tokenizer.json')));
   await using device = await createInlineDevice({ numThreads: 1 });
   await using engine = await Engine.create({ device, config, weights });
-  const { problemsPerDifficulty, streamedPerDifficulty } = evaluation.provenance;
-  const sets = trainedSets((text) => tokenizer.encode(text), problemsPerDifficulty);
+  const { questionsPerDifficulty, streamedPerDifficulty } = evaluation.provenance;
+  const scribe = new Scribe((text) => tokenizer.encode(text));
+  const sets = questionSets(scribe, questionsPerDifficulty, ['uniform']);
 
-  const hardest = sets.filter(({ task, difficulty }) => task === 'sums' && difficulty === 8);
+  const hardest = sets.filter(({ task, difficulty }) => task === 'sums' && difficulty === 6);
   const [cell] = (await measureSets(engine, hardest)).map(accuracyCell);
   const committed = evaluation.trained.find(
-    ({ task, difficulty }) => task === 'sums' && difficulty === 8,
+    ({ task, difficulty }) => task === 'sums' && difficulty === 6,
   )!;
   expect(cell!.n).toBe(committed.n);
   cell!.accuracyByDepth.forEach((accuracy, loopIndex) => {
@@ -65,9 +77,17 @@ test('some of the figures, measured again, are the committed ones', async () => 
 
   const few = sets.map((set) => ({
     ...set,
-    documents: set.documents.slice(0, streamedPerDifficulty),
+    questions: set.questions.slice(0, streamedPerDifficulty),
   }));
-  const drawn = await streamFigures(engine, few, { policy: 'sampled' }, 'per-loop');
+  const drawn = await streamFigures(
+    engine,
+    few,
+    { policy: 'sampled' },
+    {
+      kvPolicy: 'per-loop',
+      prefill: 'full',
+    },
+  );
   const expected = evaluation.streams.find(
     ({ policy, kvPolicy }) => policy === 'sampled' && kvPolicy === 'per-loop',
   )!;

@@ -2,7 +2,8 @@
 import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Engine, KV_POLICIES, PREFILL_MODES } from 'looplm/engine';
+import { IGNORED_TARGET, generatorFor } from 'looplm/data';
+import { Engine, PREFILL_MODES } from 'looplm/engine';
 import { POLICY_FAMILIES } from 'looplm/eval';
 import type { LoopLMConfig } from 'looplm/model';
 import { initializeWeights, memoryFolder } from 'looplm/model';
@@ -10,9 +11,11 @@ import { createInlineDevice, encodeSafetensors } from 'looplm/runtime';
 import { Tokenizer } from 'looplm/tokenizer';
 import { expect, test, vi } from 'vitest';
 import { GATES_FILE } from '../../exit-gates.js';
-import { isHeldOut, TASKS } from '../tasks.js';
-import { bundledTokenizerJson } from '../tokenizer.js';
-import { answerFigures } from './answers.js';
+import { drawForTraining, everything } from '../curriculum.js';
+import { Scribe } from '../documents.js';
+import { replyText, textOf } from '../problem.js';
+import { TASKS } from '../tasks/index.js';
+import { tokenizerJson } from '../tokenizer.js';
 import { bundledCharts } from './charts.js';
 import { describeDifferences, differencesOf, settleFigures } from './committed.js';
 import type { Comparison, Evaluation } from './figures.js';
@@ -25,21 +28,17 @@ import {
   measureSets,
   overallFrontier,
   rankCorrelations,
-  uniformCell,
 } from './measure.js';
 import { replaceMarked } from './marked-text.js';
-import {
-  longerSets,
-  TASK_NAMES,
-  trainedSets,
-  uniformSets,
-  unseenStartSets,
-} from './problem-sets.js';
-import { pointsNear } from './streams.js';
+import type { Question } from './question-sets.js';
+import { questionSets, trainedDifficulties } from './question-sets.js';
+import { replyFigures } from './replies.js';
+import { STREAMED_WAYS, adaptiveFigures, pointsNear } from './streams.js';
 import { evaluationTables, readmeTables } from './tables.js';
 
-const tokenizer = Tokenizer.fromJson(bundledTokenizerJson());
+const tokenizer = Tokenizer.fromJson(tokenizerJson());
 const encode = (text: string) => tokenizer.encode(text);
+const scribe = new Scribe(encode);
 
 const CONFIG: LoopLMConfig = {
   architecture: 'ouro',
@@ -63,40 +62,63 @@ const CONFIG: LoopLMConfig = {
 };
 const WEIGHTS = initializeWeights(CONFIG, 3, { matrixStd: 'fanIn', embeddingStd: 1 });
 
-test('sets hold held-out problems of every trained difficulty, labelled at the answer only', () => {
-  const sets = trainedSets(encode, 3);
-  for (const task of TASK_NAMES) {
-    const difficulties = sets
-      .filter((set) => set.task === task)
-      .map(({ difficulty }) => difficulty);
-    const { maxTrainedDifficulty } = TASKS[task];
-    expect(difficulties).toEqual(Array.from({ length: maxTrainedDifficulty }, (_, i) => i + 1));
-  }
-  for (const { ids, targets, promptLength } of sets.flatMap(({ documents }) => documents)) {
-    expect(isHeldOut(tokenizer.decode(ids))).toBe(true);
-    expect(targets.slice(0, -1).every((target) => target < 0)).toBe(true);
-    expect(tokenizer.decode([targets.at(-1)!])).toMatch(/^ ([0-9]|[a-z]{3})$/);
-    expect(tokenizer.decode(ids.slice(0, promptLength))).toMatch(/^[^;]+;$/);
+/** What a question asks, as text. */
+const asked = ({ ids, promptLength }: Question) => tokenizer.decode(ids.slice(0, promptLength));
+
+test('a question is labelled at its answer alone, which its reply gives', () => {
+  for (const { questions } of questionSets(scribe, 4)) {
+    for (const { ids, targets, promptLength, turn } of questions) {
+      expect(targets.slice(0, -1).every((target) => target === IGNORED_TARGET)).toBe(true);
+      expect(targets).toHaveLength(ids.length);
+      const end = tokenizer.decode([...ids.slice(promptLength), targets.at(-1)!]);
+      expect(replyText(turn.reply)).toContain(end.trim());
+      expect(end.trim().endsWith(turn.reply.answer.trim())).toBe(true);
+    }
   }
 });
 
-test('problems with an unseen beginning have a held-out prefix; all others have none', () => {
-  const heldOutPrefixes = ({ ids }: { readonly ids: readonly number[] }) => {
-    const clauses = tokenizer.decode(ids).match(/[^;]+;/g)!;
-    const prefixes = clauses.slice(0, -1).map((_, index) => clauses.slice(0, index + 1).join(''));
-    return prefixes.filter(isHeldOut).length;
-  };
-  for (const { documents } of unseenStartSets(encode, 2)) {
-    for (const document of documents) expect(heldOutPrefixes(document)).toBeGreaterThan(0);
+test('uniform sets ask every trained difficulty of every task, and no question twice', () => {
+  const sets = questionSets(scribe, 30, ['uniform']);
+  for (const task of TASKS) {
+    const difficulties = sets.filter((set) => set.task === task.name).map((set) => set.difficulty);
+    expect(difficulties).toEqual(trainedDifficulties(task));
   }
-  for (const { documents } of trainedSets(encode, 2)) {
-    for (const document of documents) expect(heldOutPrefixes(document)).toBe(0);
+  for (const { difficulty, questions } of sets) {
+    expect(new Set(questions.map(asked)).size).toBe(questions.length);
+    for (const { turn } of questions) expect(turn.difficulty).toBe(difficulty);
+  }
+});
+
+test('new wordings, held-out problems and starts are none that training shows', () => {
+  const shown = new Set<string>();
+  for (let index = 0; index < 4000; index++) {
+    const problem = drawForTraining(generatorFor(1, index), TASKS, everything(TASKS));
+    for (const { asked: pieces } of problem.turns) shown.add(textOf(pieces));
+  }
+  const kinds = ['held-out-wording', 'held-out-problem', 'held-out-start'] as const;
+  for (const kind of kinds) {
+    const sets = questionSets(scribe, 20, [kind]);
+    expect(sets.length).toBeGreaterThan(0);
+    for (const { questions } of sets) {
+      for (const { turn } of questions) {
+        if (turn.difficulty > 1) expect(shown).not.toContain(textOf(turn.asked));
+      }
+    }
   }
 });
 
 test('longer sets begin where training ends', () => {
-  for (const { task, difficulty } of longerSets(encode, 1)) {
-    expect(difficulty).toBeGreaterThan(TASKS[task].maxTrainedDifficulty);
+  for (const { task, difficulty } of questionSets(scribe, 1, ['longer'])) {
+    const trained = trainedDifficulties(TASKS.find(({ name }) => name === task)!);
+    expect(difficulty).toBeGreaterThan(trained.at(-1)!);
+  }
+});
+
+test('in a conversation a question of another problem and its reply come first', () => {
+  for (const { questions } of questionSets(scribe, 3, ['in-conversation'])) {
+    for (const question of questions) {
+      expect(asked(question).match(/<\|im_start\|>user/g)).toHaveLength(2);
+    }
   }
 });
 
@@ -111,7 +133,7 @@ test('the nearest point to each depth is taken, each once', () => {
 });
 
 test('the gates of the file take the place of the gate of the model, the shipped one first', async () => {
-  const values = [0, 1, 2].map((gate) => Float32Array.from({ length: 8 }, (_, i) => gate * i));
+  const values = GATES.map((_, gate) => Float32Array.from({ length: 8 }, (_, i) => gate * i));
   const tensors = GATES.flatMap((gate, index) => [
     { name: `${gate}.weight`, shape: [1, 8], dtype: 'F32' as const, data: values[index]! },
     { name: `${gate}.bias`, shape: [1], dtype: 'F32' as const, data: Float32Array.of(index) },
@@ -121,8 +143,8 @@ test('the gates of the file take the place of the gate of the model, the shipped
   weights.set('model.early_exit_gate.weight', values[2]!);
   weights.set('model.early_exit_gate.bias', Float32Array.of(2));
   const gates = await readGates(folder, CONFIG, weights);
-  expect(gates.map(({ gate }) => gate)).toEqual([GATES[2], GATES[0], GATES[1]]);
-  expect(gates.map(({ isShipped }) => isShipped)).toEqual([true, false, false]);
+  expect(gates.map(({ gate }) => gate)).toEqual([GATES[2], GATES[0], GATES[1], GATES[3]]);
+  expect(gates.map(({ isShipped }) => isShipped)).toEqual([true, false, false, false]);
   expect(gates[1]!.weights.get('model.early_exit_gate.weight')).toEqual(values[0]);
   expect(gates[1]!.weights.get('lm_head.weight')).toBe(WEIGHTS.get('lm_head.weight'));
 });
@@ -148,7 +170,7 @@ test('figures of a tiny model survive their file, and every text and picture is 
   expect(tables).toContain('| `cdf:0.5` | 50.0 % at 2.00 (60 %) |');
   expect(tables).not.toMatch(/NaN|undefined|Infinity/);
   expect(tables).toContain('| 25.0 % |');
-  const { executedLoops, fullDepthLoops } = read.answers.find(
+  const { executedLoops, fullDepthLoops } = read.replies.find(
     ({ prefill }) => prefill === 'deferred',
   )!;
   const executed = `executes ${((100 * executedLoops) / fullDepthLoops).toFixed(1)} % of the loops`;
@@ -158,28 +180,14 @@ test('figures of a tiny model survive their file, and every text and picture is 
   for (const svg of Object.values(bundledCharts(read))) expect(svg).toMatch(/^<svg [^]*<\/svg>$/);
 });
 
-test('every problem is drawn uniformly: all lengths, any beginning, held out or not', () => {
-  const sets = uniformSets(encode, 120);
-  for (const { task, difficulty, documents } of sets) {
-    const texts = documents.map(({ ids }) => tokenizer.decode(ids));
-    expect(new Set(texts).size).toBe(texts.length);
-    expect(texts.length).toBe(task === 'cups' && difficulty === 1 ? 100 : 120);
-    expect(texts.some((text) => !isHeldOut(text))).toBe(true);
-    expect(texts.some(isHeldOut)).toBe(true);
-    if (difficulty < 3) continue;
-    expect(new Set(documents.map(({ start }) => start)).size).toBe(2);
-  }
-  const difficulties = sets.filter(({ task }) => task === 'cups').map((set) => set.difficulty);
-  expect(difficulties).toEqual(Array.from({ length: 18 }, (_, index) => index + 1));
-});
-
-test('answers count the loops that the engine executes, prompt included', async () => {
+test('replies count the loops that the engine executes, prompt included', async () => {
   await using device = await createInlineDevice({ numThreads: 1 });
   await using engine = await Engine.create({ device, config: CONFIG, weights: WEIGHTS });
-  const sets = trainedSets(encode, 3).slice(0, 4);
+  const sets = questionSets(scribe, 3, ['uniform']).slice(0, 4);
   for (const prefill of PREFILL_MODES) {
     const before = engine.numExecuted;
-    const run = await answerFigures(engine, sets, { policy: 'cdf', threshold: 0.4 }, prefill);
+    const point = { policy: 'cdf', threshold: 0.4 } as const;
+    const run = await replyFigures(engine, encode, sets, point, prefill);
     expect(run.executedLoops).toBe(engine.numExecuted - before);
     expect(run.executedLoops).toBeLessThan(run.fullDepthLoops);
   }
@@ -250,40 +258,41 @@ test('marked text is replaced between its markers only, and twice is once', () =
 async function tinyEvaluation(): Promise<Evaluation> {
   await using device = await createInlineDevice({ numThreads: 1 });
   await using engine = await Engine.create({ device, config: CONFIG, weights: WEIGHTS });
-  const problems = trainedSets(encode, 2);
-  const sets = await measureSets(engine, problems);
-  const longer = await measureSets(engine, longerSets(encode, 1));
-  const uniform = await measureSets(engine, uniformSets(encode, 3), { numLoops: 6 });
+  const questions = questionSets(scribe, 2, ['uniform']);
+  const sets = await measureSets(engine, questions);
+  const unseen = await measureSets(engine, questionSets(scribe, 1, ['held-out-start']));
+  const longer = await measureSets(engine, questionSets(scribe, 1, ['longer']));
+  const few = questions.map((set) => ({ ...set, questions: set.questions.slice(0, 1) }));
   const { exitThreshold, numLoops } = CONFIG;
   const shipped = overallFrontier(sets, 'cdf', [exitThreshold])[0]!;
-  const runs: Evaluation['answers'] = [];
-  for (const prefill of PREFILL_MODES) {
-    const run = await answerFigures(engine, problems, shipped, prefill);
-    for (const kind of ['held-out', 'uniform'] as const) {
-      runs.push({ gate: 'stage1', problems: kind, ...run });
-    }
+  const full = { policy: 'fixed', threshold: numLoops } as const;
+  const replies: Evaluation['replies'] = [];
+  for (const [point, prefill] of [
+    ...PREFILL_MODES.map((mode) => [shipped, mode] as const),
+    [full, 'deferred'] as const,
+  ]) {
+    const run = await replyFigures(engine, encode, questions, point, prefill);
+    replies.push({ gate: 'stage1', ...run });
   }
   return {
     provenance: {
       looplm: '0',
       onnxruntime: '0',
       seed: 1,
-      problemsPerDifficulty: 2,
+      questionsPerDifficulty: 2,
       streamedPerDifficulty: 1,
-      uniformPerDifficulty: 3,
     },
-    model: { parameters: 1, numLoops, exitThreshold, gate: 'stage1' },
+    model: { parameters: 1, numLoops, exitThreshold, trainSteps: 1, gate: 'stage1' },
     trained: sets.map((set) => ({ ...accuracyCell(set), ...exitFigures(set, exitThreshold) })),
-    unseenStarts: sets.filter(({ difficulty }) => difficulty > 1).map(accuracyCell),
+    unseen: unseen.map(accuracyCell),
     longer: longer.map(accuracyCell),
-    uniform: uniform.map((set) => uniformCell(set, CONFIG)),
     shipped,
     rankCorrelation: rankCorrelations(sets, exitThreshold),
     frontiers: POLICY_FAMILIES.flatMap((policy) => overallFrontier(sets, policy)),
-    gates: [gateFigures('stage1', sets)],
-    answers: runs,
-    streams: KV_POLICIES.map((kvPolicy) => ({
-      kvPolicy,
+    gates: [{ ...gateFigures('stage1', sets), adaptive: await adaptiveFigures(engine, few) }],
+    replies,
+    streams: STREAMED_WAYS.map((way) => ({
+      ...way,
       policy: 'cdf',
       threshold: 0.5,
       meanDepth: 2,
@@ -299,13 +308,16 @@ function tinyComparison({ trained }: Evaluation): Comparison {
     seed: 1,
     models: (['looped', 'twin', 'iso-flop'] as const).map((variant) => ({
       variant,
+      seed: 1,
       parameters: 1,
       numHiddenLayers: 1,
       numLoops: 1,
       flopsPerToken: 1,
       trainSteps: 1,
       tokens: 1,
-      cells: trained.map(({ task, difficulty, n }) => ({ task, difficulty, n, accuracy: 0.25 })),
+      cells: trained.map(({ kind, task, difficulty, n }) => {
+        return { kind, task, difficulty, n, accuracy: 0.25 };
+      }),
     })),
   };
 }

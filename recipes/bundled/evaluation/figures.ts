@@ -2,41 +2,45 @@
  * The figures of the bundled model as data: what evaluation.json and comparison.json hold.
  *
  * The one idea: measuring writes these files and reporting reads them, so no number in a text is
- * typed by hand. The figures of a task are means over its problems; overall ones are means over tasks.
+ * typed by hand. The figures of a task are means over its questions; overall ones are means over tasks.
  */
 import { readTextFile } from 'looplm/node';
 import { FileError } from 'looplm/errors';
 import { PREFILL_MODES } from 'looplm/engine';
 import { POLICY_FAMILIES } from 'looplm/eval';
 import { z } from 'zod';
-import { TASKS } from '../tasks.js';
+import { VARIANTS } from '../configs.js';
+import { TASK_NAMES } from '../tasks/index.js';
+import { KINDS } from './question-sets.js';
 
 export const EVALUATION_FILE = 'evaluation.json';
 export const COMPARISON_FILE = 'comparison.json';
+/** What the run measured on its way: records as its metrics have them. */
+export const TRAINING_FILE = 'training.jsonl';
 
 /** Names of the exit gates in gates.safetensors; `own` where the model's gate is none of them. */
-export const GATES = ['stage1', 'stage2-published', 'stage2-forward'] as const;
+export const GATES = ['stage1', 'stage2-published', 'stage2-forward', 'stage2-everywhere'] as const;
 
 const number = z.number();
 const count = z.int();
-const task = z.enum(Object.keys(TASKS) as [keyof typeof TASKS, ...(keyof typeof TASKS)[]]);
-const byTask = <Value extends z.ZodType>(value: Value) => z.record(task, value);
+const kind = z.enum(KINDS);
+const task = z.enum(TASK_NAMES);
+const byTask = <Value extends z.ZodType>(value: Value) => z.record(z.string(), value);
 const point = z.strictObject({
   policy: z.enum(POLICY_FAMILIES),
   threshold: number.exactOptional(),
   meanDepth: number,
   accuracy: number,
 });
-/** Problems of one difficulty; accuracy at every depth that was run. */
+/** Questions of one difficulty; accuracy at every depth that was run. */
 const cell = z.strictObject({
+  kind,
   task,
   difficulty: count,
   n: count,
   accuracyByDepth: z.array(number),
 });
 const gate = z.enum(GATES).or(z.literal('own'));
-/** Right answers at full depth. */
-const tally = z.strictObject({ n: count, correct: count });
 /** (token, loop) pairs as the engine counts them, prompts and deferred loops included. */
 const loops = z.strictObject({ executedLoops: count, fullDepthLoops: count });
 
@@ -45,44 +49,31 @@ export const evaluationSchema = z.strictObject({
     looplm: z.string(),
     onnxruntime: z.string(),
     seed: count,
-    problemsPerDifficulty: count,
+    questionsPerDifficulty: count,
     streamedPerDifficulty: count,
-    uniformPerDifficulty: count,
   }),
   model: z.strictObject({
     parameters: count,
     numLoops: count,
     exitThreshold: number,
+    /** Updates of stage I. */
+    trainSteps: count,
     /** Which gate the shipped weights hold. */
     gate,
   }),
-  /** Held-out problems of trained difficulties, up to twice the trained loops. */
+  /** Uniform questions of trained difficulties, up to twice the trained loops. */
   trained: z.array(
     cell.extend({
       /** Under Q-exit at the shipped threshold with the shipped gate. */
       meanExitDepth: number,
-      /** Fraction of problems that exit at depth 1..R. */
+      /** Fraction of answers that exit at depth 1..R. */
       exitShares: z.array(number),
     }),
   ),
-  /** Problems of trained difficulties that begin with a problem which is held out as well. */
-  unseenStarts: z.array(cell),
-  /** Problems longer than any trained one. */
+  /** What training never showed: wordings, problems, countries at the start of a chain; and questions within a chat. */
+  unseen: z.array(cell),
+  /** Questions harder than any trained one. */
   longer: z.array(cell),
-  /**
-   * Problems of all lengths as somebody types them: each equally likely, nothing filtered, whatever
-   * training has seen.
-   */
-  uniform: z.array(
-    cell.extend({
-      /** Whether these are all problems that there are. */
-      isComplete: z.boolean(),
-      /** Those whose beginning training may contain. */
-      trainedStart: tally,
-      /** Under Q-exit at the shipped threshold with the shipped gate. */
-      exit: z.strictObject({ accuracy: number, meanDepth: number }),
-    }),
-  ),
   /** Q-exit at the shipped threshold with the shipped gate, over all tasks. */
   shipped: point,
   /** Spearman's correlation of mean exit depth with difficulty there. */
@@ -97,23 +88,27 @@ export const evaluationSchema = z.strictObject({
       pointsByTask: byTask(z.array(point)),
       /** The point of least depth with 99 % of the full-depth accuracy, over all tasks. */
       cheapest: point,
-      /** Full depth and the cheapest point if every difficulty counts the same, not every problem. */
+      /** Full depth and the cheapest point if every difficulty counts the same, not every question. */
       equalDifficulties: z.strictObject({ fullDepth: point, cheapest: point }),
       /** Mean depth if exits are drawn from the gate. */
       sampled: point,
       /** Of mean exit depth with difficulty, at `cheapest`. */
       rankCorrelation: byTask(number),
+      /** Real runs under `last-exited` in which the tokens of the question exit, too. */
+      adaptive: z.array(
+        z.strictObject({ threshold: number, accuracy: number, executedFraction: number }),
+      ),
     }),
   ),
   /**
-   * Answers as a user gets them, under `per-loop`: problems of trained lengths as prompts, generated to
-   * the end of the text. Depth and accuracy are those of the answers.
+   * Replies as a user gets them: uniform questions as prompts, generated to the end of the turn. A reply
+   * is right if every word of it is; the depth is that of its tokens.
    */
-  answers: z.array(
+  replies: z.array(
     point.extend({
       gate,
-      problems: z.enum(['held-out', 'uniform']),
       prefill: z.enum(PREFILL_MODES),
+      accuracyByTask: byTask(number),
       ...loops.shape,
     }),
   ),
@@ -121,6 +116,7 @@ export const evaluationSchema = z.strictObject({
   streams: z.array(
     point.extend({
       kvPolicy: z.enum(['per-loop', 'last-exited', 'shared']),
+      prefill: z.enum(PREFILL_MODES),
       /** Loops computed of those of full depth, over all tokens. */
       executedFraction: number,
     }),
@@ -134,7 +130,8 @@ export const comparisonSchema = z.strictObject({
   seed: count,
   models: z.array(
     z.strictObject({
-      variant: z.enum(['looped', 'twin', 'iso-flop']),
+      variant: z.enum(VARIANTS),
+      seed: count,
       parameters: count,
       numHiddenLayers: count,
       numLoops: count,
@@ -143,7 +140,8 @@ export const comparisonSchema = z.strictObject({
       trainSteps: count,
       /** Tokens of all batches, padding included. */
       tokens: count,
-      cells: z.array(z.strictObject({ task, difficulty: count, n: count, accuracy: number })),
+      /** At full depth. */
+      cells: z.array(z.strictObject({ kind, task, difficulty: count, n: count, accuracy: number })),
     }),
   ),
 });

@@ -1,7 +1,7 @@
 /**
- * Measures the bundled model on its problem sets: everything that follows from full-depth readings.
+ * Measures the bundled model on its questions: everything that follows from full-depth readings.
  *
- * The one idea: one pass over the problems at twice the trained loops tells accuracy at every depth
+ * The one idea: one pass over the questions at twice the trained loops tells accuracy at every depth
  * and the outcome of every exit policy; only another gate needs another pass.
  */
 import type {
@@ -23,15 +23,11 @@ import {
   spearman,
   truncateLoops,
 } from 'looplm/eval';
-import type { LoopLMConfig } from 'looplm/model';
-import { TASKS } from '../tasks.js';
-import { countProblems } from '../test-problems.js';
 import type { Cell, Evaluation } from './figures.js';
-import type { ProblemSet, TaskName } from './problem-sets.js';
-import { TASK_NAMES } from './problem-sets.js';
+import type { QuestionSet } from './question-sets.js';
 
-/** Problems of one task and difficulty with their readings. */
-export interface MeasuredSet extends ProblemSet {
+/** Questions of one task and difficulty with their readings. */
+export interface MeasuredSet extends QuestionSet {
   readonly readings: readonly LoopReadings[];
 }
 
@@ -55,18 +51,18 @@ const THRESHOLDS: Readonly<Record<PolicyFamily, readonly number[]>> = {
 /** Part of the full-depth accuracy that a cheap threshold must keep. */
 const KEPT_ACCURACY = 0.99;
 
-/** Reads all problems of the sets in one pass. */
+/** Reads all questions of the sets in one pass. */
 export async function measureSets(
   model: ReadModel,
-  sets: readonly ProblemSet[],
+  sets: readonly QuestionSet[],
   options: ReadLoopsOptions = {},
 ): Promise<MeasuredSet[]> {
-  const documents = sets.flatMap((set) => set.documents);
+  const documents = sets.flatMap(({ questions }) => questions);
   const readings = await readLoops(model, documents, options);
   let start = 0;
   return sets.map((set) => ({
     ...set,
-    readings: readings.slice(start, (start += set.documents.length)),
+    readings: readings.slice(start, (start += set.questions.length)),
   }));
 }
 
@@ -76,11 +72,11 @@ export function truncateSets(sets: readonly MeasuredSet[], numLoops: number): Me
 }
 
 /** Accuracy of a set at every depth that was read. */
-export function accuracyCell({ task, difficulty, readings }: MeasuredSet): Cell {
-  return { task, difficulty, n: readings.length, accuracyByDepth: accuracyByDepth(readings) };
+export function accuracyCell({ kind, task, difficulty, readings }: MeasuredSet): Cell {
+  return { kind, task, difficulty, n: readings.length, accuracyByDepth: accuracyByDepth(readings) };
 }
 
-/** Where the problems of a set exit under Q-exit. */
+/** Where the answers of a set exit under Q-exit. */
 export function exitFigures(
   { readings }: MeasuredSet,
   exitThreshold: number,
@@ -91,33 +87,13 @@ export function exitFigures(
   };
 }
 
-/** What is said of a uniform set: accuracy at every depth that was read, the rest at `numLoops`. */
-export function uniformCell(
-  set: MeasuredSet,
-  { numLoops, exitThreshold }: Pick<LoopLMConfig, 'numLoops' | 'exitThreshold'>,
-): Evaluation['uniform'][number] {
-  const { task, difficulty, documents } = set;
-  const readings = truncateLoops(set.readings, numLoops);
-  const trained = readings.filter((_, index) => documents[index]!.start === 'trained');
-  const [exit] = frontier([readings], 'cdf', [exitThreshold]);
-  return {
-    ...accuracyCell(set),
-    isComplete: documents.length === countProblems(TASKS[task], difficulty),
-    trainedStart: {
-      n: trained.length,
-      correct: trained.filter(({ loops }) => loops.at(-1)!.isCorrect).length,
-    },
-    exit: { accuracy: exit!.accuracy, meanDepth: exit!.meanDepth },
-  };
-}
-
-/** Points of a policy for each task, over all its problems. */
+/** Points of a policy for each task, over all its questions. */
 function taskFrontiers(
   sets: readonly MeasuredSet[],
   policy: PolicyFamily,
   thresholds = THRESHOLDS[policy],
-): Record<TaskName, FrontierPoint[]> {
-  return eachTask((task) =>
+): Record<string, FrontierPoint[]> {
+  return eachTask(sets, (task) =>
     frontier(
       [sets.filter((set) => set.task === task).flatMap(({ readings }) => readings)],
       policy,
@@ -135,12 +111,14 @@ export function overallFrontier(
   return meanPoints(Object.values(taskFrontiers(sets, policy, thresholds)));
 }
 
-/** Spearman's correlation of mean exit depth with difficulty, for each task. */
+/** Spearman's correlation of mean exit depth with difficulty, for each task that has several. */
 export function rankCorrelations(
   sets: readonly MeasuredSet[],
   exitThreshold: number,
-): Record<TaskName, number> {
-  return eachTask((task) => {
+): Record<string, number> {
+  const isGraded = ({ task, difficulty }: MeasuredSet) =>
+    sets.some((other) => other.task === task && other.difficulty !== difficulty);
+  return eachTask(sets.filter(isGraded), (task) => {
     const ofTask = sets.filter((set) => set.task === task);
     return spearman(
       ofTask.map(({ difficulty }) => difficulty),
@@ -153,7 +131,7 @@ export function rankCorrelations(
 export function gateFigures(
   gate: Evaluation['gates'][number]['gate'],
   sets: readonly MeasuredSet[],
-): Evaluation['gates'][number] {
+): Omit<Evaluation['gates'][number], 'adaptive'> {
   const pointsByTask = taskFrontiers(sets, 'cdf');
   const points = meanPoints(Object.values(pointsByTask));
   const cheapest = cheapestOf(points);
@@ -202,7 +180,7 @@ function cheapestOf(points: readonly FrontierPoint[]): FrontierPoint {
 function equalDifficulties(
   sets: readonly MeasuredSet[],
 ): Evaluation['gates'][number]['equalDifficulties'] {
-  const byTask = TASK_NAMES.map((task) =>
+  const byTask = namesOf(sets).map((task) =>
     frontier(
       sets.filter((set) => set.task === task).map(({ readings }) => readings),
       'cdf',
@@ -213,9 +191,9 @@ function equalDifficulties(
   return { fullDepth: fullDepthPoint(points), cheapest: cheapestOf(points) };
 }
 
-function eachTask<Value>(valueOf: (task: TaskName) => Value): Record<TaskName, Value> {
-  return Object.fromEntries(TASK_NAMES.map((task) => [task, valueOf(task)])) as Record<
-    TaskName,
-    Value
-  >;
-}
+const namesOf = (sets: readonly MeasuredSet[]) => [...new Set(sets.map(({ task }) => task))];
+
+const eachTask = <Value>(
+  sets: readonly MeasuredSet[],
+  valueOf: (task: string) => Value,
+): Record<string, Value> => Object.fromEntries(namesOf(sets).map((task) => [task, valueOf(task)]));

@@ -2,13 +2,11 @@
  * What quantisation costs the bundled model, by depth, as data: the content of quantization.json.
  */
 import { z } from 'zod';
-import { TASKS } from '../tasks.js';
 
 export const QUANTIZATION_FILE = 'quantization.json';
 
 const number = z.number();
 const count = z.int();
-const task = z.enum(Object.keys(TASKS) as [keyof typeof TASKS, ...(keyof typeof TASKS)[]]);
 /** Entry `depth - 1` belongs to `depth`. */
 const byDepth = z.array(number);
 
@@ -17,7 +15,7 @@ export const quantizationSchema = z.strictObject({
     looplm: z.string(),
     onnxruntime: z.string(),
     seed: count,
-    problems: count,
+    questions: count,
     /** Tokens of training text that inputs were weighed over, and the seed it was drawn with. */
     calibrationTokens: count,
     calibrationSeed: count,
@@ -32,9 +30,9 @@ export const quantizationSchema = z.strictObject({
       sizeBytes: count,
       /** sqrt(sum (w - w')^2 / sum w^2), mean over the matrices of the layers. */
       weightError: number,
-      /** Of held-out problems whose every token runs to this depth. */
-      accuracyByDepth: z.record(task, byDepth),
-      /** sqrt(sum |h - h'|^2 / sum |h|^2) over all tokens of the problems; h' is this variant's. */
+      /** By task, of questions whose every token runs to this depth. */
+      accuracyByDepth: z.record(z.string(), byDepth),
+      /** sqrt(sum |h - h'|^2 / sum |h|^2) over all tokens of the questions; h' is this variant's. */
       stateErrorByDepth: byDepth,
       /** KL divergence of the answer's distribution from that of float32, mean in nats. */
       klByDepth: byDepth,

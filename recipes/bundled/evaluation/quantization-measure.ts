@@ -1,14 +1,14 @@
 /**
- * Measures a converted model against float32, problem by problem.
+ * Measures a converted model against float32, question by question.
  *
- * The one idea: a full-depth trace of a problem holds the outcome of every depth and of Q-exit at once,
- * so one trace of each model for each problem tells everything. Only sums are kept.
+ * The one idea: a full-depth trace of a question holds the outcome of every depth and of Q-exit at once,
+ * so one trace of each model for each question tells everything. Only sums are kept.
  */
 import type { Trace } from 'looplm/engine';
 import { argmax, klDivergence } from 'looplm/engine';
-import { mean, meanRows } from 'looplm/eval';
-import type { ProblemDocument, TaskName } from './problem-sets.js';
-import { TASK_NAMES } from './problem-sets.js';
+import { meanRows } from 'looplm/eval';
+import type { Question } from './question-sets.js';
+import { meanOverTasks } from './question-sets.js';
 import type { VariantFigures } from './quantization-figures.js';
 
 type Measured = Pick<
@@ -16,16 +16,16 @@ type Measured = Pick<
   'accuracyByDepth' | 'stateErrorByDepth' | 'klByDepth' | 'exit'
 >;
 
-/** What one problem says of a variant. */
+/** What one question says of a variant. */
 interface Outcome {
-  readonly task: TaskName;
+  readonly task: string;
   readonly isCorrect: readonly number[]; // by depth, 0 or 1
   readonly kl: readonly number[]; // by depth
   readonly exitDepth: number;
   readonly plainExitDepth: number;
 }
 
-/** Sums up what the problems say of one variant. */
+/** Sums up what the questions say of one variant. */
 export class VariantTally {
   readonly #exitThreshold: number;
   readonly #outcomes: Outcome[] = [];
@@ -36,9 +36,9 @@ export class VariantTally {
     this.#exitThreshold = exitThreshold;
   }
 
-  /** Takes the traces of one problem by float32 and by the variant. */
+  /** Takes the traces of one question by float32 and by the variant. */
   add(
-    { task, targets }: Pick<ProblemDocument, 'targets'> & { readonly task: TaskName },
+    { task, targets }: Pick<Question, 'targets'> & { readonly task: string },
     plain: Trace,
     variant: Trace,
   ): void {
@@ -60,10 +60,9 @@ export class VariantTally {
 
   figures(): Measured {
     const outcomes = this.#outcomes;
-    const ofTask = (task: TaskName) => outcomes.filter((outcome) => outcome.task === task);
-    const meanOf = (value: (outcome: Outcome) => number) =>
-      mean(TASK_NAMES.map((task) => mean(ofTask(task).map(value))));
-    const accuracies = TASK_NAMES.map(
+    const ofTask = (task: string) => outcomes.filter((outcome) => outcome.task === task);
+    const meanOf = (value: (outcome: Outcome) => number) => meanOverTasks(outcomes, value);
+    const accuracies = [...new Set(outcomes.map(({ task }) => task))].map(
       (task) => [task, meanRows(ofTask(task).map(({ isCorrect }) => isCorrect))] as const,
     );
     return {

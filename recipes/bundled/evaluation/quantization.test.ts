@@ -90,7 +90,7 @@ const FIGURES: QuantizationFigures = {
     looplm: '0',
     onnxruntime: '0',
     seed: 1,
-    problems: 2,
+    questions: 2,
     calibrationTokens: 3,
     calibrationSeed: 4,
   },

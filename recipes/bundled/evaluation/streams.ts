@@ -6,14 +6,40 @@
  * nearest to a few chosen depths, so that policies are compared at like cost.
  */
 import type { Engine } from 'looplm/engine';
-import { parseExitPolicy } from 'looplm/engine';
+import { KV_POLICIES, parseExitPolicy } from 'looplm/engine';
 import type { FrontierPoint } from 'looplm/eval';
 import { streamAccuracy } from 'looplm/eval';
 import type { Evaluation } from './figures.js';
-import type { ProblemSet } from './problem-sets.js';
-import { meanOverTasks } from './problem-sets.js';
+import type { QuestionSet } from './question-sets.js';
+import { meanOverTasks } from './question-sets.js';
 
 type StreamFigures = Evaluation['streams'][number];
+
+/** What later tokens read of earlier ones, and what becomes of the question. */
+export type StreamedWay = Pick<StreamFigures, 'kvPolicy' | 'prefill'>;
+
+/** Ways that are compared: the question at full depth under each KV policy, and exits in it, too. */
+export const STREAMED_WAYS: readonly StreamedWay[] = [
+  ...KV_POLICIES.map((kvPolicy) => ({ kvPolicy, prefill: 'full' as const })),
+  { kvPolicy: 'last-exited', prefill: 'adaptive' },
+];
+
+const ADAPTIVE_THRESHOLDS = [0.1, 0.2, 0.3, 0.5, 0.7, 0.9];
+
+/** Q-exit at several thresholds where the tokens of the question exit, too. */
+export async function adaptiveFigures(
+  engine: Engine,
+  sets: readonly QuestionSet[],
+): Promise<Evaluation['gates'][number]['adaptive']> {
+  const way: StreamedWay = { kvPolicy: 'last-exited', prefill: 'adaptive' };
+  const points: Evaluation['gates'][number]['adaptive'] = [];
+  for (const threshold of ADAPTIVE_THRESHOLDS) {
+    const point: PolicyPoint = { policy: 'cdf', threshold };
+    const { accuracy, executedFraction } = await streamFigures(engine, sets, point, way);
+    points.push({ threshold, accuracy, executedFraction });
+  }
+  return points;
+}
 
 /** The points of a frontier that are nearest to the given mean depths, each once. */
 export function pointsNear(
@@ -42,16 +68,16 @@ export function policySpec({ policy, threshold }: PolicyPoint): string {
 /** Runs one policy over the sets; depth and accuracy are those of the answers. */
 export async function streamFigures(
   engine: Engine,
-  sets: readonly ProblemSet[],
+  sets: readonly QuestionSet[],
   point: PolicyPoint,
-  kvPolicy: StreamFigures['kvPolicy'],
+  { kvPolicy, prefill }: StreamedWay,
 ): Promise<StreamFigures> {
-  const documents = sets.flatMap((set) => set.documents);
-  const taskOf = sets.flatMap((set) => set.documents.map(() => set.task));
+  const documents = sets.flatMap(({ questions }) => questions);
+  const taskOf = sets.flatMap(({ task, questions }) => questions.map(() => task));
   const result = await streamAccuracy(engine, documents, {
     exitPolicy: parseExitPolicy(policySpec(point)),
     kvPolicy,
-    prefill: 'full',
+    prefill,
   });
   const answers = result.answers.map((answer) => ({
     ...answer,
@@ -59,6 +85,7 @@ export async function streamFigures(
   }));
   return {
     kvPolicy,
+    prefill,
     ...policyOf(point),
     meanDepth: meanOverTasks(answers, ({ exitDepth }) => exitDepth),
     accuracy: meanOverTasks(answers, ({ isCorrect }) => Number(isCorrect)),

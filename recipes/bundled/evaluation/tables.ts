@@ -1,47 +1,39 @@
 /**
  * The figures of the bundled model as markdown: the tables of its model card and of the README.
  */
-import type { KvPolicy } from 'looplm/engine';
-import { KV_POLICIES } from 'looplm/engine';
 import type { PrefillMode } from 'looplm/engine';
 import { mean, meanRows } from 'looplm/eval';
-import { twoDraws, uniformTable, weakestSentence } from './draw-tables.js';
+import { TASK_NAMES } from '../tasks/index.js';
 import type { Cell, Comparison, Evaluation, GateName } from './figures.js';
 import {
   at,
   depths,
-  meanOverProblems,
+  meanOverQuestions,
   percent,
   section,
   shareWithInterval,
   table,
-  tallyAt,
-  trainedLengths,
-  trainedRange,
 } from './markdown.js';
 import { cheapestOfPolicies } from './measure.js';
-import type { TaskName } from './problem-sets.js';
-import { isTrainedLength, TASK_NAMES } from './problem-sets.js';
-import type { PolicyPoint } from './streams.js';
-import { policySpec } from './streams.js';
+import type { Kind } from './question-sets.js';
+import type { PolicyPoint, StreamedWay } from './streams.js';
+import { STREAMED_WAYS, policySpec } from './streams.js';
 
-/** Name of a compared model and its accuracy on a task at a difficulty. */
-interface Rival {
-  readonly variant: Comparison['models'][number]['variant'];
-  accuracy(task: TaskName, difficulty: number): number;
-}
+/** A model that the shipped one is compared with. */
+type Rival = Comparison['models'][number];
 
 /** All tables, for the model card. */
 export function evaluationTables(evaluation: Evaluation, comparison?: Comparison): string {
-  const rivals = rivalsOf(comparison);
+  const rivals = (comparison?.models ?? []).filter(({ variant }) => variant !== 'looped');
   return [
     summary(evaluation, rivals),
-    twoDraws(evaluation),
+    unseenTable(evaluation, rivals),
+    heldOutStarts(evaluation, rivals),
     comparison ? comparedModels(comparison) : '',
     byDifficulty(evaluation, rivals),
-    uniformTable(evaluation),
     policyTable(evaluation),
     gateTable(evaluation),
+    adaptiveTable(evaluation),
     streamTable(evaluation),
     moreLoops(evaluation),
   ]
@@ -51,130 +43,199 @@ export function evaluationTables(evaluation: Evaluation, comparison?: Comparison
 
 /** The few lines of the README. */
 export function readmeTables(evaluation: Evaluation): string {
-  const { numLoops } = evaluation.model;
-  const trained = (task: TaskName) => evaluation.trained.filter((cell) => cell.task === task);
-  const uniform = (task: TaskName) => trainedLengths(evaluation.uniform, task);
-  const full = (cells: readonly Cell[]) => shareWithInterval(tallyAt(cells, numLoops));
+  const { model, trained, unseen } = evaluation;
+  const full = (cells: readonly Cell[], task: string) =>
+    shareWithInterval(
+      cells.filter((cell) => cell.task === task),
+      model.numLoops,
+    );
+  const newWording = unseen.filter(({ kind }) => kind === 'held-out-wording');
   return [
-    `Right answers at full depth on problems of trained lengths, with 95 % intervals:`,
+    'Right answers at full depth, with 95 % intervals, to questions as somebody types them: every trained difficulty alike, nothing filtered.',
     table(
-      ['problems', ...TASK_NAMES],
-      [
-        ['held out, drawn as in training', ...TASK_NAMES.map((task) => full(trained(task)))],
-        ['uniform, as somebody types them', ...TASK_NAMES.map((task) => full(uniform(task)))],
-      ],
+      ['', 'trained wordings', 'wordings never trained'],
+      TASK_NAMES.map((task) => [task, full(trained, task), full(newWording, task)]),
     ),
-    `${weakestSentence(evaluation.uniform, numLoops)} ${executedSentence(evaluation)}`,
+    `${weakestSentence(evaluation)} ${executedSentence(evaluation)}`,
   ].join('\n\n');
+}
+
+const ofTask = <One extends { readonly task: string }>(cells: readonly One[], task: string) =>
+  cells.filter((cell) => cell.task === task);
+
+/** Accuracy of a compared model on a task, or on one difficulty of it; nothing where it was not asked. */
+function rivalShare({ cells }: Rival, kind: Kind, task: string, difficulty?: number): string {
+  const asked = cells.filter(
+    (cell) =>
+      cell.kind === kind &&
+      cell.task === task &&
+      (difficulty === undefined || cell.difficulty === difficulty),
+  );
+  return asked.length === 0 ? '' : percent(meanOverQuestions(asked, ({ accuracy }) => accuracy));
 }
 
 function summary(evaluation: Evaluation, rivals: readonly Rival[]): string {
   const { model, trained, rankCorrelation, gates, shipped } = evaluation;
+  const full = repliesOf(evaluation, {
+    gate: model.gate,
+    point: { policy: 'fixed', threshold: model.numLoops },
+  });
   const rows = TASK_NAMES.map((task) => {
-    const cells = trained.filter((cell) => cell.task === task);
+    const cells = ofTask(trained, task);
     return {
-      numProblems: cells.reduce((sum, { n }) => sum + n, 0),
-      accuracies: [
-        ...depths(model.numLoops).map((depth) =>
-          meanOverProblems(cells, (cell) => at(cell, depth)),
-        ),
-        ...rivals.map(({ accuracy }) =>
-          meanOverProblems(cells, (cell) => accuracy(task, cell.difficulty)),
-        ),
-      ],
-      exitDepth: meanOverProblems(cells, ({ meanExitDepth }) => meanExitDepth),
+      task,
+      numQuestions: cells.reduce((sum, { n }) => sum + n, 0),
+      reply: full?.accuracyByTask[task] ?? NaN,
+      accuracies: depths(model.numLoops).map((depth) =>
+        meanOverQuestions(cells, (cell) => at(cell, depth)),
+      ),
+      exitDepth: meanOverQuestions(cells, ({ meanExitDepth }) => meanExitDepth),
     };
   });
-  const line = (
-    name: string,
-    { numProblems, accuracies, exitDepth }: (typeof rows)[number],
-    rank: string,
-  ) => [name, String(numProblems), ...accuracies.map(percent), exitDepth.toFixed(2), rank];
-  const total = {
-    numProblems: rows.reduce((sum, { numProblems }) => sum + numProblems, 0),
-    accuracies: meanRows(rows.map(({ accuracies }) => accuracies)),
-    exitDepth: shipped.meanDepth,
-  };
   const { cheapest, equalDifficulties: equal } = gates[0]!;
   return [
-    `Accuracy on held-out problems of trained lengths, drawn as in training; the last row is the mean over tasks. "Exit depth" is the mean under \`cdf:${model.exitThreshold}\`, with which the model ships, and "rank" its rank correlation with difficulty.`,
+    `Accuracy on questions as somebody types them: every trained difficulty alike, phrasings mixed, nothing filtered. "Reply" is the whole sentence, greedy, at full depth; the depths are its one word that answers, the beginning of the sentence given. "Exit depth" is the mean under \`cdf:${model.exitThreshold}\`, with which the model ships, and "rank" its rank correlation with difficulty. The last row is the mean over tasks.`,
     table(
       [
         'task',
-        'problems',
+        'questions',
+        'reply',
         ...depths(model.numLoops).map((depth) => `depth ${depth}`),
         ...rivals.map(({ variant }) => variant),
         'exit depth',
         'rank',
       ],
       [
-        ...TASK_NAMES.map((task, index) =>
-          line(task, rows[index]!, rankCorrelation[task].toFixed(2)),
-        ),
-        line('mean', total, ''),
+        ...rows.map(({ task, numQuestions, reply, accuracies, exitDepth }) => [
+          task,
+          String(numQuestions),
+          percent(reply),
+          ...accuracies.map(percent),
+          ...rivals.map((rival) => rivalShare(rival, 'uniform', task)),
+          exitDepth.toFixed(2),
+          rankCorrelation[task]?.toFixed(2) ?? '',
+        ]),
+        [
+          'mean',
+          String(rows.reduce((sum, { numQuestions }) => sum + numQuestions, 0)),
+          percent(mean(rows.map(({ reply }) => reply))),
+          ...meanRows(rows.map(({ accuracies }) => accuracies)).map(percent),
+          ...rivals.map(({ cells }) => percent(overTasks(cells))),
+          shipped.meanDepth.toFixed(2),
+          '',
+        ],
       ],
     ),
-    `${executedSentence(evaluation)} ${adaptiveSentence(evaluation)}`,
-    `The cheapest threshold that keeps 99 % of the full-depth accuracy is ${cheapest.threshold}: ${percent(cheapest.accuracy)} at mean depth ${cheapest.meanDepth.toFixed(2)}, with ${executed(evaluation, { gate: gates[0]!.gate, point: cheapest })} of the loops executed. If every difficulty counts the same instead of every problem (there are few of one move), it is ${equal.cheapest.threshold}: ${percent(equal.cheapest.accuracy)} of ${percent(equal.fullDepth.accuracy)}, at mean depth ${equal.cheapest.meanDepth.toFixed(2)}.`,
+    `${weakestSentence(evaluation)} ${executedSentence(evaluation)} ${adaptiveSentence(evaluation)}`,
+    `The cheapest threshold that keeps 99 % of the full-depth accuracy is ${cheapest.threshold}: ${percent(cheapest.accuracy)} at mean depth ${cheapest.meanDepth.toFixed(2)}, with ${executed(evaluation, { gate: gates[0]!.gate, point: cheapest })} of the loops executed. If every difficulty counts the same instead of every question, it is ${equal.cheapest.threshold}: ${percent(equal.cheapest.accuracy)} of ${percent(equal.fullDepth.accuracy)}, at mean depth ${equal.cheapest.meanDepth.toFixed(2)}.`,
   ].join('\n\n');
+}
+
+/** Accuracy on uniform questions, each task as much as another. */
+function overTasks(cells: Rival['cells']): number {
+  const uniform = cells.filter(({ kind }) => kind === 'uniform');
+  return mean(
+    TASK_NAMES.map((task) => meanOverQuestions(ofTask(uniform, task), ({ accuracy }) => accuracy)),
+  );
+}
+
+/** Which trained difficulty is answered worst. */
+function weakestSentence({ model, trained }: Evaluation): string {
+  const [weakest] = trained.toSorted((a, b) => at(a, model.numLoops) - at(b, model.numLoops));
+  const { task, difficulty } = weakest!;
+  return `Answered worst are ${task} of difficulty ${difficulty}: ${shareWithInterval([weakest!], model.numLoops)}.`;
 }
 
 /** What early exit saves with the shipped threshold, under each prefill. */
 function executedSentence(evaluation: Evaluation): string {
   const { model, shipped } = evaluation;
-  const share = (prefill: PrefillMode, problems: ProblemKind) =>
-    executed(evaluation, { gate: model.gate, point: shipped, prefill, problems });
-  const [deferred, full] = (['deferred', 'full'] as const).map((prefill) =>
-    (['held-out', 'uniform'] as const).map((problems) => share(prefill, problems)),
-  );
-  return `With \`${policySpec(shipped)}\` answers to held-out problems exit at mean depth ${shipped.meanDepth.toFixed(2)} of ${model.numLoops}, and ${percent(shipped.accuracy)} are right. To the end of the text, prompt included, that executes ${deferred![0]} of the loops of full depth under \`--prefill deferred\` and ${full![0]} under \`--prefill full\` (uniform problems: ${deferred![1]} and ${full![1]}).`;
+  const share = (prefill: PrefillMode) =>
+    executed(evaluation, { gate: model.gate, point: shipped, prefill });
+  const run = repliesOf(evaluation, { gate: model.gate, point: shipped });
+  return `With \`${policySpec(shipped)}\` answers exit at mean depth ${shipped.meanDepth.toFixed(2)} of ${model.numLoops}, and ${percent(run?.accuracy ?? NaN)} of the whole replies are right; to the end of the turn, prompt included, that executes ${share('deferred')} of the loops of full depth under \`--prefill deferred\` and ${share('full')} under \`--prefill full\`.`;
 }
 
 /** What is lost and saved where the prompt's tokens exit too. */
 function adaptiveSentence(evaluation: Evaluation): string {
-  const { answers, model, shipped } = evaluation;
-  const [heldOut, uniform] = (['held-out', 'uniform'] as const).map((problems) => {
-    const run = { gate: model.gate, point: shipped, prefill: 'adaptive', problems } as const;
-    const accuracy = answers.find((one) => isRun(one, run))?.accuracy ?? NaN;
-    return { accuracy: percent(accuracy), executed: executed(evaluation, run) };
-  });
-  return `Another computation, in which prompt tokens exit too (\`--kv-policy last-exited --prefill adaptive\`), executes ${heldOut!.executed} (uniform: ${uniform!.executed}) and answers ${heldOut!.accuracy} right (uniform: ${uniform!.accuracy}).`;
+  const { model, shipped } = evaluation;
+  const asked = { gate: model.gate, point: shipped, prefill: 'adaptive' } as const;
+  const accuracy = repliesOf(evaluation, asked)?.accuracy ?? NaN;
+  return `Another computation, in which prompt tokens exit too (\`--kv-policy last-exited --prefill adaptive\`), executes ${executed(evaluation, asked)} and answers ${percent(accuracy)} right.`;
 }
 
-type ProblemKind = Evaluation['answers'][number]['problems'];
-
-interface AnswerRun {
+interface ReplyRun {
   readonly gate: GateName;
   readonly point: PolicyPoint;
   readonly prefill?: PrefillMode;
-  readonly problems?: ProblemKind;
 }
 
-/** Loops executed of those of full depth, as the engine counted them; by default held-out problems, deferred. */
-function executed(
-  { answers }: Evaluation,
-  { gate, point, prefill = 'deferred', problems = 'held-out' }: AnswerRun,
-): string {
-  const run = answers.find((one) => isRun(one, { gate, point, prefill, problems }));
-  return run ? percent(run.executedLoops / run.fullDepthLoops) : '';
+function repliesOf({ replies }: Evaluation, { gate, point, prefill = 'deferred' }: ReplyRun) {
+  return replies.find(
+    (one) => one.gate === gate && one.prefill === prefill && policySpec(one) === policySpec(point),
+  );
 }
 
-function isRun(answers: Evaluation['answers'][number], run: Required<AnswerRun>): boolean {
-  return (
-    answers.gate === run.gate &&
-    answers.prefill === run.prefill &&
-    answers.problems === run.problems &&
-    policySpec(answers) === policySpec(run.point)
+/** Loops executed of those of full depth, as the engine counted them; by default deferred. */
+function executed(evaluation: Evaluation, run: ReplyRun): string {
+  const found = repliesOf(evaluation, run);
+  return found ? percent(found.executedLoops / found.fullDepthLoops) : '';
+}
+
+/** What training never showed: wordings, problems, countries that begin a chain. */
+function unseenTable({ model, trained, unseen }: Evaluation, rivals: readonly Rival[]): string {
+  const columns = [
+    'held-out-wording',
+    'held-out-problem',
+    'held-out-start',
+    'in-conversation',
+  ] as const;
+  const [wording] = columns;
+  const cellsOf = (kind: Kind, task: string) =>
+    ofTask(unseen, task).filter((cell) => cell.kind === kind);
+  return section(
+    'Never trained, and in a conversation',
+    'At full depth: all questions, those in wordings that training never used, problems that it held out, and chains that begin with a country with which no trained chain begins; and questions that follow one of another problem in their chat. The compared models on the new wordings.',
+    table(
+      ['task', 'all', ...columns, ...rivals.map(({ variant }) => `${variant}, ${wording}`)],
+      TASK_NAMES.map((task) => [
+        task,
+        shareWithInterval(ofTask(trained, task), model.numLoops),
+        ...columns.map((kind) => shareWithInterval(cellsOf(kind, task), model.numLoops)),
+        ...rivals.map((rival) => rivalShare(rival, wording, task)),
+      ]),
+    ),
+  );
+}
+
+/** The claim of the paper in the open: loops add manipulation of what is known. */
+function heldOutStarts({ model, unseen }: Evaluation, rivals: readonly Rival[]): string {
+  const cells = unseen.filter(({ kind }) => kind === 'held-out-start');
+  return section(
+    'Facts in a chain, from a country that begins none in training',
+    'Each fact alone is trained, and each as a later part of a chain; what is new is to begin with this one.',
+    table(
+      [
+        'facts',
+        ...depths(model.numLoops).map((depth) => `depth ${depth}`),
+        ...rivals.map(({ variant }) => variant),
+      ],
+      cells.map((cell) => [
+        String(cell.difficulty),
+        ...depths(model.numLoops).map((depth) => percent(at(cell, depth))),
+        ...rivals.map((rival) => rivalShare(rival, cell.kind, cell.task, cell.difficulty)),
+      ]),
+    ),
   );
 }
 
 function comparedModels({ models }: Comparison): string {
   return section(
     'Compared models',
-    'All three saw the same problems in the same order. FLOPs are those of one token at full depth.',
+    'All were shown the same problems. FLOPs are those of one token at full depth; the accuracy is the mean over tasks at full depth, of questions as somebody types them.',
     table(
       [
         'model',
+        'seed',
         'parameters',
         'layers x loops',
         'MFLOP a token',
@@ -184,21 +245,13 @@ function comparedModels({ models }: Comparison): string {
       ],
       models.map((model) => [
         model.variant,
+        String(model.seed),
         model.parameters.toLocaleString('en'),
         `${model.numHiddenLayers} x ${model.numLoops}`,
         (model.flopsPerToken / 1e6).toFixed(1),
         model.trainSteps.toLocaleString('en'),
         `${(model.tokens / 1e6).toFixed(1)} M`,
-        percent(
-          mean(
-            TASK_NAMES.map((task) =>
-              meanOverProblems(
-                model.cells.filter((cell) => cell.task === task),
-                ({ accuracy }) => accuracy,
-              ),
-            ),
-          ),
-        ),
+        percent(overTasks(model.cells)),
       ]),
     ),
   );
@@ -211,7 +264,7 @@ function byDifficulty({ model, trained }: Evaluation, rivals: readonly Rival[]):
     table(
       [
         'task',
-        'moves',
+        'difficulty',
         'n',
         ...depths(model.numLoops).map((depth) => `depth ${depth}`),
         'exit depth',
@@ -223,7 +276,7 @@ function byDifficulty({ model, trained }: Evaluation, rivals: readonly Rival[]):
         String(cell.n),
         ...depths(model.numLoops).map((depth) => percent(at(cell, depth))),
         cell.meanExitDepth.toFixed(2),
-        ...rivals.map(({ accuracy }) => percent(accuracy(cell.task, cell.difficulty))),
+        ...rivals.map((rival) => rivalShare(rival, 'uniform', cell.task, cell.difficulty)),
       ]),
     ),
   );
@@ -249,6 +302,7 @@ function policyTable(evaluation: Evaluation): string {
 
 function gateTable(evaluation: Evaluation): string {
   const { gates, model } = evaluation;
+  const graded = TASK_NAMES.filter((task) => gates[0]!.rankCorrelation[task] !== undefined);
   return section(
     'Exit gates',
     `Q-exit with each gate at its cheapest threshold that keeps 99 % of the full-depth accuracy. The model ships with \`${model.gate}\`.`,
@@ -261,7 +315,7 @@ function gateTable(evaluation: Evaluation): string {
         'accuracy',
         'mean depth if drawn',
         'accuracy if drawn',
-        ...TASK_NAMES.map((task) => `rank, ${task}`),
+        ...graded.map((task) => `rank, ${task}`),
       ],
       gates.map(({ gate, cheapest, sampled, rankCorrelation }) => [
         `\`${gate}\``,
@@ -271,7 +325,26 @@ function gateTable(evaluation: Evaluation): string {
         percent(cheapest.accuracy),
         sampled.meanDepth.toFixed(2),
         percent(sampled.accuracy),
-        ...TASK_NAMES.map((task) => rankCorrelation[task].toFixed(2)),
+        ...graded.map((task) => rankCorrelation[task]!.toFixed(2)),
+      ]),
+    ),
+  );
+}
+
+/** What each gate is worth where every token may exit. */
+function adaptiveTable({ gates, provenance }: Evaluation): string {
+  const thresholds = gates[0]!.adaptive.map(({ threshold }) => threshold);
+  return section(
+    'Exits in the question, too',
+    `Real runs over ${provenance.streamedPerDifficulty} questions of each difficulty under \`--kv-policy last-exited --prefill adaptive\`, another computation, in which every token exits where the gate says and later ones read what it had come to. Accuracy, and in brackets the loops executed, question included, of those of full depth. \`stage2-everywhere\` was trained on every token: where nothing is to be said, towards what the model itself says there at full depth.`,
+    table(
+      ['gate', ...thresholds.map((threshold) => `\`cdf:${threshold}\``)],
+      gates.map(({ gate, adaptive }) => [
+        `\`${gate}\``,
+        ...adaptive.map(
+          ({ accuracy, executedFraction }) =>
+            `${percent(accuracy)} (${(100 * executedFraction).toFixed(0)} %)`,
+        ),
       ]),
     ),
   );
@@ -279,62 +352,50 @@ function gateTable(evaluation: Evaluation): string {
 
 function streamTable({ streams, provenance }: Evaluation): string {
   const policies = [...new Set(streams.map(policySpec))];
-  const outcome = (policy: string, kvPolicy: KvPolicy): string => {
-    const point = streams.find((one) => one.kvPolicy === kvPolicy && policySpec(one) === policy);
+  const outcome = (policy: string, { kvPolicy, prefill }: StreamedWay): string => {
+    const point = streams.find(
+      (one) => one.kvPolicy === kvPolicy && one.prefill === prefill && policySpec(one) === policy,
+    );
     if (!point) return '';
     const computed = (100 * point.executedFraction).toFixed(0);
     return `${percent(point.accuracy)} at ${point.meanDepth.toFixed(2)} (${computed} %)`;
   };
   return section(
     'KV policies',
-    `Real runs over ${provenance.streamedPerDifficulty} problems of each difficulty, in which every token of a problem but its first clause exits where the policy says; the first clause runs all loops (\`--prefill full\`). Accuracy at mean depth of the answers, and in brackets the loops executed for all tokens, first clause included, of those of full depth.`,
+    `Real runs over ${provenance.streamedPerDifficulty} questions of each difficulty, in which every token of the reply exits where the policy says. The question runs all loops (\`--prefill full\`); in the last column its tokens exit, too (\`--prefill adaptive\`). Accuracy at mean depth of the answers, and in brackets the loops executed for all tokens, question included, of those of full depth.`,
     table(
-      ['policy', ...KV_POLICIES.map((kvPolicy) => `\`${kvPolicy}\``)],
+      [
+        'policy',
+        ...STREAMED_WAYS.map(({ kvPolicy, prefill }) =>
+          prefill === 'full' ? `\`${kvPolicy}\`` : `\`${kvPolicy}\`, \`${prefill}\``,
+        ),
+      ],
       policies.map((policy) => [
         `\`${policy}\``,
-        ...KV_POLICIES.map((kvPolicy) => outcome(policy, kvPolicy)),
+        ...STREAMED_WAYS.map((way) => outcome(policy, way)),
       ]),
     ),
   );
 }
 
-function moreLoops({ model, trained, longer, uniform }: Evaluation): string {
+function moreLoops({ model, trained, longer }: Evaluation): string {
   const tried = depths(trained[0]!.accuracyByDepth.length).filter(
     (depth) => depth >= model.numLoops,
   );
-  const row = (drawn: string, task: string, moves: string, cells: readonly Cell[]) => [
-    drawn,
+  const row = (task: string, difficulty: string, cells: readonly Cell[]) => [
     task,
-    moves,
-    ...tried.map((depth) => percent(meanOverProblems(cells, (cell) => at(cell, depth)))),
+    difficulty,
+    ...tried.map((depth) => percent(meanOverQuestions(cells, (cell) => at(cell, depth)))),
   ];
   return section(
     'Deeper and longer than trained',
-    `Accuracy at ${model.numLoops} loops, as trained, and at more; the first rows of each draw are trained lengths.`,
+    `Accuracy at ${model.numLoops} loops, as trained, and at more.`,
     table(
-      ['drawn', 'task', 'moves', ...tried.map((depth) => `${depth} loops`)],
-      [
-        ...TASK_NAMES.map((task) =>
-          row('as in training', task, trainedRange(task), trainedLengths(trained, task)),
-        ),
-        ...longer.map((cell) => row('as in training', cell.task, String(cell.difficulty), [cell])),
-        ...TASK_NAMES.map((task) =>
-          row('uniform', task, trainedRange(task), trainedLengths(uniform, task)),
-        ),
-        ...uniform
-          .filter((cell) => !isTrainedLength(cell))
-          .map((cell) => row('uniform', cell.task, String(cell.difficulty), [cell])),
-      ],
+      ['task', 'difficulty', ...tried.map((depth) => `${depth} loops`)],
+      TASK_NAMES.flatMap((task) => [
+        row(task, 'trained', ofTask(trained, task)),
+        ...ofTask(longer, task).map((cell) => row(task, String(cell.difficulty), [cell])),
+      ]),
     ),
   );
-}
-
-function rivalsOf(comparison: Comparison | undefined): Rival[] {
-  return (comparison?.models ?? [])
-    .filter(({ variant }) => variant !== 'looped')
-    .map(({ variant, cells }) => ({
-      variant,
-      accuracy: (task, difficulty) =>
-        cells.find((cell) => cell.task === task && cell.difficulty === difficulty)!.accuracy,
-    }));
 }

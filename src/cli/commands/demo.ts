@@ -1,15 +1,18 @@
 /**
- * `looplm demo`: the bundled model answers problems of growing difficulty, and shows how deep it
- * went for each. What `npm start` runs.
+ * `looplm demo`: the bundled model answers an easy and a hard question of each kind, and shows how deep
+ * it went for each. What `npm start` runs.
  *
- * The problems are held out: training has seen none of them.
+ * The questions are drawn as somebody types them: nothing is chosen for the model.
  */
 import type { Command } from 'commander';
-import type { Problem, TaskDefinition } from '../../../recipes/bundled/tasks.js';
-import { TASKS } from '../../../recipes/bundled/tasks.js';
-import { heldOutProblems } from '../../../recipes/bundled/test-problems.js';
+import { drawAt } from '../../../recipes/bundled/curriculum.js';
+import { trainedDifficulties } from '../../../recipes/bundled/evaluation/question-sets.js';
+import type { TaskDefinition, Turn } from '../../../recipes/bundled/problem.js';
+import { replyText, textOf } from '../../../recipes/bundled/problem.js';
+import { TASKS } from '../../../recipes/bundled/tasks/index.js';
+import { generatorFor } from '../../data/index.js';
+import type { LoopLM } from '../../loop-lm.js';
 import { modelCost } from '../../model/index.js';
-import type { LoopLM, TextFinishEvent } from '../../loop-lm.js';
 import type { CliIo } from '../io.js';
 import { InterruptedError, interruptible } from '../io.js';
 import type { ModelFlags } from '../model-flags.js';
@@ -29,34 +32,43 @@ const EXAMPLES = `
 Examples:
   looplm demo
   looplm demo --exit-policy fixed:1     what one loop can do
-  looplm demo --seed 5                  other problems
+  looplm demo --seed 5                  other questions
 `;
 
-/** Problems shown, shared among the tasks. */
-const NUM_PROBLEMS = 12;
-const NUM_SHOWN = Math.floor(NUM_PROBLEMS / Object.keys(TASKS).length);
+/** Longer than any right reply. */
+const MAX_NEW_TOKENS = 24;
+/** Of a line. */
+const MAX_WIDTH = 100;
 const DEFAULT_SEED = 1;
 
 export function registerDemo(program: Command, io: CliIo): void {
   const command = program
     .command('demo')
-    .description('watch the bundled model answer problems of growing difficulty')
+    .description('watch the bundled model answer easy and hard questions')
     .addHelpText('after', EXAMPLES);
   addEngineFlags(command)
     .option('--exit-policy <spec>', "when a token stops looping (default: cdf, the model's own)")
-    .option('--seed <n>', 'chooses the problems', parseWhole, DEFAULT_SEED)
+    .option('--seed <n>', 'chooses the questions', parseWhole, DEFAULT_SEED)
     .option('--json', 'print one JSON object with all answers')
     .action((flags: Flags) => withModel(flags, io, (model) => demo(model, flags, io)));
+}
+
+/** A word of a reply, and how many loops it took. */
+interface Word {
+  readonly text: string;
+  readonly depth: number;
 }
 
 interface Answer {
   readonly task: string;
   readonly difficulty: number;
-  readonly problem: string;
-  readonly answer: string;
-  readonly rightAnswer: string;
+  readonly question: string;
+  readonly reply: string;
+  readonly rightReply: string;
   readonly isRight: boolean;
+  /** Of the word that answers. */
   readonly exitDepth: number;
+  readonly words: readonly Word[];
   readonly executedLoops: number;
   readonly fullDepthLoops: number;
 }
@@ -64,18 +76,22 @@ interface Answer {
 async function demo(model: LoopLM, flags: Flags, io: CliIo): Promise<void> {
   const print = flags.json ? () => {} : (line: string) => void io.stdout.write(`${line}\n`);
   const style = styleOf(io);
+  const { numLoops } = model.config;
   for (const line of introduction(model, style)) print(line);
   const answers: Answer[] = [];
-  for (const task of Object.values(TASKS)) {
+  for (const task of TASKS) {
     print(`\n${style.bold(task.name)}  ${task.description}`);
-    for (const problem of problemsOf(task, flags.seed)) {
-      const answer = await solve(model, problem, flags, io);
+    for (const turn of questionsOf(task, flags.seed)) {
+      const answer = await ask(model, task, turn, flags, io);
       answers.push(answer);
-      print(answerLine(answer, model.config.numLoops, style, io.stdout.columns ?? 100));
+      for (const line of wrapped(answer.question, io.stdout.columns ?? 100)) print(`  ${line}`);
+      print(`    ${answerLine(answer, numLoops, style)}`);
     }
   }
-  for (const line of conclusion(answers, model.config.numLoops)) print(line);
-  if (flags.json) io.stdout.write(`${JSON.stringify({ ...totals(answers), answers })}\n`);
+  for (const line of conclusion(answers, numLoops)) print(line);
+  if (flags.json) {
+    io.stdout.write(`${JSON.stringify({ ...totals(answers), answers })}\n`);
+  }
 }
 
 function introduction({ config }: LoopLM, style: Style): string[] {
@@ -87,67 +103,78 @@ function introduction({ config }: LoopLM, style: Style): string[] {
   const millions = (parameters.total / 1e6).toFixed(2);
   return [
     `A model of ${millions} million parameters in ${config.numHiddenLayers} layers, which it may run up to ${config.numLoops} times for a token.`,
-    `It stops where its exit gate says so; the bar shows after how many loops: ${depthLegend(style, config.numLoops)}`,
+    `It stops where its exit gate says so; colours and bars show after how many loops: ${depthLegend(style, config.numLoops)}`,
   ];
 }
 
-/** Held-out problems from the easiest to the hardest trained difficulty. */
-function problemsOf(task: TaskDefinition, seed: number): Problem[] {
-  const { maxTrainedDifficulty: hardest } = task;
-  const difficulties = Array.from({ length: NUM_SHOWN }, (_, index) =>
-    Math.round(1 + (index * (hardest - 1)) / (NUM_SHOWN - 1)),
-  );
-  return difficulties.flatMap((difficulty) => {
-    const drawn = heldOutProblems(task, difficulty, 20, seed);
-    return drawn[seed % Math.max(1, drawn.length)] ?? [];
+/** A question of the least trained difficulty and one of the greatest; one where there is one. */
+function questionsOf(task: TaskDefinition, seed: number): Turn[] {
+  const difficulties = trainedDifficulties(task);
+  const shown = [...new Set([difficulties[0]!, difficulties.at(-1)!])];
+  const place = TASKS.indexOf(task);
+  return shown.map((difficulty) => {
+    const rng = generatorFor(seed, place, difficulty);
+    return drawAt(rng, task, task.lessons.at(-1)!, difficulty).turns[0]!;
   });
 }
 
-async function solve(model: LoopLM, problem: Problem, flags: Flags, io: CliIo): Promise<Answer> {
-  const finish: TextFinishEvent = await interruptible(io, (signal) =>
-    model.complete(problem.text, {
-      maxNewTokens: 1,
-      exitPolicy: flags.exitPolicy,
-      cachePrefix: false,
-      signal,
-    }),
-  );
-  if (finish.finishReason === 'aborted') throw new InterruptedError();
-  const right = problem.answers.at(-1)!.answer;
-  return {
-    task: problem.task,
-    difficulty: problem.difficulty,
-    problem: problem.text,
-    answer: finish.text.trim(),
-    rightAnswer: right.trim(),
-    isRight: finish.text === right,
-    exitDepth: finish.exitDepths[0] ?? 0,
-    executedLoops: finish.executedLoops,
-    fullDepthLoops: finish.fullDepthLoops,
-  };
+async function ask(
+  model: LoopLM,
+  { name }: TaskDefinition,
+  { asked, reply, difficulty }: Turn,
+  { exitPolicy }: Flags,
+  io: CliIo,
+): Promise<Answer> {
+  const question = textOf(asked);
+  const rightReply = replyText(reply);
+  return interruptible(io, async (signal) => {
+    const options = { maxNewTokens: MAX_NEW_TOKENS, exitPolicy, cachePrefix: false, signal };
+    const words: Word[] = [];
+    for await (const event of model.chat([{ role: 'user', content: question }], options)) {
+      if (event.kind === 'token') {
+        words.push({ text: event.text, depth: event.exitDepth });
+        continue;
+      }
+      if (event.finishReason === 'aborted') throw new InterruptedError();
+      const said = event.answer.trim();
+      const answering = words.find(({ text }) => text.trim() === reply.answer.trim());
+      return {
+        task: name,
+        difficulty,
+        question,
+        reply: said,
+        rightReply,
+        isRight: said === rightReply,
+        exitDepth: (answering ?? words[0])?.depth ?? 0,
+        words,
+        executedLoops: event.executedLoops,
+        fullDepthLoops: event.fullDepthLoops,
+      };
+    }
+    throw new InterruptedError();
+  });
 }
 
-const PROBLEM_WIDTH = { min: 24, max: 64 } as const;
-
-function answerLine(answer: Answer, numLoops: number, style: Style, columns: number): string {
-  const { difficulty, isRight, rightAnswer, exitDepth } = answer;
-  const rest = 38 + 2 * numLoops;
-  const width = Math.max(PROBLEM_WIDTH.min, Math.min(PROBLEM_WIDTH.max, columns - rest));
-  const moves = `${difficulty} ${difficulty === 1 ? 'move ' : 'moves'}`.padStart(10);
-  const shown = style.depth(answer.answer.padEnd(2), exitDepth);
-  return `${moves}  ${shorten(answer.problem, width).padEnd(width)} -> ${shown} ${(isRight ? 'right' : `not ${rightAnswer}`).padEnd(5)}  ${depthBar(style, exitDepth, numLoops)} ${exitDepth} of ${numLoops}`;
+function answerLine(
+  { words, isRight, rightReply, exitDepth }: Answer,
+  numLoops: number,
+  style: Style,
+): string {
+  const said = words.map(({ text, depth }) => style.depth(text, depth)).join('');
+  const judgement = isRight ? 'right' : `not right: ${rightReply}`;
+  return `${depthBar(style, exitDepth, numLoops)} ${exitDepth} of ${numLoops}  ${said}  ${style.dim(judgement)}`;
 }
 
-/** A problem without the clauses in its middle that do not fit; its end tells more than its start. */
-function shorten(text: string, width: number): string {
-  if (text.length <= width) return text;
-  const clauses = text.match(/[^;]+;/g) ?? [];
-  let [head, tail] = ['', ''];
-  const fits = (clause: string, share: number) =>
-    head.length + tail.length + clause.length + ' ...'.length <= width * share;
-  while (fits(clauses.at(-1)!, 2 / 3)) tail = clauses.pop()! + tail;
-  while (fits(clauses[0]!, 1)) head += clauses.shift()!;
-  return `${head} ...${tail}`.trim();
+/** A text in lines that fit, as far as its words allow. */
+function wrapped(text: string, columns: number): string[] {
+  const width = Math.min(MAX_WIDTH, columns) - 2;
+  const lines: string[] = [];
+  for (const word of text.split(' ')) {
+    const line = lines.at(-1);
+    if (line === undefined || line.length + 1 + word.length > width) lines.push(word);
+    else lines[lines.length - 1] = `${line} ${word}`;
+  }
+  return lines;
 }
 
 function totals(answers: readonly Answer[]) {
@@ -167,7 +194,7 @@ function conclusion(answers: readonly Answer[], numLoops: number): string[] {
     '',
     `${numRight} of ${answers.length} right, mean depth ${meanDepth.toFixed(2)} of ${numLoops}, ${loopsSaved(executedLoops, fullDepthLoops)}`,
     '',
-    "Ask it yourself:    npx looplm generate --prompt 'cup 3; swap 2 3; swap 1 5;'",
+    'Ask it yourself:    npx looplm chat',
     'Hold it to a depth: npx looplm demo --exit-policy fixed:1',
   ];
 }

@@ -1,16 +1,15 @@
 /**
  * `looplm eval`: accuracy and loss of a model after each of its loops, and under Q-exit.
  *
- * One pass of each document at full depth tells them all (src/eval/). Without --data it measures
- * problems of the bundled model, by kind and difficulty.
+ * One pass of each document at full depth tells them all (src/eval/). Without --data it asks the
+ * questions of the bundled model, by task and difficulty.
  */
 import { setImmediate } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { Option } from 'commander';
-import {
-  drawTrainedSets,
-  drawUniformSets,
-} from '../../../recipes/bundled/evaluation/problem-sets.js';
+import { Scribe } from '../../../recipes/bundled/documents.js';
+import type { Kind } from '../../../recipes/bundled/evaluation/question-sets.js';
+import { KINDS, drawSets } from '../../../recipes/bundled/evaluation/question-sets.js';
 import type { TrainingDocument } from '../../data/index.js';
 import { cdfThreshold } from '../../engine/index.js';
 import { ConfigError } from '../../errors.js';
@@ -26,20 +25,18 @@ import { addEngineFlags, withModel } from '../model-flags.js';
 import { parseCount, parseNumber, wholeFrom } from '../parse-flags.js';
 import { table } from '../table.js';
 
-const PROBLEM_SETS = { 'held-out': drawTrainedSets, uniform: drawUniformSets } as const;
-
 type Flags = ModelFlags & {
   readonly data?: string;
-  readonly problems: number;
-  readonly problemSet: keyof typeof PROBLEM_SETS;
+  readonly questions: number;
+  readonly questionSet: Kind;
   readonly numLoops?: number;
   readonly threshold?: number;
   readonly json?: true;
 };
 
-const DEFAULT_PROBLEMS = 40;
+const DEFAULT_QUESTIONS = 20;
 /** Of one difficulty; more would be drawn for long. */
-const MAX_PROBLEMS = 2000;
+const MAX_QUESTIONS = 2000;
 
 const EXAMPLES = `
 Lines of the data: ${LINE_FORMS}.
@@ -47,9 +44,9 @@ Each line is measured alone, as if there were no others, and counts as often as 
 tokens of its answer, all tokens of a text, or the targets that are no -100.
 
 Examples:
-  looplm eval                                   held-out problems of the bundled model
-  looplm eval --problem-set uniform             problems as somebody types them
-  looplm eval --problems 200 --num-loops 8
+  looplm eval                                   questions of the bundled model, as somebody types them
+  looplm eval --question-set held-out-wording   in words that it was never trained on
+  looplm eval --questions 50 --num-loops 8
   looplm eval --model ./my-model --data problems.jsonl --threshold 0.7 --json
 `;
 
@@ -61,21 +58,18 @@ export function registerEval(program: Command, io: CliIo): void {
   addEngineFlags(command)
     .option(
       '--data <file>',
-      "JSONL of labelled documents; the bundled model's problems if left out",
+      "JSONL of labelled documents; the bundled model's questions if left out",
     )
     .option(
-      '--problems <n>',
-      'problems of each difficulty',
-      wholeFrom(1, MAX_PROBLEMS),
-      DEFAULT_PROBLEMS,
+      '--questions <n>',
+      'questions of each difficulty',
+      wholeFrom(1, MAX_QUESTIONS),
+      DEFAULT_QUESTIONS,
     )
     .addOption(
-      new Option(
-        '--problem-set <kind>',
-        'held-out: unseen, drawn as in training; uniform: of all problems, seen or not',
-      )
-        .choices(Object.keys(PROBLEM_SETS))
-        .default('held-out'),
+      new Option('--question-set <kind>', 'uniform: of all, whether or not training has seen them')
+        .choices(KINDS)
+        .default('uniform'),
     )
     .option('--num-loops <n>', "loops to run (default: the model's)", parseCount)
     .option('--threshold <q>', "q of Q-exit (default: the model's)", parseNumber)
@@ -105,7 +99,7 @@ async function evaluate(flags: Flags, io: CliIo): Promise<void> {
     const threshold = flags.threshold ?? model.config.exitThreshold;
     const groups =
       text === undefined
-        ? await problemGroups(model, flags, signal)
+        ? await questionGroups(model, flags, signal)
         : [dataGroup(model, flags.data!, text)];
     const figures = await measure(model, groups, { ...flags, threshold, signal }, io);
     const result = flags.json
@@ -127,24 +121,21 @@ function dataGroup({ config, tokenizer }: LoopLM, path: string, text: string): G
   );
 }
 
-async function problemGroups(
+async function questionGroups(
   { tokenizer }: LoopLM,
-  { problems, problemSet }: Flags,
+  { questions: count, questionSet }: Flags,
   signal: AbortSignal,
 ): Promise<Group[]> {
   if (!tokenizer) {
     throw new ConfigError(
       'data',
-      'The model folder has no tokenizer.json, which the problems need; give --data with lines of ids and targets.',
+      'The model folder has no tokenizer.json, which the questions need; give --data with lines of ids and targets.',
     );
   }
   const groups: Group[] = [];
-  const draw = PROBLEM_SETS[problemSet];
-  for (const { task, difficulty, documents } of draw(
-    (words) => tokenizer.encode(words),
-    problems,
-  )) {
-    groups.push({ name: `${task} ${difficulty}`, documents });
+  const scribe = new Scribe((words) => tokenizer.encode(words));
+  for (const { task, difficulty, questions } of drawSets(scribe, count, [questionSet])) {
+    groups.push({ name: `${task} ${difficulty}`, documents: questions });
     await setImmediate(); // Ctrl-C is heard
     signal.throwIfAborted();
   }

@@ -20,11 +20,11 @@ type Flags = ModelFlags & PromptFlags & GenerationFlags & { readonly json?: true
 
 const EXAMPLES = `
 Examples:
-  looplm generate --prompt 'cup 3; swap 2 3; swap 1 5;'
-  looplm generate --prompt 'take 4; plus 7; times 3;' --exit-policy cdf:0.5
+  looplm generate --prompt 'The ball is under cup 3. Swap cups 2 and 3. Swap cups 1 and 5. Where is the ball?'
+  looplm generate --prompt 'Start with 4. Add 7. Multiply by 3. What is the result?' --exit-policy cdf:0.5
   looplm generate --model ./my-model --ids 5,9,2 --max-new-tokens 32 --json
   looplm generate --prompt-file problem.txt
-  echo 'cup 3; swap 2 3;' | looplm generate
+  echo 'The ball is under cup 3. Swap cups 2 and 3. Where is the ball?' | looplm generate
 `;
 
 export function registerGenerate(program: Command, io: CliIo): void {

@@ -24,7 +24,6 @@ import { packageFolder } from '../../platform/node/bundled-model.js';
 import { packageVersion } from '../../platform/node/version.js';
 import type { ServeOptions } from '../../serve/index.js';
 import { LOGPROBS_MODES, createServeApp, errorBody } from '../../serve/index.js';
-import { ChatTemplate } from '../../tokenizer/index.js';
 import { CHAT_TEMPLATE_NAMES, chatTemplateOf } from '../chat-template.js';
 import type { CliIo } from '../io.js';
 import type { ModelFlags } from '../model-flags.js';
@@ -62,15 +61,12 @@ Examples:
   LOOPLM_API_KEY=secret looplm serve --allow-weight-updates ./weights --logprobs-mode processed_logprobs
 `;
 
-/** The bundled model solves problems one at a time: what the user asked last, as it stands. */
-const BUNDLED_TEMPLATE =
-  "{% set asked = messages | selectattr('role', 'equalto', 'user') | list %}{{ asked[-1].content }}";
-
+/** What the playground offers to ask the bundled model. */
 const BUNDLED_EXAMPLES = [
-  'cup 3; swap 2 3; swap 1 5;',
-  'take 4; plus 7; times 3;',
-  'cup 1; swap 1 2; swap 2 3; swap 3 4; swap 4 5;',
-  'take 4; plus 7; times 3; minus 5; times 7; plus 9; times 2; minus 1;',
+  "Cid's boss is Ann. Ann's boss is Dan. Who is Cid's boss's boss?",
+  'The ball is under cup 1. Swap cups 1 and 2. Swap cups 2 and 5. Where is the ball?',
+  "What is France's largest neighbour's capital?",
+  'Rosa has 12 apples. Rosa buys 9 more. Rosa gives 4 away. How many apples does Rosa have?',
 ];
 
 const BUNDLED_NAME = 'looplm-bundled';
@@ -195,7 +191,10 @@ async function optionsOf(
     log: io.stderr.isTTY ? terminalLog(write, () => new Date()) : jsonLog(write),
     assets: await readAssets(join(packageFolder(), 'dist', 'web')),
     ...(isBundled && { examples: BUNDLED_EXAMPLES }),
-    chatTemplate: await templateOf(model, flags),
+    chatTemplate:
+      flags.chatTemplate === undefined
+        ? undefined
+        : await chatTemplateOf(flags.chatTemplate, model),
   };
 }
 
@@ -214,11 +213,6 @@ function folderOpener(within: string | true): (path: string) => Promise<Folder> 
     }
     return nodeFolder(absolute);
   };
-}
-
-async function templateOf(model: LoopLM, flags: Flags): Promise<ChatTemplate | undefined> {
-  if (flags.chatTemplate !== undefined) return chatTemplateOf(flags.chatTemplate, model);
-  return flags.model === undefined ? new ChatTemplate(BUNDLED_TEMPLATE) : undefined;
 }
 
 /** A name of the hub as it is, a folder by its last part. */

@@ -34,7 +34,7 @@ exit_cdf [R, T], for R loops and T tokens; gate_logits are before the sigmoid. A
 gate has no gate_logits, and exit_pdf is 1 at the last loop.
 
 Examples:
-  looplm trace --prompt 'cup 3; swap 2 3;' --out trace.safetensors
+  looplm trace --prompt 'The ball is under cup 3. Swap cups 2 and 3. Where is the ball?' --out trace.safetensors
   looplm trace --model ./my-model --ids 5,9,2 --num-loops 8 --out trace.safetensors --json
 `;
 

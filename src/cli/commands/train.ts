@@ -7,16 +7,19 @@
 import { availableParallelism } from 'node:os';
 import { join, parse } from 'node:path';
 import { type Command, Option } from 'commander';
-import { VARIANTS, type Variant } from '../../../recipes/bundled/configs.js';
-import { BUNDLED_TRAIN_STEPS, bundledRun } from '../../../recipes/bundled/train.js';
+import { TRAIN_STEPS, VARIANTS, type Variant } from '../../../recipes/bundled/configs.js';
+import { bundledRun } from '../../../recipes/bundled/train.js';
 import { OURO_SIZES, type OuroSize, ouroTrainConfig } from '../../../recipes/ouro/stages.js';
 import { ConfigError, RequestError } from '../../errors.js';
-import { DEFAULT_OUTER } from '../../train/index.js';
+import type { Folder } from '../../model/index.js';
+import { memoryFolder } from '../../model/index.js';
+import { nodeFolder } from '../../platform/node/index.js';
+import { DEFAULT_OUTER, METRICS_FILE } from '../../train/index.js';
 import { LINE_FORMS } from '../documents.js';
 import { printable } from '../../util/quote.js';
 import type { CliIo } from '../io.js';
 import { interruptible } from '../io.js';
-import { parseCount } from '../parse-flags.js';
+import { parseCount, parseWhole } from '../parse-flags.js';
 import { describePlan, planOf } from '../training/plan.js';
 import { reportOutcome, whileReading } from '../training/report.js';
 import { readRunFile, runOf } from '../training/run-file.js';
@@ -32,6 +35,8 @@ interface Flags {
   readonly config?: string;
   readonly recipe?: (typeof RECIPES)[number];
   readonly variant?: Variant | OuroSize;
+  readonly seed?: number;
+  readonly like?: string;
   readonly plan?: true;
   readonly join?: string;
   readonly trainSteps?: number;
@@ -60,13 +65,11 @@ Examples:
   looplm train --text notes.txt
   looplm train --text notes.txt --train-steps 3000 --out runs/notes
   looplm train --config train.json --out runs/mine
-  looplm train --recipe bundled --variant twin --out runs/twin
+  looplm train --recipe bundled --out runs/bundled
+  looplm train --recipe bundled --variant twin --like runs/bundled --out runs/twin
   looplm train --recipe ouro --plan
   looplm train --config together.json --join nats://localhost/my-run --out runs/mine
 `;
-
-/** Small matrices: a second thread of the recipe's model costs more than it brings. */
-const RECIPE_THREADS = 1;
 
 export function registerTrain(program: Command, io: CliIo): void {
   program
@@ -82,17 +85,15 @@ export function registerTrain(program: Command, io: CliIo): void {
         ...OURO_SIZES,
       ]),
     )
+    .option('--seed <n>', 'of the recipe, in place of its own', parseWhole)
+    .option('--like <folder>', 'run of the recipe whose lessons a twin or another seed follows')
     .option(
       '--train-steps <n>',
-      `length of --text (default: 1000) or of the recipe (default: ${BUNDLED_TRAIN_STEPS})`,
+      `length of --text (default: 1000) or of the recipe (default: ${TRAIN_STEPS})`,
       parseCount,
     )
     .option('--out <folder>', 'folder of the run (default for --text: runs/ and its name)')
-    .option(
-      '--threads <n>',
-      `threads inside one operator (default: ${RECIPE_THREADS} for the recipe, else all cores)`,
-      parseCount,
-    )
+    .option('--threads <n>', 'threads to compute with (default: all cores)', parseCount)
     .option(
       '--join <address>',
       'train as one of the machines that meet at nats://HOST/RUN (docs/many-machines.md)',
@@ -106,7 +107,7 @@ export function registerTrain(program: Command, io: CliIo): void {
 async function trainCommand(flags: Flags, io: CliIo): Promise<void> {
   if (flags.plan) return planCommand(flags, io);
   const out = outOf(flags);
-  const numThreads = threadsOf(flags);
+  const { threads: numThreads } = flags;
   const { run, outcome } = await interruptible(io, async (signal) => {
     const chosen = await chooseRun(flags, io, signal);
     const { join: address } = flags;
@@ -117,9 +118,6 @@ async function trainCommand(flags: Flags, io: CliIo): Promise<void> {
   const todo = `looplm generate --model ${printable(out)} --prompt TEXT`;
   reportOutcome(run, outcome, { out, json: flags.json ?? false, todo }, io);
 }
-
-const threadsOf = ({ threads, recipe }: Flags): number | undefined =>
-  threads ?? (recipe ? RECIPE_THREADS : undefined);
 
 /** A run with settings of several machines: a file says them, and other runs have the defaults. */
 function withOuter(run: TrainingRun, { config: path }: Flags): TrainingRun {
@@ -133,7 +131,7 @@ function withOuter(run: TrainingRun, { config: path }: Flags): TrainingRun {
 
 async function planCommand(flags: Flags, io: CliIo): Promise<void> {
   wayOf(flags);
-  const numThreads = threadsOf(flags) ?? availableParallelism();
+  const numThreads = flags.threads ?? availableParallelism();
   const plan = await interruptible(io, async (signal) => {
     if (flags.recipe === 'ouro') {
       return planOf(ouroTrainConfig(variantOf(flags, OURO_SIZES)), numThreads);
@@ -160,6 +158,8 @@ const WAYS = ['text', 'config', 'recipe'] as const;
 const OWN_FLAGS = {
   tokenizer: ['text'],
   variant: ['recipe'],
+  seed: ['recipe'],
+  like: ['recipe'],
   trainSteps: ['text', 'recipe'],
 } as const satisfies Partial<Record<keyof Flags, readonly (typeof WAYS)[number][]>>;
 
@@ -191,6 +191,27 @@ function outOf(flags: Flags): string {
   throw new RequestError('No folder is given for the run; give --out FOLDER.');
 }
 
+/** What the flags say of a run of the bundled model. */
+async function recipeRunOf(flags: Flags) {
+  const { like, seed, plan } = flags;
+  const folder =
+    plan && flags.out === undefined ? memoryFolder('plan', new Map()) : nodeFolder(outOf(flags));
+  return {
+    variant: variantOf(flags, VARIANTS),
+    folder,
+    ...(seed !== undefined && { seed }),
+    ...(like !== undefined && { like: await runToFollow(like) }),
+  };
+}
+
+async function runToFollow(path: string): Promise<Folder> {
+  const folder = nodeFolder(path);
+  if (await folder.exists(METRICS_FILE)) return folder;
+  throw new RequestError(
+    `--like names ${path}, which has no ${METRICS_FILE}; name the folder of a run of the same recipe.`,
+  );
+}
+
 async function chooseRun(flags: Flags, io: CliIo, signal: AbortSignal): Promise<TrainingRun> {
   const { text, tokenizer, config, recipe, trainSteps } = flags;
   const length = trainSteps === undefined ? {} : { trainSteps };
@@ -199,9 +220,9 @@ async function chooseRun(flags: Flags, io: CliIo, signal: AbortSignal): Promise<
       'The recipe ouro holds the stages of the paper, 7.7 trillion tokens of data that looplm does not have. See them with --plan; --config FILE trains stages of your own.',
     );
   }
-  if (recipe) return bundledRun({ variant: variantOf(flags, VARIANTS), ...length });
+  if (recipe) return bundledRun({ ...(await recipeRunOf(flags)), ...length });
   return whileReading(io, signal, async (reading) => {
-    const options = { ...reading, numThreads: threadsOf(flags) };
+    const options = { ...reading, numThreads: flags.threads };
     if (config !== undefined) return readRunFile(config, options);
     const data = { path: text!, format: 'text' } as const;
     return runOf({ data, ...(tokenizer !== undefined && { tokenizer }), ...length }, options);

@@ -19,7 +19,7 @@ NODE = os.environ.get("LOOPLM_NODE", "node")
 MODEL = "looplm-bundled"
 BUNDLED = ROOT / "models" / "bundled"
 KEY = "secret"
-PROBLEM = "cup 3; swap 2 3; swap 1 5;"
+PROBLEM = "The ball is under cup 3. Swap cups 2 and 3. Swap cups 1 and 5. Where is the ball?"
 
 
 @dataclass

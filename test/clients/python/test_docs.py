@@ -53,7 +53,7 @@ def draws(prompt, numbers: range, seed: int) -> list[dict]:
 
 
 def test_openai(server, tmp_path):
-    call = {"call": "answer", "prompt": "cup 3; swap 2 3; swap 1 5;", "options": {"exitPolicy": "cdf:0.5"}}
+    call = {"call": "answer", "prompt": "The ball is under cup 3. Swap cups 2 and 3. Swap cups 1 and 5. Where is the ball?", "options": {"exitPolicy": "cdf:0.5"}}
     [answer] = library([call])
     shown = printed([sys.executable, "-c", example("import OpenAI")], tmp_path, server)
     assert shown == f"{answer['answer']} {answer['exitDepths']} {answer['meanDepth']}\n"
@@ -83,7 +83,7 @@ def test_trl(trainers, tmp_path):
     path = f"{os.environ['LOOPLM_TRL']}/trl-1.16.0{os.pathsep}{Path(__file__).parent}"
     words = [sys.executable, "-c", preamble + example("VLLMClient")]
     shown = printed(words, tmp_path, trainers, PYTHONPATH=path)
-    expected = library(draws("cup 3; swap 2 3;", range(4), seed=5), updatable=True)
+    expected = library(draws("The ball is under cup 3. Swap cups 2 and 3. Where is the ball?", range(4), seed=5), updatable=True)
     ids = [one["tokenIds"] for one in expected]
     assert shown.startswith(f"{ids} [")
 
@@ -96,7 +96,7 @@ def test_loop(trainers, tmp_path):
     lines = shown.splitlines()
     expected = []
     for model in (BUNDLED, folder):
-        calls = draws("cup 3; swap 2 3; swap 1 5;", range(4), seed=5)
+        calls = draws("The ball is under cup 3. Swap cups 2 and 3. Swap cups 1 and 5. Where is the ball?", range(4), seed=5)
         expected += library(calls, model=str(model), updatable=True)
     assert len(lines) == len(expected)
     for index, (line, one) in enumerate(zip(lines, expected, strict=True)):

@@ -17,7 +17,7 @@ PROBLEMS = {
     "add": "def add(a, b):\n    # The sum of both.\n",
     "is_even": "def is_even(n: int) -> bool:\n    # Whether n is even.\n",
     "longest": "def longest(words):\n    # The longest of the words.\n    # longest(['a', 'bc']) is 'bc'\n",
-    "cup": "def cup():\n    # cup 3; swap 2 3; swap 1 5;\n",
+    "cup": "def cup():\n    # The ball is under cup 3. Swap cups 2 and 3. Swap cups 1 and 5. Where is the ball?\n",
 }
 MAX_NEW_TOKENS = 768  # evalplus has no flag for it
 

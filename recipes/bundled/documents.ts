@@ -32,8 +32,11 @@ const LOWER_FRACTION = 0.15;
 /** Of the chats. */
 const OPEN_FRACTION = 0.1;
 
-export function drawWriting(rng: RandomGenerator, { isPlain = false }: Problem): Writing {
-  const form = !isPlain && chance(rng, CHAT_FRACTION) ? 'chat' : 'plain';
+export function drawWriting(
+  rng: RandomGenerator,
+  { isPlain = false, isChat = false }: Problem,
+): Writing {
+  const form = isChat || (!isPlain && chance(rng, CHAT_FRACTION)) ? 'chat' : 'plain';
   return {
     form,
     isLower: !isPlain && chance(rng, LOWER_FRACTION),
@@ -85,28 +88,34 @@ export class Scribe {
     this.#encode = remembered(encode);
   }
 
-  document({ turns }: Problem, writing: Writing, labels: Labels): TrainingDocument {
-    const isChat = writing.form === 'chat';
+  document({ turns }: Pick<Problem, 'turns'>, writing: Writing, labels: Labels): TrainingDocument {
     const text = new Builder(this.#encode);
     turns.forEach((turn, index) => {
-      if (!isChat && index > 0) text.add('\n');
+      if (index > 0) text.add(between(writing));
       addAsked(text, turn, writing, labels);
       addReply(text, turn.reply, writing, labels);
       if (labels === 'all') {
-        text.label(oneToken(isChat ? '<|im_end|>' : '<|endoftext|>', this.#encode));
+        const end = writing.form === 'chat' ? '<|im_end|>' : '<|endoftext|>';
+        text.label(oneToken(end, this.#encode));
       }
-      if (isChat && index < turns.length - 1) text.add('<|im_end|>\n');
     });
     return { ids: text.ids, targets: text.targets };
   }
 
-  /** A question as a request sends it. */
-  prompt(turn: Turn, writing: Writing): readonly number[] {
+  /** The last question as a request sends it, after what was said before. */
+  prompt(turns: readonly Turn[], writing: Writing): readonly number[] {
     const text = new Builder(this.#encode);
-    addAsked(text, turn, writing, 'answers');
+    turns.forEach((turn, index) => {
+      if (index > 0) text.add(between(writing));
+      addAsked(text, turn, writing, 'answers');
+      if (index < turns.length - 1) addReply(text, turn.reply, writing, 'answers');
+    });
     return text.ids;
   }
 }
+
+/** From a reply to the next question. */
+const between = ({ form }: Writing): string => (form === 'chat' ? '<|im_end|>\n' : '\n');
 
 function addAsked(
   text: Builder,

@@ -19,5 +19,7 @@ export const TASKS: readonly TaskDefinition[] = [
   talk,
 ];
 
+export const TASK_NAMES: readonly string[] = TASKS.map(({ name }) => name);
+
 /** Begins alone: mixed with the others from the start its first hop is not found. */
 export const FIRST_TASK = { task: relations.name, lesson: 3, latest: 2000 };

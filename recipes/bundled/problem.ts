@@ -41,6 +41,8 @@ export interface Problem {
   readonly keys: readonly string[];
   /** It is to be written as plain text. */
   readonly isPlain?: boolean | undefined;
+  /** It only makes sense as a chat. */
+  readonly isChat?: boolean | undefined;
 }
 
 /** Whole numbers from the first to the last, both included. */
@@ -50,7 +52,7 @@ export type Range = readonly [from: number, to: number];
 export interface Lesson {
   /** Steps, hops, rank: what a task counts as difficulty. */
   readonly difficulty: Range;
-  /** Facts or people of a problem, for tasks that have them. */
+  /** Facts or people of a problem, numbers that occur in it, places of a move: what a task counts as size. */
   readonly size: Range;
   /** Everything is said in one way, and as plain text: for what is hard to begin with. */
   readonly isPlain?: boolean;
@@ -88,6 +90,14 @@ export const question = (text: string, answer: string): readonly Piece[] => [
   { text: text.slice(0, -1), running: ` ${answer}` },
   { text: text.slice(-1) },
 ];
+
+/** One problem after the other in a single conversation. */
+export const conversationOf = (problems: readonly Problem[]): Problem => ({
+  task: problems.at(-1)!.task,
+  turns: problems.flatMap(({ turns }) => turns),
+  keys: problems.flatMap(({ keys }) => keys),
+  isChat: true,
+});
 
 /** The text of some pieces. */
 export const textOf = (pieces: readonly Piece[]): string => pieces.map(({ text }) => text).join('');

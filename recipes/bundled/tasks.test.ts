@@ -58,7 +58,7 @@ describe.each(SOLVED)('$name', (task) => {
   test('its texts are words of the vocabulary', () => {
     for (const problem of draws(task)) {
       for (const turn of problem.turns) {
-        const spelled = scribe.prompt(turn, { form: 'plain', isLower: false });
+        const spelled = scribe.prompt([turn], { form: 'plain', isLower: false });
         const letters = spelled.filter((id) => /^[A-Za-z0-9]$/.test(tokenizer.decode([id])));
         const words = letters.map((id) => tokenizer.decode([id]));
         // A digit or a letter is a token of its own only where it is a word.
@@ -73,7 +73,7 @@ describe.each(SOLVED)('$name', (task) => {
       for (const turn of turns) {
         for (const isLower of [false, true]) {
           const text = isLower ? textOf(turn.asked).toLowerCase() : textOf(turn.asked);
-          expect(scribe.prompt(turn, { form: 'plain', isLower })).toEqual(tokenizer.encode(text));
+          expect(scribe.prompt([turn], { form: 'plain', isLower })).toEqual(tokenizer.encode(text));
         }
       }
     }
@@ -140,6 +140,7 @@ describe('the curriculum', () => {
     tasks: TASKS,
     first: { task: 'relations', lesson: 3, latest: 1000 },
     learnt: 0.85,
+    mixedFrom: 1000,
   };
   const record = (trainStep: number, evaluation: Record<string, number>) => ({
     trainStep,

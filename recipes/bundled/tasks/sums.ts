@@ -1,4 +1,4 @@
-/** Small sums, plain and in stories. Every value on the way is from 0 to 50. */
+/** Small sums, plain and in stories. Every value on the way is from 0 to 50, in the first lessons less. */
 import type { RandomGenerator } from 'pure-rand/types/RandomGenerator';
 import { NAMES } from '../names.js';
 import type { Piece, Range, TaskDefinition, Wording } from '../problem.js';
@@ -130,19 +130,25 @@ function story(name: string, thing: string): Ways<Story> {
   };
 }
 
+/** How far the numbers of a chain go. */
+interface Bounds {
+  readonly kinds: readonly Kind[];
+  readonly largestOperand: number;
+  readonly largestValue: number;
+}
+
 /** Draws an operation that keeps the value in range. */
 function drawOperation(
   rng: RandomGenerator,
   value: number,
-  kinds: readonly Kind[],
-  largest: number,
+  { kinds, largestOperand, largestValue }: Bounds,
 ): Operation {
   const choices = kinds.flatMap((kind): { kind: Kind; range: Range; weight: number }[] => {
     if (kind === 'times') {
-      const most = value === 0 ? 3 : Math.min(3, Math.floor(MAX_VALUE / value));
+      const most = value === 0 ? 3 : Math.min(3, Math.floor(largestValue / value));
       return most >= 2 ? [{ kind, range: [2, most], weight: 1 }] : [];
     }
-    const most = Math.min(largest, kind === 'plus' ? MAX_VALUE - value : value);
+    const most = Math.min(largestOperand, kind === 'plus' ? largestValue - value : value);
     return most >= 1 ? [{ kind, range: [1, most], weight: 1.5 }] : [];
   });
   const { kind, range } = pickWeighted(rng, choices, ({ weight }) => weight);
@@ -150,22 +156,28 @@ function drawOperation(
 }
 
 /** The first number and the operations of a problem. */
-function drawChain(rng: RandomGenerator, count: number, kinds: readonly Kind[]) {
+function drawChain(
+  rng: RandomGenerator,
+  count: number,
+  kinds: readonly Kind[],
+  largestValue: number,
+) {
   if (count === 1 && chance(rng, 0.15) && kinds.includes('times')) {
     const start = within(rng, [0, 10]);
     const operand = within(rng, [
       0,
-      start === 0 ? 10 : Math.min(10, Math.floor(MAX_VALUE / start)),
+      start === 0 ? 10 : Math.min(10, Math.floor(largestValue / start)),
     ]);
     return { start, operations: [{ kind: 'times', operand }] as Operation[] };
   }
   // Of a single operation any two numbers; in a chain small ones.
-  const largest = count === 1 ? MAX_VALUE : 20;
-  const start = within(rng, [0, MAX_VALUE]);
+  const largestOperand = count === 1 ? largestValue : Math.min(20, largestValue);
+  const bounds: Bounds = { kinds, largestOperand, largestValue };
+  const start = within(rng, [0, largestValue]);
   const operations: Operation[] = [];
   let value = start;
   for (let index = 0; index < count; index++) {
-    operations.push(drawOperation(rng, value, kinds, largest));
+    operations.push(drawOperation(rng, value, bounds));
     value = apply(value, operations.at(-1)!);
   }
   return { start, operations };
@@ -202,21 +214,21 @@ function askExpression(
   return [{ text: `${opening}${start}` }, ...parts, { text: end }];
 }
 
-function ask(rng: RandomGenerator, count: number, wording: Wording) {
+function ask(rng: RandomGenerator, count: number, largestValue: number, wording: Wording) {
   const form = pick(rng, ['expression', 'commands', 'story'] as const);
   if (form === 'story') {
-    const { start, operations } = drawChain(rng, count, ['plus', 'minus']);
+    const { start, operations } = drawChain(rng, count, ['plus', 'minus'], largestValue);
     const told = wayOf(rng, story(pick(rng, NAMES), pick(rng, THINGS)), wording);
     return { start, operations, asked: askStory(rng, told, start, operations) };
   }
   if (form === 'commands') {
-    const { start, operations } = drawChain(rng, count, ['plus', 'minus', 'times']);
+    const { start, operations } = drawChain(rng, count, ['plus', 'minus', 'times'], largestValue);
     const told = wayOf(rng, COMMANDS, wording);
     return { start, operations, asked: askStory(rng, told, start, operations) };
   }
   // "3 plus 4 times 2" means different things to different people.
   const kinds: readonly Kind[] = count === 1 ? ['plus', 'minus', 'times'] : ['plus', 'minus'];
-  const { start, operations } = drawChain(rng, count, kinds);
+  const { start, operations } = drawChain(rng, count, kinds, largestValue);
   const asked = askExpression(wayOf(rng, EXPRESSIONS, wording), start, operations);
   return { start, operations, asked };
 }
@@ -225,10 +237,16 @@ export const sums: TaskDefinition = {
   name: 'sums',
   description: 'Small sums, plain or in a story; what comes out?',
   weight: 1.3,
-  lessons: [1, 2, 3, 4, 5, 6].map((operations) => ({
-    difficulty: [1, operations],
-    size: [1, 1],
-  })),
+  lessons: [
+    { difficulty: [1, 1], size: [0, 10] },
+    { difficulty: [1, 2], size: [0, 10] },
+    { difficulty: [1, 2], size: [0, 20] },
+    { difficulty: [1, 3], size: [0, 20] },
+    { difficulty: [1, 3], size: [0, 35] },
+    { difficulty: [1, 4], size: [0, MAX_VALUE] },
+    { difficulty: [1, 5], size: [0, MAX_VALUE] },
+    { difficulty: [1, 6], size: [0, MAX_VALUE] },
+  ],
   words: [
     ...[...EXPRESSIONS.trained, ...EXPRESSIONS.heldOut].flatMap(({ opening, say, end }) => [
       opening,
@@ -244,9 +262,9 @@ export const sums: TaskDefinition = {
       ]),
     ...Array.from({ length: MAX_VALUE + 1 }, (_, value) => String(value)),
   ],
-  draw(rng, { difficulty }, wording) {
+  draw(rng, { difficulty, size: [, largestValue] }, wording) {
     const count = within(rng, difficulty);
-    const { start, operations, asked } = ask(rng, count, wording);
+    const { start, operations, asked } = ask(rng, count, largestValue, wording);
     let [form, value] = [String(start), start];
     const keys = operations.map((operation) => {
       value = apply(value, operation);

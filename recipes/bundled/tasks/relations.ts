@@ -35,6 +35,8 @@ const QUESTIONS: Ways<readonly [string, string]> = {
 const MAX_QUESTIONS = 3;
 /** Of the questions that end with somebody of whom nothing is told, those that go one further. */
 const UNKNOWN_FRACTION = 0.15;
+/** Of the questions, those about what is not told. */
+const UNTOLD_FRACTION = 0.06;
 /** Somebody's boss is the next one in the row, or else anybody later. */
 const NEXT_FRACTION = 0.7;
 /** Share of the problems with two relations. */
@@ -74,6 +76,18 @@ function drawChain(rng: RandomGenerator, facts: readonly Fact[], hops: number) {
   return chains.length === 0 ? undefined : pick(rng, chains);
 }
 
+/** Facts in which a question of so many hops can be asked. */
+function factsWithChain(
+  rng: RandomGenerator,
+  names: readonly string[],
+  wanted: { readonly count: number; readonly relations: readonly string[]; readonly hops: number },
+): Fact[] {
+  for (;;) {
+    const facts = drawFacts(rng, names, wanted.count, wanted.relations);
+    if (drawChain(rng, facts, wanted.hops)) return facts;
+  }
+}
+
 /** "Who is Kate's boss's boss", with who it is after each. */
 const possessives = (before: string, chain: readonly Fact[]): readonly Piece[] =>
   chain.map(({ person, relation, other }, index) => ({
@@ -81,16 +95,31 @@ const possessives = (before: string, chain: readonly Fact[]): readonly Piece[] =
     running: ` ${other}`,
   }));
 
+/** What is not told: somebody of whom nothing is, or another relation of somebody. */
+function untold(rng: RandomGenerator, facts: readonly Fact[]): string {
+  const { person, relation } = pick(rng, facts);
+  if (chance(rng, 0.5)) {
+    const strangers = NAMES.filter((name) => !facts.some((fact) => fact.person === name));
+    return `${pick(rng, strangers)}'s ${relation}`;
+  }
+  const others = RELATIONS.filter((other) => other !== relation);
+  return `${person}'s ${pick(rng, others)}`;
+}
+
 function ask(
   rng: RandomGenerator,
   facts: readonly Fact[],
   [fewest, most]: Range,
   wording: Wording,
 ): { readonly asked: readonly Piece[]; readonly turn: Omit<Turn, 'asked'> } | undefined {
+  const [before, after] = wayOf(rng, QUESTIONS, wording);
+  if (fewest === 1 && chance(rng, UNTOLD_FRACTION)) {
+    const piece = { text: before + untold(rng, facts), running: RUNNING_UNKNOWN };
+    return { asked: [piece, { text: after }], turn: { reply: UNKNOWN, difficulty: 1 } };
+  }
   const hops = within(rng, [fewest, most]);
   const chain = drawChain(rng, facts, hops);
   if (!chain) return undefined;
-  const [before, after] = wayOf(rng, QUESTIONS, wording);
   const pieces = possessives(before, chain);
   const last = chain.at(-1)!.other;
   const isLast = !facts.some(({ person }) => person === last);
@@ -111,11 +140,8 @@ const PLAIN_QUESTIONS = 6;
 /** Told and asked in one way, and answered by a name alone: nearly every label is one that has to be found. */
 function drawPlain(rng: RandomGenerator, { difficulty, size }: Lesson): Problem {
   const count = Math.max(within(rng, size), difficulty[0]);
-  const chosen = [pick(rng, PLAIN_RELATIONS)];
-  let facts = drawFacts(rng, PLAIN_NAMES, count, chosen);
-  while (!drawChain(rng, facts, difficulty[0])) {
-    facts = drawFacts(rng, PLAIN_NAMES, count, chosen);
-  }
+  const relations = [pick(rng, PLAIN_RELATIONS)];
+  const facts = factsWithChain(rng, PLAIN_NAMES, { count, relations, hops: difficulty[0] });
   const told = facts.map(({ person, relation, other }, index): Piece => {
     const fact = FACTS.trained[0]!(person, relation, other);
     // A word before the first fact: every name then is the token that the question has.
@@ -160,8 +186,7 @@ export const relations: TaskDefinition = {
     const { difficulty, size } = lesson;
     const count = Math.max(within(rng, size), difficulty[0]);
     const kinds = sample(rng, RELATIONS, chance(rng, TWO_RELATIONS_FRACTION) ? 2 : 1);
-    let facts = drawFacts(rng, NAMES, count, kinds);
-    while (!drawChain(rng, facts, difficulty[0])) facts = drawFacts(rng, NAMES, count, kinds);
+    const facts = factsWithChain(rng, NAMES, { count, relations: kinds, hops: difficulty[0] });
     const usual = wayOf(rng, FACTS, wording);
     const told = facts.map(({ person, relation, other }, index): Piece => {
       const way = chance(rng, 0.8) ? usual : wayOf(rng, FACTS, wording);

@@ -1,6 +1,6 @@
 /** Days of the week and hours of a clock: rings on which one goes forward and back. */
 import type { RandomGenerator } from 'pure-rand/types/RandomGenerator';
-import type { Piece, Reply, TaskDefinition, Wording } from '../problem.js';
+import type { Lesson, Piece, Reply, TaskDefinition, Wording } from '../problem.js';
 import { itIs, question } from '../problem.js';
 import type { Ways } from '../random.js';
 import { chance, pick, wayOf, within } from '../random.js';
@@ -13,6 +13,7 @@ interface Ring {
   readonly places: readonly string[];
   /** How a place is written after "on" or "at". */
   readonly at: (place: string) => string;
+  /** Places that a move may go. */
   readonly largest: number;
   readonly units: readonly [one: string, many: string];
   /** "Today is Monday." */
@@ -169,16 +170,17 @@ function ringTask(ring: Ring): TaskDefinition {
   const amount = (n: number) => (n === 1 ? `${n} ${units[0]}` : `${n} ${units[1]}`);
   const moved = (place: number, by: number) =>
     (((place + by) % places.length) + 2 * places.length) % places.length;
-  const step = (rng: RandomGenerator) => within(rng, [1, largest]) * (chance(rng, 0.5) ? 1 : -1);
+  const step = (rng: RandomGenerator, { size }: Lesson) =>
+    within(rng, size) * (chance(rng, 0.5) ? 1 : -1);
 
-  const single = (rng: RandomGenerator, start: number, wording: Wording) => {
+  const single = (rng: RandomGenerator, lesson: Lesson, start: number, wording: Wording) => {
     const place = places[start]!;
     if (chance(rng, 0.3)) {
       const [isForward, ask] = wayOf(rng, ring.neighbours, wording);
       const to = places[moved(start, isForward ? 1 : -1)]!;
       return { asked: question(ask(place), to), to };
     }
-    const by = step(rng);
+    const by = step(rng, lesson);
     const ask = wayOf(rng, by > 0 ? ring.ahead : ring.back, wording);
     const to = places[moved(start, by)]!;
     const asked: Piece[] = [
@@ -191,13 +193,20 @@ function ringTask(ring: Ring): TaskDefinition {
     name,
     description,
     weight,
-    lessons: [1, 2, 3, 4, 5].map((moves) => ({ difficulty: [1, moves], size: [1, 1] })),
+    lessons: [
+      { difficulty: [1, 1], size: [1, 3] },
+      { difficulty: [1, 2], size: [1, 3] },
+      { difficulty: [1, 2], size: [1, largest] },
+      { difficulty: [1, 3], size: [1, largest] },
+      { difficulty: [1, 4], size: [1, largest] },
+      { difficulty: [1, 5], size: [1, largest] },
+    ],
     words: wordsOf(ring),
-    draw(rng, { difficulty }, wording) {
-      const count = within(rng, difficulty);
+    draw(rng, lesson, wording) {
+      const count = within(rng, lesson.difficulty);
       const start = within(rng, [0, places.length - 1]);
       if (count === 1 && chance(rng, 0.6)) {
-        const { asked, to } = single(rng, start, wording);
+        const { asked, to } = single(rng, lesson, start, wording);
         const turn = { asked, reply: ring.reply(to), difficulty: 1 };
         return { task: name, turns: [turn], keys: [] };
       }
@@ -205,7 +214,7 @@ function ringTask(ring: Ring): TaskDefinition {
       let [place, form] = [start, `${start}`];
       const keys: string[] = [];
       const moves = Array.from({ length: count }, () => {
-        const by = step(rng);
+        const by = step(rng, lesson);
         place = moved(place, by);
         keys.push((form += ` ${by}`));
         const say = wayOf(rng, by > 0 ? ring.later : ring.earlier, wording);
