@@ -3,13 +3,13 @@
  * replays each token where the gate would have exited. So it trains what nobody drew. Here to show
  * what comes of it; looplm itself replays what was computed.
  */
-import { uniformInt } from 'pure-rand/distribution/uniformInt';
 import { generatorFor } from 'looplm/data';
 import type { RolloutRecord } from 'looplm/engine';
 import { Engine, ExitTracker, fullDepth, sampledExit } from 'looplm/engine';
 import { mean } from 'looplm/eval';
 import type { ReplayBatches, RolloutGroup, RolloutSourceOptions } from 'looplm/rl';
 import {
+  Curriculum,
   agreementOf,
   drawGroups,
   groupAdvantages,
@@ -24,7 +24,7 @@ type Options<P extends { readonly prompt: readonly number[] }> = Pick<
   'task' | 'text' | 'settings' | 'model' | 'rows' | 'length' | 'seed'
 >;
 
-/** Tells draws of difficulties from those of problems and answers. */
+/** As `RolloutSource` has it: the problems are those of the other arms. */
 const DIFFICULTIES = 0x68617264;
 
 export class PretendedExits<
@@ -45,9 +45,13 @@ export class PretendedExits<
   async batchesFor(moment: PolicyMoment) {
     const { task, text, settings, model, rows, length, seed } = this.#options;
     const rng = generatorFor(seed, DIFFICULTIES, moment.trainStep);
+    const curriculum = new Curriculum({
+      maxDifficulty: task.maxDifficulty ?? 1,
+      ...settings.curriculum,
+    });
     const groups = await drawGroups(
       moment.trainStep,
-      Array.from({ length: settings.groups }, () => uniformInt(rng, 1, task.maxDifficulty ?? 1)),
+      Array.from({ length: settings.groups }, () => curriculum.draw(rng)),
       {
         task,
         text,
