@@ -40,7 +40,6 @@ export const throughputFigures = z.strictObject({
 export const UPDATE_FIGURES = [
   'reward',
   'meanDepth',
-  'executedShare',
   'divergence',
   'answerTokens',
   'rolloutSeconds',

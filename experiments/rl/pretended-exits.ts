@@ -49,7 +49,7 @@ export class PretendedExits<
       maxDifficulty: task.maxDifficulty ?? 1,
       ...settings.curriculum,
     });
-    const groups = await drawGroups(
+    const drawn = await drawGroups(
       moment.trainStep,
       Array.from({ length: settings.groups }, () => curriculum.draw(rng)),
       {
@@ -65,12 +65,16 @@ export class PretendedExits<
         signal: moment.signal,
       },
     );
+    const groups = drawn.map(({ rollouts, ...group }) => ({
+      ...group,
+      rollouts: rollouts.map((rollout) => ({ ...rollout, record: pretended(rollout.record) })),
+    }));
     const teaching = groups.filter(({ rollouts }) => !isWithoutVariance(rollouts.map(rewardOf)));
     const used = teaching.length > 0 ? teaching : groups.slice(0, 1);
     const scored = used.flatMap(({ rollouts }) => {
       const advantages = groupAdvantages(rollouts.map(rewardOf), settings.advantages);
       return rollouts.map(({ record }, index) => ({
-        record: pretended(record),
+        record,
         advantage: advantages[index]!,
         weight: 1,
       }));
@@ -89,7 +93,6 @@ export class PretendedExits<
       reward: mean(rollouts.map(rewardOf)),
       meanDepth: mean(depths),
       answerTokens: depths.length / rollouts.length,
-      executedShare: 1,
       ...agreementOf(replay.rollouts, tokens, this.#options.settings.policy),
     };
   }
