@@ -19,7 +19,7 @@ export interface Plan {
   /** Seeds are 1 and up. */
   readonly seeds: number;
   readonly updates: number;
-  /** Problems of the last look at a policy; looks on the way have a fifth of them. */
+  /** Problems of the last look at a policy; looks on the way have a third of them. */
   readonly problems: number;
   /** Updates of the start. */
   readonly startSteps: number;
@@ -33,7 +33,7 @@ export const DEFAULT_PLAN: Omit<Plan, 'out'> = {
 };
 
 export const lookProblems = ({ problems }: Pick<Plan, 'problems'>): number =>
-  Math.max(1, Math.round(problems / 5));
+  Math.max(1, Math.round(problems / 3));
 
 /** Jobs in stages: those of a stage need what the stages before it have computed, and not each other. */
 export function stagesOf(
