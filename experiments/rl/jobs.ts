@@ -27,8 +27,8 @@ export interface Plan {
 
 export const DEFAULT_PLAN: Omit<Plan, 'out'> = {
   seeds: 3,
-  updates: 60,
-  problems: 330,
+  updates: 40,
+  problems: 220,
   startSteps: 600,
 };
 
