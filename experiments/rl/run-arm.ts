@@ -1,6 +1,6 @@
 /** One run: an arm from the start, with a seed of its own, looked at every so many updates. */
 import type { Folder, ModelWeights } from 'looplm/model';
-import { policyRun } from 'looplm/rl';
+import { RolloutSource, policyRun } from 'looplm/rl';
 import type { Device } from 'looplm/runtime';
 import type { MetricRecord } from 'looplm/train';
 import { train } from 'looplm/train';
@@ -37,30 +37,27 @@ export async function runArm(options: RunArmOptions): Promise<ModelWeights | und
   const { arm, seed, updates, problems, weights, device, folder, signal, onProgress } = options;
   const { settings, pretendsExits = false } = armOf(arm);
   const every = Math.max(1, Math.floor(updates / LOOKS));
-  const run = policyRun({
+  const shared = {
     task: cupsTask,
     text: policyText,
     settings,
     model: MODEL,
+    rows: ROWS,
+    length: LENGTH,
+  };
+  const run = policyRun({
+    ...shared,
     weights,
     training: { learningRate: LEARNING_RATE, trainSteps: updates, seed, snapshotEvery: every },
-    rows: ROWS,
-    length: LENGTH,
     evaluateEvery: every,
   });
-  const wrong = {
-    task: cupsTask,
-    text: policyText,
-    settings,
-    model: MODEL,
-    rows: ROWS,
-    length: LENGTH,
-    seed,
-  };
+  const source = pretendsExits
+    ? new RolloutSource({ ...shared, seed, rollouts: new PretendedExits() })
+    : run.source;
   const now = () => performance.now();
   const result = await train({
     ...run,
-    source: timed(pretendsExits ? new PretendedExits(wrong) : run.source, now),
+    source: timed(source, now),
     device,
     folder,
     now,
