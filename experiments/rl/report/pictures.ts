@@ -55,8 +55,9 @@ export function fixedPathCharts(result: Result): Readonly<Record<string, string>
 
 export function depthChart(result: Result): string {
   const lines = (figure: 'reward' | 'meanDepth' | 'executedShare') => [
-    lineOf(ARMS.depth.title, looksOf(result, 'depth', 'sampled', figure)),
-    lineOf(ARMS.grpo.title, looksOf(result, 'grpo', 'full', figure)),
+    ...EXPERIMENTS['rl-depth'].map((arm) =>
+      lineOf(ARMS[arm].title, looksOf(result, arm, arm === 'grpo' ? 'full' : 'sampled', figure)),
+    ),
   ];
   return lineChart({
     title: 'Depth as an action against fixed depth, on fresh problems',

@@ -1,6 +1,6 @@
 /** Means and deviations over seeds, against numbers worked out by hand. */
 import { expect, test } from 'vitest';
-import { binned, lateMean, lineOf, spreadOf, spreadText } from './spread.js';
+import { binned, earlyMean, lateMean, lineOf, spreadOf, spreadText } from './spread.js';
 
 test('the deviation is that of the sample, and 0 of a single value', () => {
   expect(spreadOf([1, 2, 3])).toEqual({ mean: 2, deviation: 1 });
@@ -42,6 +42,9 @@ test('bins stand at the middle of their updates, the last one of fewer', () => {
   ]);
 });
 
-test('what a run came to is the mean of its last quarter', () => {
-  expect(lateMean([0, 0, 0, 0, 0, 0, 1, 3])).toBe(2);
+test('a run goes from the mean of its first quarter to that of its last', () => {
+  const values = [5, 7, 0, 0, 0, 0, 1, 3];
+  expect(earlyMean(values)).toBe(6);
+  expect(lateMean(values)).toBe(2);
+  expect([earlyMean([4]), lateMean([4])]).toEqual([4, 4]);
 });

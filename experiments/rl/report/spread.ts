@@ -47,6 +47,10 @@ export function binned(values: readonly number[], size: number): Series {
   });
 }
 
+/** Mean over the first quarter of the updates. */
+export const earlyMean = (values: readonly number[]): number =>
+  mean(values.slice(0, Math.max(1, Math.ceil(values.length / 4))));
+
 /** Mean over the last quarter of the updates. */
 export const lateMean = (values: readonly number[]): number =>
   mean(values.slice(Math.floor((3 * values.length) / 4)));
