@@ -24,13 +24,10 @@ const settingsOf = (own: object): RLSettings =>
     ...own,
   });
 
-/** What an answer at full depth costs where depth is an action, in rewards, and how exits are kept spread. */
-const asAction = (price: number, exitEntropy: number, dividesByDeviation: boolean): RLSettings =>
-  settingsOf({
-    policy: { credit: { kind: 'depth-action' }, exitEntropy },
-    depth: { price },
-    advantages: { dividesByDeviation },
-  });
+/** What an answer at full depth costs where depth is an action, in rewards. */
+export const DEPTH_PRICE = 1;
+/** Keeps exits spread: where the gate never exits, it can't learn from having exited. */
+export const EXIT_ENTROPY = 0.01;
 
 const ofLoops = (weights: string) =>
   settingsOf({
@@ -60,11 +57,14 @@ export const ARMS = {
     title: 'drawn at exits, trained at full depth',
     settings: settingsOf({ policy: { credit: { kind: 'last-loop' }, ratio: { kind: 'none' } } }),
   },
-  depth: { title: 'depth as an action, price 1', settings: asAction(1, 0.01, false) },
-  'depth-low': { title: 'depth as an action, price 0.2', settings: asAction(0.2, 0.01, false) },
-  'depth-scaled': {
-    title: 'depth as an action, price 0.2, by deviation',
-    settings: asAction(0.2, 0.02, true),
+  depth: {
+    title: 'depth as an action',
+    settings: settingsOf({
+      policy: { credit: { kind: 'depth-action' }, exitEntropy: EXIT_ENTROPY },
+      depth: { price: DEPTH_PRICE },
+      // in rewards, as the price is: else depth is all that counts where all answers are right, or none
+      advantages: { dividesByDeviation: false },
+    }),
   },
   'rltt-uniform': { title: 'RLTT, uniform', settings: ofLoops('uniform') },
   'rltt-progressive': { title: 'RLTT, progressive', settings: ofLoops('progressive') },
@@ -77,7 +77,7 @@ export const armOf = (name: ArmName): Arm => ARMS[name];
 
 /** What is compared in each experiment. */
 export const EXPERIMENTS = {
-  'rl-depth': ['grpo', 'depth', 'depth-low', 'depth-scaled'],
+  'rl-depth': ['grpo', 'depth'],
   'rl-fixed-path': ['cispo', 'grpo', 'full-as-early', 'early-as-full'],
   'rl-objectives': ['grpo', 'cispo', 'rltt-uniform', 'rltt-progressive', 'rltt-exit-pdf', 'depth'],
   'rl-throughput': ['grpo', 'depth'],
