@@ -54,11 +54,10 @@ export function fixedPathCharts(result: Result): Readonly<Record<string, string>
 }
 
 export function depthChart(result: Result): string {
-  const lines = (figure: 'reward' | 'meanDepth' | 'executedShare') => [
-    ...EXPERIMENTS['rl-depth'].map((arm) =>
+  const lines = (figure: 'reward' | 'meanDepth' | 'executedShare') =>
+    EXPERIMENTS['rl-depth'].map((arm) =>
       lineOf(ARMS[arm].title, looksOf(result, arm, arm === 'grpo' ? 'full' : 'sampled', figure)),
-    ),
-  ];
+    );
   return lineChart({
     title: 'Depth as an action against fixed depth, on fresh problems',
     hasMarkers: false,
