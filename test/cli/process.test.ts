@@ -62,6 +62,6 @@ test('the example of the library streams an answer with its depths', async () =>
   const { stdout, stderr } = await promisify(execFile)(process.execPath, argv);
   expect(stderr).toBe('');
   expect(stdout).toMatch(
-    /^" \d" at depth [1-4]\n(".*" at depth [1-4]\n)*\d+ of \d+ loops were run\n$/,
+    /^" It" at depth [1-4]\n(".*" at depth [1-4]\n)*\d+ of \d+ loops were run\n$/,
   );
 });

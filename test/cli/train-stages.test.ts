@@ -86,10 +86,14 @@ test('the example of stages is a run', async () => {
   ]);
 });
 
-test('--plan shows a run of one stage, as the bundled model`s is', async () => {
+test('--plan shows the stages of the bundled model, and needs no folder for it', async () => {
   const argv = ['train', '--recipe', 'bundled', '--train-steps', '300', '--plan'];
   const { stages } = await cliJson<Plan>(argv);
-  expect(stages).toMatchObject([{ trainSteps: 300, tokens: 300 * 16 * 128, numLoops: [4] }]);
+  const tokens = (trainSteps: number) => trainSteps * 12 * 160;
+  expect(stages).toMatchObject([
+    { trainSteps: 240, tokens: tokens(240), numLoops: [4] },
+    { trainSteps: 60, tokens: tokens(60), numLoops: [4] },
+  ]);
 });
 
 test.each([

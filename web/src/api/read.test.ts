@@ -16,8 +16,8 @@ const completion = (text: string, tokens: readonly string[]): WireChunk => ({
 
 describe('completionReader', () => {
   it('tells the echo of the prompt from the answer, also within one chunk', () => {
-    const reader = completionReader('The ball is under cup 3. Where is the ball?'.length);
-    const chunk = completion('The ball is under cup 3. Where is the ball? 2', ['cup', ' 3;', ' 2']);
+    const reader = completionReader('cup 3;'.length);
+    const chunk = completion('cup 3; 2', ['cup', ' 3;', ' 2']);
     expect(texts(reader.tokens(chunk, 0))).toEqual(['prompt:cup', 'prompt: 3;', 'answer: 2']);
   });
 
