@@ -9,7 +9,7 @@ import { readAssets } from '../../src/platform/node/http/index.js';
 import { loadModel, openServer } from '../serve/server.js';
 import { repositoryPath } from '../repository.js';
 import { buildPage, openBrowser, openPage, WHY_NOT } from './page.js';
-import { ask, done, tokens } from './use.js';
+import { ask, done } from './use.js';
 
 const PICTURE = repositoryPath('docs/images/playground.webp');
 /** The last one is looked into. */
@@ -33,8 +33,11 @@ for (const problem of PROBLEMS) {
   await ask(page, problem);
   await done(page);
 }
-// the newest stands first; a problem has a token for each word, then come answer and end
-await tokens(page).nth(PROBLEMS.at(-1)!.split(' ').length).click();
+// the newest stands first: once in its question, then as its answer
+await page
+  .getByRole('option', { name: /^Mia, depth/ })
+  .nth(1)
+  .click();
 await page.mouse.move(0, 0);
 await page.evaluate(() => document.fonts.ready);
 const session = await page.context().newCDPSession(page);
