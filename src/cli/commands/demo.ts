@@ -66,7 +66,7 @@ interface Answer {
   readonly reply: string;
   readonly rightReply: string;
   readonly isRight: boolean;
-  /** Of the word that answers. */
+  /** Of the word that answers, or stands where it should. */
   readonly exitDepth: number;
   readonly words: readonly Word[];
   readonly executedLoops: number;
@@ -137,7 +137,7 @@ async function ask(
       }
       if (event.finishReason === 'aborted') throw new InterruptedError();
       const said = event.answer.trim();
-      const answering = words.find(({ text }) => text.trim() === reply.answer.trim());
+      const place = model.tokenizer?.encode(reply.before).length ?? 0;
       return {
         task: name,
         difficulty,
@@ -145,7 +145,7 @@ async function ask(
         reply: said,
         rightReply,
         isRight: said === rightReply,
-        exitDepth: (answering ?? words[0])?.depth ?? 0,
+        exitDepth: (words[place] ?? words.at(-1))?.depth ?? 0,
         words,
         executedLoops: event.executedLoops,
         fullDepthLoops: event.fullDepthLoops,
