@@ -7,6 +7,7 @@
 import type { BatchSource } from 'looplm/data';
 import type { LoopLMConfig, ModelWeights } from 'looplm/model';
 import type { Device, HostTensor } from 'looplm/runtime';
+import type { openSafetensors } from 'looplm/runtime';
 import { encodeSafetensors } from 'looplm/runtime';
 import type { MetricRecord, ObjectiveSettings, TrainConfig } from 'looplm/train';
 import { train } from 'looplm/train';
@@ -98,6 +99,23 @@ export async function trainGates(options: TrainGatesOptions): Promise<Uint8Array
       gateTensor(`${name}.bias`, [1], weights.get(GATE_BIAS)!),
     ]),
   );
+}
+
+/**
+ * Weights with one of the gates of an opened gates file in place of their own.
+ *
+ * @throws CheckpointError if the file is damaged or lacks the gate
+ */
+export async function withGate(
+  file: Awaited<ReturnType<typeof openSafetensors>>,
+  name: string,
+  weights: ModelWeights,
+): Promise<ModelWeights> {
+  return new Map([
+    ...weights,
+    [GATE_WEIGHT, await file.readFloat32(`${name}.weight`)],
+    [GATE_BIAS, await file.readFloat32(`${name}.bias`)],
+  ]);
 }
 
 function gateTensor(name: string, shape: HostTensor['dims'], data: Float32Array) {

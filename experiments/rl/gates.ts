@@ -4,7 +4,7 @@ import type { Folder, ModelWeights } from 'looplm/model';
 import type { Device } from 'looplm/runtime';
 import { openSafetensors } from 'looplm/runtime';
 import type { MetricRecord } from 'looplm/train';
-import { GATES_FILE, trainGates } from '../../recipes/exit-gates.js';
+import { GATES_FILE, trainGates, withGate } from '../../recipes/exit-gates.js';
 import { LENGTH, questionDocument } from './language.js';
 import { MODEL } from './start.js';
 
@@ -57,12 +57,7 @@ export async function withStageTwoGates({
     const reader = await openSafetensors(file);
     const withGates = new Map<string, ModelWeights>();
     for (const target of GATE_TARGETS) {
-      const own = new Map(weights);
-      for (const part of ['weight', 'bias']) {
-        const values = await reader.readFloat32(`${target}.${part}`);
-        own.set(`model.early_exit_gate.${part}`, values);
-      }
-      withGates.set(target, own);
+      withGates.set(target, await withGate(reader, target, weights));
     }
     return withGates;
   } finally {

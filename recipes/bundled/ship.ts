@@ -18,7 +18,7 @@ import { createInlineDevice, openSafetensors } from 'looplm/runtime';
 import { Tokenizer } from 'looplm/tokenizer';
 import type { RunRecord } from 'looplm/train';
 import { METRICS_FILE, parseMetrics } from 'looplm/train';
-import { GATES_FILE, trainGates } from '../exit-gates.js';
+import { GATES_FILE, trainGates, withGate } from '../exit-gates.js';
 import { LENGTH, ROWS, SEED, SHIPPED_EXIT_THRESHOLD, SHIPPED_GATE } from './configs.js';
 import { drawDocument } from './course.js';
 import { everything } from './curriculum.js';
@@ -29,8 +29,6 @@ import { readRun } from './run-folder.js';
 import { runScript } from './script.js';
 import { TASKS } from './tasks/index.js';
 import { tokenizerFiles, tokenizerJson } from './tokenizer.js';
-
-const GATE_PARTS = ['weight', 'bias'] as const;
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
@@ -79,11 +77,7 @@ async function main(): Promise<void> {
 
   const source = await out.open(GATES_FILE);
   const reader = await openSafetensors(source);
-  const shipped = new Map(weights);
-  for (const part of GATE_PARTS) {
-    const values32 = await reader.readFloat32(`${SHIPPED_GATE}.${part}`);
-    shipped.set(`model.early_exit_gate.${part}`, values32);
-  }
+  const shipped = await withGate(reader, SHIPPED_GATE, weights);
   await source.close();
   const metrics = await nodeFolder(values.run).readText(METRICS_FILE);
   await saveCheckpoint(out, { ...model, exitThreshold: SHIPPED_EXIT_THRESHOLD }, shipped, {

@@ -142,7 +142,7 @@ test('the gates of the file take the place of the gate of the model, the shipped
   const weights = new Map(WEIGHTS);
   weights.set('model.early_exit_gate.weight', values[2]!);
   weights.set('model.early_exit_gate.bias', Float32Array.of(2));
-  const gates = await readGates(folder, CONFIG, weights);
+  const gates = await readGates(folder, weights);
   expect(gates.map(({ gate }) => gate)).toEqual([GATES[2], GATES[0], GATES[1], GATES[3]]);
   expect(gates.map(({ isShipped }) => isShipped)).toEqual([true, false, false, false]);
   expect(gates[1]!.weights.get('model.early_exit_gate.weight')).toEqual(values[0]);
@@ -150,7 +150,7 @@ test('the gates of the file take the place of the gate of the model, the shipped
 });
 
 test('without a gates file the model is measured with its own gate', async () => {
-  const gates = await readGates(memoryFolder('model', new Map()), CONFIG, WEIGHTS);
+  const gates = await readGates(memoryFolder('model', new Map()), WEIGHTS);
   expect(gates).toEqual([{ gate: 'own', weights: WEIGHTS, isShipped: true }]);
 });
 

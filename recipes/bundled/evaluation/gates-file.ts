@@ -1,10 +1,9 @@
 /**
  * The three exit gates of the bundled model, read from gates.safetensors and put into its weights.
  */
-import type { Folder, LoopLMConfig, ModelWeights } from 'looplm/model';
-import { parameterSpecs } from 'looplm/model';
+import type { Folder, ModelWeights } from 'looplm/model';
 import { openSafetensors } from 'looplm/runtime';
-import { GATES_FILE } from '../../exit-gates.js';
+import { GATES_FILE, withGate } from '../../exit-gates.js';
 import type { GateName } from './figures.js';
 import { GATES } from './figures.js';
 
@@ -22,11 +21,7 @@ export interface GatedWeights {
  *
  * @throws CheckpointError if the file is damaged or lacks a gate
  */
-export async function readGates(
-  folder: Folder,
-  config: LoopLMConfig,
-  weights: ModelWeights,
-): Promise<GatedWeights[]> {
+export async function readGates(folder: Folder, weights: ModelWeights): Promise<GatedWeights[]> {
   const own: GatedWeights = { gate: 'own', weights, isShipped: true };
   if (!(await folder.exists(GATES_FILE))) return [own];
   const source = await folder.open(GATES_FILE);
@@ -34,12 +29,7 @@ export async function readGates(
     const reader = await openSafetensors(source);
     const gates: GatedWeights[] = [];
     for (const gate of GATES) {
-      const swapped = new Map(weights);
-      for (const { hfName, kind } of parameterSpecs(config)) {
-        if (kind !== 'gateWeight' && kind !== 'gateBias') continue;
-        const name = `${gate}.${kind === 'gateWeight' ? 'weight' : 'bias'}`;
-        swapped.set(hfName, await reader.readFloat32(name));
-      }
+      const swapped = await withGate(reader, gate, weights);
       gates.push({ gate, weights: swapped, isShipped: areEqual(swapped, weights) });
     }
     const shipped = gates.filter(({ isShipped }) => isShipped).slice(0, 1);
