@@ -3,36 +3,20 @@
  * stopped or killed at any moment ends in the same bits, and one that diverges goes back.
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { LoopLMConfig } from '../../src/model/index.js';
 import { memoryFolder } from '../../src/model/index.js';
-import type { PolicyTask } from '../../src/rl/index.js';
 import { RolloutSource, parseRLSettings, policyObjective } from '../../src/rl/index.js';
 import type { Device } from '../../src/runtime/index.js';
 import { createInlineDevice } from '../../src/runtime/index.js';
 import type { MetricRecord, TrainOptions } from '../../src/train/index.js';
-import {
-  METRICS_FILE,
-  SNAPSHOT_FILE,
-  parseMetrics,
-  parseTrainConfig,
-  train,
-} from '../../src/train/index.js';
-import { SMALL_MODEL, randomWeights } from '../engine/random-model.js';
+import { METRICS_FILE, SNAPSHOT_FILE, parseMetrics, train } from '../../src/train/index.js';
+import { ECHO_BATCH, ECHO_MODEL, ECHO_TEXT, ECHO_WEIGHTS, echo, echoConfig } from './echo.js';
 
-const CONFIG: LoopLMConfig = { ...SMALL_MODEL.config, eosTokenIds: [0] };
-const weights = randomWeights(CONFIG, 3);
 const SETTINGS = parseRLSettings({
   groups: 3,
   groupSize: 4,
   maxNewTokens: 2,
   policy: { credit: { kind: 'loops', weights: 'learned' } },
 });
-const echo: PolicyTask<{ prompt: readonly number[] }> = {
-  name: 'echo',
-  maxDifficulty: 3,
-  draw: (rng, difficulty) => ({ prompt: [difficulty, 1 + (Math.abs(rng.next()) % 2)] }),
-  reward: ({ tokenIds }, { prompt }) => (tokenIds[0] === prompt.at(-1) ? 1 : 0),
-};
 
 let device: Device;
 beforeAll(async () => {
@@ -40,30 +24,15 @@ beforeAll(async () => {
 });
 afterAll(() => device.dispose());
 
-const config = parseTrainConfig(
-  {
-    model: CONFIG,
-    learningRate: 0.02,
-    schedule: { kind: 'constant' },
-    trainSteps: 7,
-    logEvery: 1,
-    snapshotEvery: 2,
-    evaluateEvery: 100,
-    spikes: { deviations: 1e6, maxRollbacks: 3 },
-    data: { task: 'echo' },
-  },
-  'the run',
-);
+const config = echoConfig(7, 3);
 
 function sourceOf(task = echo, settings = SETTINGS) {
   return new RolloutSource({
     task,
-    text: { encode: (prompt) => prompt as readonly number[], tokenizer: undefined, stopIds: [0] },
+    text: ECHO_TEXT,
     settings,
-    model: CONFIG,
-    rows: 4,
-    length: 12,
-    seed: 5,
+    model: ECHO_MODEL,
+    ...ECHO_BATCH,
   });
 }
 
@@ -72,8 +41,8 @@ const run = (files: Map<string, Uint8Array>, options: Partial<TrainOptions> = {}
     config,
     device,
     source: sourceOf(),
-    objective: policyObjective(SETTINGS.policy, CONFIG.numLoops),
-    weights,
+    objective: policyObjective(SETTINGS.policy, ECHO_MODEL.numLoops),
+    weights: ECHO_WEIGHTS,
     folder: memoryFolder('run', files),
     now: () => 0,
     memoryBytes: () => 0,

@@ -6,9 +6,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { MemoryStore, SharedStore } from '../../src/cluster/index.js';
 import { getByDigest, memoryStore, putByDigest } from '../../src/cluster/index.js';
 import { ServerError } from '../../src/errors.js';
-import type { LoopLMConfig } from '../../src/model/index.js';
 import { memoryFolder } from '../../src/model/index.js';
-import type { PolicyTask } from '../../src/rl/index.js';
 import {
   RolloutSource,
   WorkerRollouts,
@@ -21,25 +19,11 @@ import { JOBS, RESULTS, readJob, readResult } from '../../src/rl/workers/message
 import type { Device } from '../../src/runtime/index.js';
 import { createInlineDevice } from '../../src/runtime/index.js';
 import type { MetricRecord, TrainOptions } from '../../src/train/index.js';
-import {
-  METRICS_FILE,
-  SNAPSHOT_FILE,
-  parseMetrics,
-  parseTrainConfig,
-  train,
-} from '../../src/train/index.js';
-import { SMALL_MODEL, randomWeights } from '../engine/random-model.js';
+import { METRICS_FILE, SNAPSHOT_FILE, parseMetrics, train } from '../../src/train/index.js';
+import { ECHO_BATCH, ECHO_MODEL, ECHO_TEXT, ECHO_WEIGHTS, echo, echoConfig } from './echo.js';
 
-const CONFIG: LoopLMConfig = { ...SMALL_MODEL.config, eosTokenIds: [0] };
-const weights = randomWeights(CONFIG, 3);
 const [GROUPS, TRAIN_STEPS] = [3, 4];
 const SETTINGS = { groups: GROUPS, groupSize: 4, maxNewTokens: 2 };
-const echo: PolicyTask<{ prompt: readonly number[] }> = {
-  name: 'echo',
-  maxDifficulty: 3,
-  draw: (rng, difficulty) => ({ prompt: [difficulty, 1 + (Math.abs(rng.next()) % 2)] }),
-  reward: ({ tokenIds }, { prompt }) => (tokenIds[0] === prompt.at(-1) ? 1 : 0),
-};
 
 let device: Device;
 beforeAll(async () => {
@@ -67,34 +51,19 @@ async function run(options: RunOptions = {}): Promise<Files> {
   const onNote = (line: string) => void notes.push(line);
   const rollouts = store && new WorkerRollouts({ store, staleness, onNote });
   const given: TrainOptions = {
-    config: parseTrainConfig(
-      {
-        model: CONFIG,
-        learningRate: 0.02,
-        schedule: { kind: 'constant' },
-        trainSteps: TRAIN_STEPS,
-        logEvery: 1,
-        snapshotEvery: 2,
-        evaluateEvery: 100,
-        spikes: { deviations: 1e6, maxRollbacks: 0 },
-        data: { task: 'echo' },
-      },
-      'the run',
-    ),
+    config: echoConfig(TRAIN_STEPS, 0),
     device,
     source: new RolloutSource({
       task: echo,
-      text: { encode: (prompt) => prompt as readonly number[], tokenizer: undefined, stopIds: [0] },
+      text: ECHO_TEXT,
       settings,
-      model: CONFIG,
-      rows: 4,
-      length: 12,
-      seed: 5,
+      model: ECHO_MODEL,
+      ...ECHO_BATCH,
       trainSteps: TRAIN_STEPS,
       rollouts,
     }),
-    objective: policyObjective(settings.policy, CONFIG.numLoops),
-    weights,
+    objective: policyObjective(settings.policy, ECHO_MODEL.numLoops),
+    weights: ECHO_WEIGHTS,
     folder: memoryFolder('run', files),
     now: () => 0,
     memoryBytes: () => 0,
@@ -378,7 +347,7 @@ describe('staleness', () => {
         task: echo,
         text: { encode: () => [1], tokenizer: undefined, stopIds: [] },
         settings: parseRLSettings({ staleness: 2, ...settings }),
-        model: CONFIG,
+        model: ECHO_MODEL,
         rows: 1,
         length: 12,
         seed: 1,
