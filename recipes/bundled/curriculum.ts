@@ -155,3 +155,9 @@ export function drawAt(
 ): Problem {
   return task.draw(rng, { ...lesson, difficulty: [difficulty, difficulty] }, wording);
 }
+
+/** From the easiest to the hardest difficulty that is trained. */
+export function trainedDifficulties({ lessons }: TaskDefinition): number[] {
+  const [easiest, hardest] = lessons.at(-1)!.difficulty;
+  return Array.from({ length: hardest - easiest + 1 }, (_, index) => easiest + index);
+}

@@ -18,7 +18,6 @@ import { nodeFolder } from 'looplm/node';
 import type { Device } from 'looplm/runtime';
 import { createInlineDevice } from 'looplm/runtime';
 import { Tokenizer } from 'looplm/tokenizer';
-import { TRAIN_STEPS } from './configs.js';
 import { Scribe } from './documents.js';
 import type { Encode } from './documents.js';
 import { settleFigures } from './evaluation/committed.js';
@@ -140,7 +139,6 @@ async function evaluate(device: Device, folder: Folder, size: Size): Promise<Eva
       parameters: modelCost(config, COST).parameters.total,
       numLoops,
       exitThreshold,
-      trainSteps: TRAIN_STEPS,
       gate: shipped!.gate,
     },
     trained: deep.map((set, index) => ({

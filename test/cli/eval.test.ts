@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { uniformInt } from 'pure-rand/distribution/uniformInt';
 import { describe, expect, it } from 'vitest';
-import { trainedDifficulties } from '../../recipes/bundled/evaluation/question-sets.js';
+import { trainedDifficulties } from '../../recipes/bundled/curriculum.js';
 import { TASKS } from '../../recipes/bundled/tasks/index.js';
 import type { DepthFigures } from '../../src/eval/index.js';
 import { saveCheckpoint } from '../../src/model/index.js';

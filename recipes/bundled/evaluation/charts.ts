@@ -13,9 +13,9 @@ import {
 import { POLICY_FAMILIES } from 'looplm/eval';
 import type { EvaluationRecord, RunRecord } from 'looplm/train';
 import type { Evaluation } from './figures.js';
+import { trainedDifficulties } from '../curriculum.js';
 import { uniformName } from '../measure.js';
 import { TASKS, TASK_NAMES } from '../tasks/index.js';
-import { trainedDifficulties } from './question-sets.js';
 
 /** Tasks that have several difficulties. */
 const GRADED = TASKS.filter((task) => trainedDifficulties(task).length > 1).map(({ name }) => name);

@@ -11,7 +11,7 @@ import { createInlineDevice, encodeSafetensors } from 'looplm/runtime';
 import { Tokenizer } from 'looplm/tokenizer';
 import { expect, test, vi } from 'vitest';
 import { GATES_FILE } from '../../exit-gates.js';
-import { drawForTraining, everything } from '../curriculum.js';
+import { drawForTraining, everything, trainedDifficulties } from '../curriculum.js';
 import { Scribe } from '../documents.js';
 import { replyText, textOf } from '../problem.js';
 import { TASKS } from '../tasks/index.js';
@@ -31,7 +31,7 @@ import {
 } from './measure.js';
 import { replaceMarked } from './marked-text.js';
 import type { Question } from './question-sets.js';
-import { questionSets, trainedDifficulties } from './question-sets.js';
+import { questionSets } from './question-sets.js';
 import { replyFigures } from './replies.js';
 import { STREAMED_WAYS, adaptiveFigures, pointsNear } from './streams.js';
 import { evaluationTables, readmeTables } from './tables.js';
@@ -282,7 +282,7 @@ async function tinyEvaluation(): Promise<Evaluation> {
       questionsPerDifficulty: 2,
       streamedPerDifficulty: 1,
     },
-    model: { parameters: 1, numLoops, exitThreshold, trainSteps: 1, gate: 'stage1' },
+    model: { parameters: 1, numLoops, exitThreshold, gate: 'stage1' },
     trained: sets.map((set) => ({ ...accuracyCell(set), ...exitFigures(set, exitThreshold) })),
     unseen: unseen.map(accuracyCell),
     longer: longer.map(accuracyCell),

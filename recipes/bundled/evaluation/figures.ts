@@ -56,8 +56,6 @@ export const evaluationSchema = z.strictObject({
     parameters: count,
     numLoops: count,
     exitThreshold: number,
-    /** Updates of stage I. */
-    trainSteps: count,
     /** Which gate the shipped weights hold. */
     gate,
   }),

@@ -5,7 +5,7 @@
 import type { RandomGenerator } from 'pure-rand/types/RandomGenerator';
 import { IGNORED_TARGET, generatorFor } from 'looplm/data';
 import { mean } from 'looplm/eval';
-import { drawAt, isHeldOutProblem } from '../curriculum.js';
+import { drawAt, isHeldOutProblem, trainedDifficulties } from '../curriculum.js';
 import type { Scribe, Writing } from '../documents.js';
 import { drawWriting } from '../documents.js';
 import type { Problem, TaskDefinition, Turn, Wording } from '../problem.js';
@@ -85,12 +85,6 @@ export function* drawSets(
       }
     }
   }
-}
-
-/** From the easiest to the hardest difficulty that is trained. */
-export function trainedDifficulties({ lessons }: TaskDefinition): number[] {
-  const [easiest, hardest] = lessons.at(-1)!.difficulty;
-  return Array.from({ length: hardest - easiest + 1 }, (_, index) => easiest + index);
 }
 
 function difficultiesOf(task: TaskDefinition, kind: Kind): readonly number[] {

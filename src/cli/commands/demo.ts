@@ -5,8 +5,7 @@
  * The questions are drawn as somebody types them: nothing is chosen for the model.
  */
 import type { Command } from 'commander';
-import { drawAt } from '../../../recipes/bundled/curriculum.js';
-import { trainedDifficulties } from '../../../recipes/bundled/evaluation/question-sets.js';
+import { drawAt, trainedDifficulties } from '../../../recipes/bundled/curriculum.js';
 import type { TaskDefinition, Turn } from '../../../recipes/bundled/problem.js';
 import { replyText, textOf } from '../../../recipes/bundled/problem.js';
 import { TASKS } from '../../../recipes/bundled/tasks/index.js';
