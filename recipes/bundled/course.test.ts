@@ -8,6 +8,7 @@ import { Tokenizer } from 'looplm/tokenizer';
 import { train } from 'looplm/train';
 import { modelConfig, trainConfig } from './configs.js';
 import { Course } from './course.js';
+import { newestName, syllabusAt, uniformName } from './curriculum.js';
 import { Scribe } from './documents.js';
 import { clocks } from './tasks/calendar.js';
 import { cups } from './tasks/cups.js';
@@ -81,8 +82,8 @@ test('stopped at a measurement, before or after one, and resumed it ends in the 
   expect(lines.map((line) => line.replace(/ [\d.]+(, all [\d.]+)?(?=;|$)/g, ''))).toEqual([
     'clocks 1/6',
     'clocks 2/6',
-    'clocks 3/6; cups 1/6',
-    'clocks 4/6; cups 2/6',
+    'clocks 3/6; cups 1/5',
+    'clocks 4/6; cups 2/5',
   ]);
   for (const stops of [[4], [3, 6]]) {
     const files = new Map<string, Uint8Array>();
@@ -98,3 +99,42 @@ test('stopped at a measurement, before or after one, and resumed it ends in the 
     Array.from({ length: TRAIN_STEPS }, (_, step) => course.document(generatorFor(1, step), step));
   expect(drawn(other)).toEqual(drawn(own));
 }, 60_000);
+
+test('a task that is right in its newest lesson and wrong over all difficulties gets more than one right in both', () => {
+  const record = (trainStep: number, cupsByDepth: readonly number[]) => ({
+    trainStep,
+    evaluation: {
+      [newestName(clocks.name)]: 1,
+      [uniformName(clocks.name)]: [0, 1],
+      [newestName(cups.name)]: 1,
+      [uniformName(cups.name)]: cupsByDepth,
+    },
+  });
+  const newestAlone = [2, 3, 4, 5].map((trainStep) => ({
+    trainStep,
+    evaluation: { [newestName(clocks.name)]: 1, [newestName(cups.name)]: 1 },
+  }));
+  const options = { tasks: [clocks, cups], learnt: 0, mixedFrom: 0 };
+  /** Share of cups for what it weighs, over that of clocks. */
+  const need = (records: Parameters<typeof syllabusAt>[1]) => {
+    const { weights } = syllabusAt(options, records, 6);
+    return weights[cups.name]! / cups.weight / (weights[clocks.name]! / clocks.weight);
+  };
+  expect(need([record(1, [0, 1])])).toBeCloseTo(1);
+  // Full depth counts, and the latest look, however long ago and only if it was before the train step.
+  expect(need([record(1, [1, 0.5])])).toBeGreaterThan(2);
+  expect(need([record(1, [1, 0.5]), ...newestAlone])).toBeGreaterThan(2);
+  expect(need([record(1, [1, 0.5]), record(2, [0, 1])])).toBeCloseTo(1);
+  expect(need([record(1, [0, 1]), record(6, [1, 0.5])])).toBeCloseTo(1);
+});
+
+test('a task that is wrong in its newest lesson gets more, whatever it is over all difficulties', () => {
+  const evaluation = {
+    [newestName(clocks.name)]: 1,
+    [newestName(cups.name)]: 0.5,
+    [uniformName(cups.name)]: [1, 1],
+  };
+  const options = { tasks: [clocks, cups], learnt: 0, mixedFrom: 0 };
+  const { weights } = syllabusAt(options, [{ trainStep: 1, evaluation }], 2);
+  expect(weights[cups.name]! / cups.weight).toBeGreaterThan(weights[clocks.name]! / clocks.weight);
+});

@@ -10,10 +10,10 @@ import type { Folder } from 'looplm/model';
 import type { Evaluation, EvaluationRecord } from 'looplm/train';
 import { METRICS_FILE, parseMetrics } from 'looplm/train';
 import type { CurriculumOptions, Syllabus } from './curriculum.js';
-import { drawForTraining, newestName, syllabusAt } from './curriculum.js';
+import { drawForTraining, newestName, syllabusAt, uniformName } from './curriculum.js';
 import type { Scribe } from './documents.js';
 import { drawWriting } from './documents.js';
-import { measure, uniformName } from './measure.js';
+import { measure } from './measure.js';
 import type { TaskDefinition } from './problem.js';
 
 /** How problems become documents. */

@@ -33,6 +33,8 @@ export type OpenLessons = Readonly<Record<string, number>>;
 
 /** Name in metrics of the accuracy of a task on the hardest problems of its newest lesson. */
 export const newestName = (task: string): string => `newest.${task}`;
+/** Name in metrics of a task's accuracy at each depth on problems of every trained difficulty. */
+export const uniformName = (task: string): string => `uniform.${task}`;
 
 /**
  * Lessons that are open for the batch of a train step.
@@ -71,7 +73,7 @@ export interface Syllabus {
   readonly isMixed: boolean;
 }
 
-/** Measurements that a task's weight looks back at. */
+/** Measurements of the newest lesson that a task's weight looks back at. */
 const LOOKED_BACK = 3;
 /** Share that a task keeps when it is right everywhere. */
 const LEAST_NEED = 0.3;
@@ -83,17 +85,26 @@ export function syllabusAt(
   trainStep: number,
 ): Syllabus {
   const open = openLessons(options, records, trainStep);
-  const before = records.filter((record) => record.trainStep < trainStep).slice(-LOOKED_BACK);
+  const before = records.filter((record) => record.trainStep < trainStep);
   const weights = options.tasks.map(({ name, weight }) => {
-    const seen = before
-      .map(({ evaluation }) => evaluation[newestName(name)])
-      .filter((accuracy) => typeof accuracy === 'number');
-    const known = seen.reduce((sum, accuracy) => sum + accuracy, 0) / Math.max(1, seen.length);
-    const need = Math.min(1, LEAST_NEED + 2 * (1 - known));
+    const need = Math.min(1, LEAST_NEED + 2 * (1 - knownOf(name, before)));
     return [name, open[name]! > 0 ? weight * need : 0] as const;
   });
   const isMixed = trainStep >= options.mixedFrom;
   return { open, weights: Object.fromEntries(weights), isMixed };
+}
+
+/** Accuracy of a task lately: the newest lesson counts, and all difficulties where they are known less. */
+function knownOf(task: string, records: readonly EvaluationRecord[]): number {
+  const newest = records
+    .slice(-LOOKED_BACK)
+    .map(({ evaluation }) => evaluation[newestName(task)])
+    .filter((accuracy) => typeof accuracy === 'number');
+  const mean = newest.reduce((sum, accuracy) => sum + accuracy, 0) / Math.max(1, newest.length);
+  const uniform = records
+    .map(({ evaluation }) => evaluation[uniformName(task)])
+    .findLast((byDepth) => Array.isArray(byDepth)) as readonly number[] | undefined;
+  return Math.min(mean, uniform?.at(-1) ?? 1);
 }
 
 /** Everything is open, and of each task as much as it weighs. */

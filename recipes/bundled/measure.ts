@@ -8,13 +8,10 @@ import { Engine } from 'looplm/engine';
 import { depthFigures } from 'looplm/eval';
 import type { Evaluation } from 'looplm/train';
 import type { OpenLessons } from './curriculum.js';
-import { drawAt, newestName } from './curriculum.js';
+import { drawAt, newestName, uniformName } from './curriculum.js';
 import type { Scribe } from './documents.js';
 import { drawWriting } from './documents.js';
 import type { Problem, TaskDefinition } from './problem.js';
-
-/** Name in metrics of a task's accuracy at each depth on problems of every trained difficulty. */
-export const uniformName = (task: string): string => `uniform.${task}`;
 
 /** Problems of a task that are looked at, each time. */
 const NUM_PROBLEMS = 32;

@@ -17,7 +17,8 @@ import { Scribe, drawWriting } from './documents.js';
 import type { Problem, TaskDefinition } from './problem.js';
 import { replyText, textOf } from './problem.js';
 import { TASKS } from './tasks/index.js';
-import { heldOutChain } from './tasks/facts.js';
+import { facts, heldOutChain } from './tasks/facts.js';
+import { ordering } from './tasks/ordering.js';
 import { solve } from './test-solver.js';
 import { tokenizerJson } from './tokenizer.js';
 
@@ -78,6 +79,58 @@ describe.each(SOLVED)('$name', (task) => {
       }
     }
   });
+});
+
+test('a comparison says who is at the top and the bottom of those that it is connected with so far', () => {
+  const lengths = new Set<number>();
+  for (const { turns } of draws(ordering)) {
+    const { asked } = turns[0]!;
+    const told: { upper: string; lower: string }[] = [];
+    asked.forEach(({ text, running }, index) => {
+      const fact = /(\w+) is (older|taller|younger|shorter) than (\w+)$/.exec(text);
+      if (!fact) return;
+      const [, a, word, b] = fact as unknown as [string, string, string, string];
+      const isMore = word === 'older' || word === 'taller';
+      told.push(isMore ? { upper: a, lower: b } : { upper: b, lower: a });
+      const group = new Set([a, b]);
+      // Once for each comparison is enough to reach whoever is connected.
+      for (let round = 0; round < told.length; round++) {
+        for (const { upper, lower } of told) {
+          if (group.has(upper) || group.has(lower)) group.add(upper).add(lower);
+        }
+      }
+      const tops = [...group].filter((name) => !told.some(({ lower }) => lower === name));
+      const bottoms = [...group].filter((name) => !told.some(({ upper }) => upper === name));
+      const context = textOf(asked.slice(0, index + 2));
+      expect(
+        tops.map((name) => ` ${name}`),
+        context,
+      ).toEqual([running]);
+      expect(asked[index + 1]!.text).toBe('.');
+      expect(
+        bottoms.map((name) => ` ${name}`),
+        context,
+      ).toEqual([asked[index + 1]!.running]);
+      lengths.add(group.size);
+    });
+  }
+  expect(lengths).toEqual(new Set([2, 3, 4, 5]));
+});
+
+test('half of the draws of facts are of one, and a length that is asked for is drawn', () => {
+  const hops = (difficulty: readonly [number, number]) =>
+    Array.from({ length: 2000 }, (_, index) => {
+      const problem = facts.draw(generatorFor(5, index), { difficulty, size: [1, 1] }, 'trained');
+      return problem.turns[0]!.difficulty;
+    });
+  const all = hops([1, 3]);
+  const share = (length: number) => all.filter((hop) => hop === length).length / all.length;
+  expect(share(1)).toBeCloseTo(1 / 2, 1);
+  expect(share(2)).toBeCloseTo(1 / 4, 1);
+  expect(share(3)).toBeCloseTo(1 / 4, 1);
+  for (const length of [1, 2, 3]) {
+    expect(new Set(hops([length, length]))).toEqual(new Set([length]));
+  }
 });
 
 /** Problems of a training that has opened everything. */

@@ -31,9 +31,9 @@ function solveCups(text: string): string {
 }
 
 const VERBS: readonly (readonly [RegExp, (value: number, n: number) => number])[] = [
-  [/take away|subtract|gives|loses|sells|minus|^ ?-/i, (value, n) => value - n],
+  [/take away|subtract|gives|loses|sells|takes|minus|^ ?-/i, (value, n) => value - n],
   [/multiply|times|^ ?\*/i, (value, n) => value * n],
-  [/add|gets|buys|finds|plus|^ ?\+/i, (value, n) => value + n],
+  [/add|gets|buys|finds|brings|plus|^ ?\+/i, (value, n) => value + n],
 ];
 
 function solveSum(text: string): string {
@@ -100,7 +100,7 @@ function solveRelations(text: string, last: string): string {
   for (const [, other, person, relation] of text.matchAll(/(\w+) is (\w+)'s (\w+)\./g)) {
     next.set(`${person} ${relation}`, other!);
   }
-  for (const [, relation, person, other] of text.matchAll(/The (\w+) of (\w+) is (\w+)/g)) {
+  for (const [, relation, person, other] of text.matchAll(/[Tt]he (\w+) of (\w+) is (\w+)/g)) {
     next.set(`${person} ${relation}`, other!);
   }
   for (const [, other, relation, person] of text.matchAll(/(\w+) is the (\w+) of (\w+)\./g)) {

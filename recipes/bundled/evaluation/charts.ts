@@ -14,7 +14,7 @@ import { POLICY_FAMILIES } from 'looplm/eval';
 import type { EvaluationRecord, RunRecord } from 'looplm/train';
 import type { Evaluation } from './figures.js';
 import { trainedDifficulties } from '../curriculum.js';
-import { uniformName } from '../measure.js';
+import { uniformName } from '../curriculum.js';
 import { TASKS, TASK_NAMES } from '../tasks/index.js';
 
 /** Tasks that have several difficulties. */

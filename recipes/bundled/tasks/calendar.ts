@@ -39,6 +39,8 @@ const MOVES = {
       (n: string) => `It is moved ${n} later.`,
       (n: string) => `It is moved ${n} forward.`,
       (n: string) => `Then it is moved ${n} later.`,
+      (n: string) => `Move it ${n} later.`,
+      (n: string) => `Now move it ${n} forward.`,
     ],
     heldOut: [
       (n: string) => `Now it is moved ${n} later.`,
@@ -50,6 +52,8 @@ const MOVES = {
       (n: string) => `It is moved ${n} earlier.`,
       (n: string) => `It is moved ${n} back.`,
       (n: string) => `Then it is moved ${n} earlier.`,
+      (n: string) => `Move it ${n} earlier.`,
+      (n: string) => `Now move it ${n} back.`,
     ],
     heldOut: [
       (n: string) => `Now it is moved ${n} earlier.`,
@@ -67,7 +71,12 @@ const DAYS: Ring = {
   largest: 10,
   units: ['day', 'days'],
   now: {
-    trained: [(day) => `Today is ${day}.`, (day) => `It is ${day}.`, (day) => `It's ${day} today.`],
+    trained: [
+      (day) => `Today is ${day}.`,
+      (day) => `It is ${day}.`,
+      (day) => `It's ${day} today.`,
+      (day) => `Today it is ${day}.`,
+    ],
     heldOut: [(day) => `It is ${day} today.`, (day) => `Now it is ${day}.`],
   },
   ahead: {
@@ -75,11 +84,18 @@ const DAYS: Ring = {
       (n) => `What day is it in ${n}?`,
       (n) => `What day will it be in ${n}?`,
       (n) => `Which day is it after ${n}?`,
+      (n) => `${n} from now, what day is it?`,
+      (n) => `${n} from now, which day will it be?`,
     ],
     heldOut: [(n) => `Which day will it be in ${n}?`, (n) => `What day is it after ${n}?`],
   },
   back: {
-    trained: [(n) => `What day was it ${n} ago?`, (n) => `Which day was ${n} ago?`],
+    trained: [
+      (n) => `What day was it ${n} ago?`,
+      (n) => `Which day was ${n} ago?`,
+      (n) => `${n} ago, what day was it?`,
+      (n) => `${n} ago, which day was it?`,
+    ],
     heldOut: [(n) => `Which day was it ${n} ago?`],
   },
   neighbours: {
@@ -103,6 +119,8 @@ const DAYS: Ring = {
       (event, day) => `The ${event} is on ${day}.`,
       (event, day) => `There is a ${event} on ${day}.`,
       (event, day) => `Our ${event} is on ${day}.`,
+      (event, day) => `The ${event} is planned for ${day}.`,
+      (event, day) => `On ${day} I have a ${event}.`,
     ],
     heldOut: [
       (event, day) => `I have a ${event} on ${day}.`,
@@ -111,7 +129,13 @@ const DAYS: Ring = {
   },
   ...MOVES,
   question: {
-    trained: [(event) => `What day is the ${event}?`, (event) => `When is the ${event}?`],
+    trained: [
+      (event) => `What day is the ${event}?`,
+      (event) => `When is the ${event}?`,
+      (event) => `Which day is the ${event}?`,
+      (event) => `When is the ${event} then?`,
+      (event) => `On which day is the ${event}?`,
+    ],
     heldOut: [(event) => `Which day is the ${event} on?`, (event) => `When is the ${event} now?`],
   },
   reply: (place) => itIs(place),
@@ -126,7 +150,11 @@ const CLOCKS: Ring = {
   largest: 11,
   units: ['hour', 'hours'],
   now: {
-    trained: [(hour) => `It is ${hour} o'clock.`, (hour) => `It's ${hour} o'clock now.`],
+    trained: [
+      (hour) => `It is ${hour} o'clock.`,
+      (hour) => `It's ${hour} o'clock now.`,
+      (hour) => `Now it is ${hour} o'clock.`,
+    ],
     heldOut: [(hour) => `It is now ${hour} o'clock.`],
   },
   ahead: {
@@ -134,17 +162,24 @@ const CLOCKS: Ring = {
       (n) => `What time is it in ${n}?`,
       (n) => `What time will it be in ${n}?`,
       (n) => `What time is it after ${n}?`,
+      (n) => `What is the time in ${n}?`,
+      (n) => `What will the time be in ${n}?`,
     ],
     heldOut: [(n) => `What time will it be after ${n}?`],
   },
   back: {
-    trained: [(n) => `What time was it ${n} ago?`],
+    trained: [
+      (n) => `What time was it ${n} ago?`,
+      (n) => `What time was it ${n} before?`,
+      (n) => `${n} ago, what time was it?`,
+    ],
     heldOut: [(n) => `What was the time ${n} ago?`],
   },
   neighbours: {
     trained: [
       [true, (hour) => `What time is it one hour after ${hour} o'clock?`],
       [false, (hour) => `What time is it one hour before ${hour} o'clock?`],
+      [true, (hour) => `What time comes one hour after ${hour} o'clock?`],
     ],
     heldOut: [[true, (hour) => `What time is one hour after ${hour} o'clock?`]],
   },
@@ -154,12 +189,19 @@ const CLOCKS: Ring = {
       (event, hour) => `The ${event} is at ${hour} o'clock.`,
       (event, hour) => `There is a ${event} at ${hour} o'clock.`,
       (event, hour) => `Our ${event} is at ${hour} o'clock.`,
+      (event, hour) => `The ${event} starts at ${hour} o'clock.`,
+      (event, hour) => `At ${hour} o'clock there is a ${event}.`,
     ],
     heldOut: [(event, hour) => `I have a ${event} at ${hour} o'clock.`],
   },
   ...MOVES,
   question: {
-    trained: [(event) => `What time is the ${event}?`, (event) => `When is the ${event}?`],
+    trained: [
+      (event) => `What time is the ${event}?`,
+      (event) => `When is the ${event}?`,
+      (event) => `When does the ${event} start?`,
+      (event) => `At what time is the ${event}?`,
+    ],
     heldOut: [(event) => `What time is the ${event} now?`, (event) => `When is the ${event} now?`],
   },
   reply: (place) => itIs(place, { after: " o'clock." }),

@@ -3,7 +3,7 @@ import type { RandomGenerator } from 'pure-rand/types/RandomGenerator';
 import { isHeldOut } from 'looplm/data';
 import type { Country, Relation } from '../countries.js';
 import { COUNTRIES, RELATIONS } from '../countries.js';
-import type { Piece, Problem, TaskDefinition, Wording } from '../problem.js';
+import type { Piece, Problem, Range, TaskDefinition, Wording } from '../problem.js';
 import { itIs, question } from '../problem.js';
 import type { Ways } from '../random.js';
 import { chance, pick, wayOf, within } from '../random.js';
@@ -163,6 +163,12 @@ export function heldOutChain(rng: RandomGenerator, hops: number, wording: Wordin
   return chainProblem(rng, hops, COUNTRIES.filter(isHeldOutStart), wording);
 }
 
+/** Facts of a problem: one oftener than any longer chain, since single facts are what is stored. */
+function drawHops(rng: RandomGenerator, [fewest, most]: Range): number {
+  if (fewest > 1 || most === 1) return within(rng, [fewest, most]);
+  return chance(rng, 0.5) ? 1 : within(rng, [2, most]);
+}
+
 const TRAINED_STARTS = COUNTRIES.filter((country) => !isHeldOutStart(country));
 
 export const facts: TaskDefinition = {
@@ -182,7 +188,7 @@ export const facts: TaskDefinition = {
     ),
   ],
   draw(rng, { difficulty }, wording) {
-    const hops = within(rng, difficulty);
+    const hops = drawHops(rng, difficulty);
     if (hops > 1) return chainProblem(rng, hops, TRAINED_STARTS, wording);
     return chance(rng, 0.5)
       ? singleProblem(rng, wording)

@@ -64,6 +64,24 @@ function askAbout(
   return { text, answer: order[rank - 1]!, difficulty: rank };
 }
 
+/**
+ * Who is at the top and who at the bottom of the chain of comparisons that each pair belongs to when it
+ * is told. A pair is the place of its upper one in the order.
+ */
+function chainEnds(
+  people: readonly string[],
+  places: readonly number[],
+): { readonly top: string; readonly bottom: string }[] {
+  const told = new Set<number>();
+  return places.map((place) => {
+    told.add(place);
+    let [top, bottom] = [place, place + 1];
+    while (told.has(top - 1)) top--;
+    while (told.has(bottom)) bottom++;
+    return { top: people[top]!, bottom: people[bottom]! };
+  });
+}
+
 const MAX_QUESTIONS = 3;
 
 export const ordering: TaskDefinition = {
@@ -75,7 +93,6 @@ export const ordering: TaskDefinition = {
     { difficulty: [1, 2], size: [2, 3] },
     { difficulty: [1, 2], size: [2, 4] },
     { difficulty: [1, 3], size: [2, 5] },
-    { difficulty: [1, 3], size: [2, 6] },
   ],
   words: [
     ...ORDERS.flatMap((order) => Object.values<string>({ ...order })),
@@ -87,24 +104,31 @@ export const ordering: TaskDefinition = {
   draw(rng, { difficulty, size }, wording) {
     const order = pick(rng, ORDERS);
     const people = sample(rng, NAMES, Math.max(within(rng, size), difficulty[0] + 1));
-    const pairs = people.slice(1).map((lower, index) => [people[index]!, lower] as const);
-    const facts = shuffled(rng, pairs).map(([upper, lower], index): Piece => {
+    const places = shuffled(rng, [...people.slice(1).keys()]);
+    const facts = places.map((place) => {
+      const [upper, lower] = [people[place]!, people[place + 1]!];
       const isTurned = chance(rng, 0.4);
-      const text = isTurned
-        ? `${lower} is ${order.less} than ${upper}.`
-        : `${upper} is ${order.more} than ${lower}.`;
-      return { text: index === 0 ? text : ` ${text}` };
+      return isTurned
+        ? `${lower} is ${order.less} than ${upper}`
+        : `${upper} is ${order.more} than ${lower}`;
     });
+    // The questions alone are few labels; these teach at every fact the order that the questions need.
+    const ends = chainEnds(people, places);
+    const factPieces = facts.flatMap((fact, index): Piece[] => [
+      { text: index === 0 ? fact : ` ${fact}`, running: ` ${ends[index]!.top}` },
+      { text: '.', running: ` ${ends[index]!.bottom}` },
+    ]);
     const numQuestions = within(rng, [1, MAX_QUESTIONS]);
     const asked = Array.from({ length: numQuestions }, () =>
       askAbout(rng, people, order, difficulty, wording),
     );
     const turns = asked.map(({ text, answer, difficulty: hardness }, index): Turn => ({
-      asked: index === 0 ? [...facts, ...question(` ${text}`, answer)] : question(text, answer),
+      asked:
+        index === 0 ? [...factPieces, ...question(` ${text}`, answer)] : question(text, answer),
       reply: itIs(answer),
       difficulty: hardness,
     }));
-    const told = [order.more, ...facts.map(({ text }) => text.trim())].join(' ');
+    const told = [order.more, ...facts.map((fact) => `${fact}.`)].join(' ');
     const keys = asked.map(({ text }) => `${told} ${text}`);
     return { task: ordering.name, turns, keys };
   },

@@ -13,8 +13,13 @@ const FACTS: Ways<(person: string, relation: string, other: string) => string> =
     (person, relation, other) => `${person}'s ${relation} is ${other}.`,
     (person, relation, other) => `${other} is ${person}'s ${relation}.`,
     (person, relation, other) => `The ${relation} of ${person} is ${other}.`,
+    (person, relation, other) => `${other} is the ${relation} of ${person}.`,
   ],
-  heldOut: [(person, relation, other) => `${other} is the ${relation} of ${person}.`],
+  heldOut: [
+    (person, relation, other) => `And ${person}'s ${relation} is ${other}.`,
+    (person, relation, other) => `So the ${relation} of ${person} is ${other}.`,
+    (person, relation, other) => `So ${other} is ${person}'s ${relation}.`,
+  ],
 };
 
 /** Before the chain, and after it. */

@@ -40,6 +40,9 @@ const EXPRESSIONS: Ways<Expression> = {
     { opening: 'What is ', say: inSigns, end: '?' },
     { opening: '', say: inSigns, end: ' =' },
     { opening: '', say: inSigns, end: ' = ?' },
+    { opening: 'Tell me ', say: inWords, end: '.' },
+    { opening: '', say: inSigns, end: '?' },
+    { opening: '', say: inWords, end: ' = ?' },
   ],
   heldOut: [
     { opening: '', say: inWords, end: '?' },
@@ -50,7 +53,7 @@ const EXPRESSIONS: Ways<Expression> = {
 
 /** Sentences, each with the value so far. */
 interface Story {
-  readonly opening: (value: number) => string;
+  readonly openings: readonly ((value: number) => string)[];
   readonly say: Readonly<Record<Kind, readonly ((operand: number) => string)[]>>;
   readonly question: readonly string[];
 }
@@ -58,7 +61,7 @@ interface Story {
 const COMMANDS: Ways<Story> = {
   trained: [
     {
-      opening: (n) => `Start with ${n}.`,
+      openings: [(n) => `Start with ${n}.`],
       say: {
         plus: [(n) => `Add ${n}.`],
         minus: [(n) => `Take away ${n}.`, (n) => `Subtract ${n}.`],
@@ -67,7 +70,7 @@ const COMMANDS: Ways<Story> = {
       question: ['What do you get?', 'What is the result?', 'How much is it?'],
     },
     {
-      opening: (n) => `I have ${n}.`,
+      openings: [(n) => `I have ${n}.`],
       say: {
         plus: [(n) => `I add ${n}.`],
         minus: [(n) => `I take away ${n}.`],
@@ -75,10 +78,19 @@ const COMMANDS: Ways<Story> = {
       },
       question: ['What do I get?', 'What do I have now?'],
     },
+    {
+      openings: [(n) => `Take ${n}.`, (n) => `Begin with ${n}.`],
+      say: {
+        plus: [(n) => `Now add ${n}.`, (n) => `Then add ${n} more.`],
+        minus: [(n) => `Then take away ${n}.`, (n) => `Now subtract ${n}.`],
+        times: [(n) => (n === 2 ? 'Now double it.' : `Now multiply it by ${n}.`)],
+      },
+      question: ['What comes out?', 'How much is it now?'],
+    },
   ],
   heldOut: [
     {
-      opening: (n) => `I start with ${n}.`,
+      openings: [(n) => `I start with ${n}.`],
       say: {
         plus: [(n) => `Then add ${n}.`],
         minus: [(n) => `Then I subtract ${n}.`, (n) => `Now take away ${n}.`],
@@ -95,7 +107,7 @@ function story(name: string, thing: string): Ways<Story> {
   return {
     trained: [
       {
-        opening: (n) => `${name} has ${n} ${thing}.`,
+        openings: [(n) => `${name} has ${n} ${thing}.`],
         say: {
           plus: [
             (n) => `${name} gets ${n} more.`,
@@ -115,10 +127,19 @@ function story(name: string, thing: string): Ways<Story> {
           'How many are left?',
         ],
       },
+      {
+        openings: [(n) => `${name} has ${n} ${thing} today.`, (n) => `There are ${n} ${thing}.`],
+        say: {
+          plus: [(n) => `${name} brings ${n} more.`, (n) => `${name} adds ${n}.`],
+          minus: [(n) => `${name} takes ${n}.`, (n) => `${name} takes ${n} away.`],
+          times: [],
+        },
+        question: [`How many ${thing} are there?`, 'How many are there now?'],
+      },
     ],
     heldOut: [
       {
-        opening: (n) => `${name} finds ${n} ${thing}.`,
+        openings: [(n) => `${name} finds ${n} ${thing}.`],
         say: {
           plus: [(n) => `Then ${name} gets ${n}.`, (n) => `${name} buys ${n} ${thing}.`],
           minus: [(n) => `Then ${name} sells ${n}.`, (n) => `${name} gives away ${n} ${thing}.`],
@@ -185,7 +206,7 @@ function drawChain(
 
 function askStory(
   rng: RandomGenerator,
-  { opening, say, question }: Story,
+  { openings, say, question }: Story,
   start: number,
   operations: readonly Operation[],
 ): Piece[] {
@@ -195,7 +216,7 @@ function askStory(
     return { text: ` ${pick(rng, say[operation.kind])(operation.operand)}`, running: ` ${value}` };
   });
   return [
-    { text: opening(start), running: ` ${start}` },
+    { text: pick(rng, openings)(start), running: ` ${start}` },
     ...sentences,
     { text: ` ${pick(rng, question)}` },
   ];
@@ -244,8 +265,6 @@ export const sums: TaskDefinition = {
     { difficulty: [1, 3], size: [0, 20] },
     { difficulty: [1, 3], size: [0, 35] },
     { difficulty: [1, 4], size: [0, MAX_VALUE] },
-    { difficulty: [1, 5], size: [0, MAX_VALUE] },
-    { difficulty: [1, 6], size: [0, MAX_VALUE] },
   ],
   words: [
     ...[...EXPRESSIONS.trained, ...EXPRESSIONS.heldOut].flatMap(({ opening, say, end }) => [
@@ -255,8 +274,8 @@ export const sums: TaskDefinition = {
     ]),
     ...[COMMANDS, story('Ann', THINGS.join(' '))]
       .flatMap(({ trained, heldOut }) => [...trained, ...heldOut])
-      .flatMap(({ opening, say, question }) => [
-        opening(1),
+      .flatMap(({ openings, say, question }) => [
+        ...openings.map((opening) => opening(1)),
         ...Object.values(say).flatMap((ways) => ways.flatMap((way) => [way(2), way(3), way(4)])),
         ...question,
       ]),
