@@ -5,18 +5,25 @@ import type { LoopLMConfig } from '../model/index.js';
 import { batchForwardFeeds } from '../model/index.js';
 import type { HostTensor } from '../runtime/index.js';
 import type { ExtraInput } from './objectives/index.js';
+import { chunkRows, readoutFeeds } from './readout-rows.js';
+
+export interface FeedOptions {
+  /** What the objective asks for beside tokens and targets. */
+  readonly extraInputs?: readonly ExtraInput[] | undefined;
+  /** That of the graph. */
+  readonly chunkRows?: number | undefined;
+}
 
 /**
  * The batch inputs of an objective graph. Padding and ignored targets pass through as they are.
  *
- * @param extraInputs - what the objective asks for beside tokens and targets
- * @throws ConfigError if the batch lacks one of them
+ * @throws ConfigError if the batch lacks an extra input
  */
 export function batchFeeds(
   batch: TrainingBatch,
   config: LoopLMConfig,
   inverseCount: number,
-  extraInputs: readonly ExtraInput[] = [],
+  { extraInputs = [], chunkRows: size }: FeedOptions = {},
 ): Record<string, HostTensor> {
   const dims = [batch.rows, batch.length];
   const extras = extraInputs.map(({ name, dtype }): [string, HostTensor] => {
@@ -34,6 +41,7 @@ export function batchFeeds(
   return {
     ...batchForwardFeeds(batch, config),
     targets: { dtype: 'i32', dims, data: batch.targets },
+    ...readoutFeeds(batch.targets, size ?? chunkRows(batch.targets.length, config.vocabSize)),
     inverseCount: scalarTensor(inverseCount),
     ...Object.fromEntries(extras),
   };

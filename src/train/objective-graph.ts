@@ -32,7 +32,8 @@ import { batchLoopStates, gateLogit, headParam, loopParams } from '../model/inde
 import type { ExtraInput, LossParts, Objective, ObjectiveDefinition } from './objectives/index.js';
 import { checkObjective, objectiveOf } from './objectives/index.js';
 import type { LossRate } from './readout-loss.js';
-import { chunkRows, readoutLosses } from './readout-loss.js';
+import { readoutLosses } from './readout-loss.js';
+import { chunkRows, readoutRows } from './readout-rows.js';
 import { trainedParameters } from './run-parameters.js';
 import type { RunModel } from './run-weights.js';
 import { runWeights } from './run-weights.js';
@@ -49,7 +50,7 @@ export interface ObjectiveOptions extends RunModel {
    * loops. Default `none`.
    */
   readonly recompute?: 'none' | 'loop';
-  /** Rows whose logits exist together. Default: as many as take at most 128 MiB. */
+  /** Rows whose logits exist together, at most; `batchFeeds` must know it. Default: as many as take at most 128 MiB. */
   readonly chunkRows?: number;
   /** Loops through which a gradient flows back at most; docs/math.md (truncated). Default: all. */
   readonly backpropLoops?: number | undefined;
@@ -89,7 +90,6 @@ export function objectiveGraph(config: LoopLMConfig, options: ObjectiveOptions):
   const targets = reshape(input('targets', 'i32', [rows, length]), [numPositions]);
   const counted = greaterOrEqual(targets, intScalar(0));
   const weight = mul(cast(counted, 'f32'), input('inverseCount', 'f32', []));
-  const labels = where(counted, targets, intScalar(0));
 
   const { embedded, states, hidden } = batchLoopStates(config, weights, {
     rows,
@@ -110,10 +110,9 @@ export function objectiveGraph(config: LoopLMConfig, options: ObjectiveOptions):
   const trained = trainedParameters(config, options).map((spec) => ({ spec, tensor: own(spec) }));
   const readouts = readoutLosses(hidden, {
     head: headParam(config, weights.leaf),
-    labels,
+    rows: readoutRows(numPositions, options.chunkRows ?? chunkRows(numPositions, config.vocabSize)),
     rates: lossRates(objective, parts, hidden.length),
     trained: trained.map(({ tensor }) => tensor),
-    chunkRows: options.chunkRows ?? chunkRows(numPositions, config.vocabSize),
   });
   const tokenLosses = readouts.map(({ tokenLoss }) => tokenLoss);
   const loss = objective.loss({ ...parts, tokenLosses });

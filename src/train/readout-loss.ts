@@ -1,6 +1,6 @@
 /**
- * The readouts of all loops and their cross-entropies, a chunk of rows after the other, so that the
- * logits of one chunk exist at a time.
+ * The readouts of all loops and their cross-entropies, of the rows that count, a chunk after the other, so
+ * that the logits of one chunk exist at a time.
  *
  * Where the gradient of the loss by a token's cross-entropy is known before any is computed (exit gates
  * do not read logits), a chunk's gradients are computed with it, at once. Where it depends on the
@@ -13,20 +13,18 @@ import {
   addAt,
   barrier,
   cast,
-  concat,
   crossEntropy,
   dependsOn,
-  expand,
+  gatherRows,
   greaterOrEqual,
   log,
   mul,
+  neg,
   pick,
   pullback,
   recompute,
   reshape,
   rowMax,
-  scalar,
-  slice,
   softmax,
   stopGradient,
   sub,
@@ -34,15 +32,7 @@ import {
 } from '../graph/index.js';
 import type { Weight } from '../model/index.js';
 import { readout } from '../model/index.js';
-
-/** Bytes of the logits of a chunk, at most (unless those of one row are more). */
-const CHUNK_BYTES = 2 ** 27;
-
-/** Rows of a chunk: of `numRows` about equal ones. */
-export function chunkRows(numRows: number, vocabSize: number): number {
-  const atMost = Math.max(1, Math.floor(CHUNK_BYTES / (4 * vocabSize)));
-  return Math.ceil(numRows / Math.ceil(numRows / atMost));
-}
+import type { ReadoutChunk, ReadoutRows } from './readout-rows.js';
 
 /**
  * How fast the loss grows with each token's cross-entropy, `[N]`: `none` where it does not, `unknown`
@@ -52,14 +42,14 @@ export type LossRate = Tensor | 'none' | 'unknown';
 
 export interface ReadoutOptions {
   readonly head: Weight; // [V, D]
-  readonly labels: Tensor; // i32 [N]
+  readonly rows: ReadoutRows;
   /** One for each loop. */
   readonly rates: readonly LossRate[];
   /** Parameters that are trained. */
   readonly trained: readonly Tensor[];
-  readonly chunkRows: number;
 }
 
+/** Of every position; any number where no target counts. */
 export interface ReadoutLoss {
   readonly tokenLoss: Tensor; // [N]
   /** 1 where the target has the largest logit, else 0, `[N]`. */
@@ -69,24 +59,21 @@ export interface ReadoutLoss {
 /** @param hidden - of each loop, `[N, D]` */
 export function readoutLosses(
   hidden: readonly Tensor[],
-  { head, labels, rates, trained, chunkRows: size }: ReadoutOptions,
+  { head, rows, rates, trained }: ReadoutOptions,
 ): readonly ReadoutLoss[] {
-  const numRows = labels.shape[0] as number;
   /** Of the parameters, over all chunks so far. */
   let sums: readonly (Tensor | undefined)[] = trained.map(() => undefined);
   /** Is there when the chunk before has been computed. */
   let done: readonly Tensor[] = [];
 
-  function chunk(h: Tensor, rate: LossRate, from: number, to: number) {
-    const cut = (x: Tensor) => slice(x, 0, from, to);
-    const own = cut(labels);
-    const x = barrier(cut(h), ...done);
+  function losses(h: Tensor, rate: LossRate, { rows: own, labels, counts, select }: ReadoutChunk) {
+    const x = barrier(gatherRows(h, own), ...done);
     const logits = readout(x, head);
-    const target = pick(logits, own);
+    const target = pick(logits, labels);
     const largest = rowMax(logits);
     const correct = cast(greaterOrEqual(target, largest), 'f32');
     if (rate === 'unknown') {
-      const tokenLoss = recompute(([y]) => crossEntropy(readout(y!, head), own), [x]);
+      const tokenLoss = recompute(([y]) => crossEntropy(readout(y!, head), labels), [x]);
       done = [tokenLoss, correct];
       return { tokenLoss, correct, gradH: undefined };
     }
@@ -95,8 +82,8 @@ export function readoutLosses(
     const tokenLoss = sub(sub(largest, target), log(rowMax(probabilities)));
     done = [tokenLoss, correct];
     if (rate === 'none') return { tokenLoss, correct, gradH: undefined };
-    const factor = reshape(cut(rate), [to - from, 1]);
-    const gradLogits = addAt(probabilities, own, expand(scalar(-1), [to - from]));
+    const factor = reshape(select(rate), [...labels.shape, 1]);
+    const gradLogits = addAt(probabilities, labels, neg(counts));
     // Rows are scaled where they are narrow: in h, and in its gradient.
     const leaf = stopGradient(x);
     const needsH = dependsOn(h, trained);
@@ -112,14 +99,11 @@ export function readoutLosses(
   }
 
   const byLoop = hidden.map((h, loopIndex) => {
-    const chunks = [];
-    for (let from = 0; from < numRows; from += size) {
-      chunks.push(chunk(h, rates[loopIndex]!, from, Math.min(numRows, from + size)));
-    }
+    const chunks = rows.chunks.map((chunk) => losses(h, rates[loopIndex]!, chunk));
     return {
-      tokenLoss: join(chunks.map(({ tokenLoss }) => tokenLoss)),
-      correct: join(chunks.map(({ correct }) => correct)),
-      gradH: chunks[0]!.gradH && join(chunks.map(({ gradH }) => gradH!)),
+      tokenLoss: rows.spread(chunks.map(({ tokenLoss }) => tokenLoss)),
+      correct: rows.spread(chunks.map(({ correct }) => correct)),
+      gradH: chunks[0]!.gradH && rows.spreadVectors(chunks.map(({ gradH }) => gradH!)),
     };
   });
   const isKnown = (rate: LossRate) => rate !== 'none' && rate !== 'unknown';
@@ -137,6 +121,3 @@ export function readoutLosses(
     };
   });
 }
-
-const join = (parts: readonly Tensor[]): Tensor =>
-  parts.length === 1 ? parts[0]! : concat(parts, 0);

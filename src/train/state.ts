@@ -270,7 +270,9 @@ export class TrainState {
     const inverseCount = countedTargets === 0 ? 0 : 1 / countedTargets;
     const pieces = batches
       .flatMap((batch) => cutRows(batch, this.#pieceRows))
-      .map((piece) => batchFeeds(piece, this.#config, inverseCount, this.#extraInputs));
+      .map((piece) =>
+        batchFeeds(piece, this.#config, inverseCount, { extraInputs: this.#extraInputs }),
+      );
     const apply = this.#applyCommand(trainStep, learningRate);
     const isAlone = this.#programs.helpers.length === 0 && !this.#exchange;
     // Alone an update is one submit, so that of several under way each begins where the last one ends.

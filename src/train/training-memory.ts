@@ -17,7 +17,7 @@ import { pieceRows } from './lanes.js';
 import type { ObjectiveOptions } from './objective-graph.js';
 import type { OptimizerSettings } from './optimizers/index.js';
 import { optimizerOf } from './optimizers/index.js';
-import { chunkRows } from './readout-loss.js';
+import { chunkRows } from './readout-rows.js';
 import type { Trains } from './run-parameters.js';
 import { ownSpecs, trainedParameters } from './run-parameters.js';
 import type { Stage } from './stages.js';

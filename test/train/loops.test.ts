@@ -95,7 +95,11 @@ async function gradientsOf(
     hfName,
     { dtype: 'f32' as const, dims: shape, data: weights.get(hfName)! },
   ]);
-  const feeds = { ...Object.fromEntries(params), ...batchFeeds(batch, config, 1 / COUNTED) };
+  const { chunkRows } = options;
+  const feeds = {
+    ...Object.fromEntries(params),
+    ...batchFeeds(batch, config, 1 / COUNTED, { chunkRows }),
+  };
   const [result] = await device.submit([
     { kind: 'run', program, feeds, fetch: Object.keys(outputs) },
   ]);

@@ -5,7 +5,7 @@ import { buildGraph, mul } from '../../src/graph/index.js';
 import type { Device } from '../../src/runtime/index.js';
 import { createInlineDevice } from '../../src/runtime/index.js';
 import type { Objective, ObjectiveDefinition, ObjectiveOptions } from '../../src/train/index.js';
-import { gradientOutputs, objectiveGraph } from '../../src/train/index.js';
+import { batchFeeds, gradientOutputs, objectiveGraph } from '../../src/train/index.js';
 import { randomWeights } from '../engine/random-model.js';
 import { expectClose } from '../parity/fixtures.js';
 import { TINY, objectiveRunner } from './support.js';
@@ -83,8 +83,11 @@ describe.each(OBJECTIVES)('of %s', (_, objective) => {
     const vocabSize = 997;
     const graph = objectiveGraph({ ...CONFIG, vocabSize }, { ...SIZE, objective, chunkRows });
     const { nodes } = buildGraph(gradientOutputs(graph));
-    const rows = nodes.flatMap(({ shape }) => (shape.at(-1) === vocabSize ? [shape[0]] : []));
-    expect(Math.max(...rows.map(Number))).toBe(chunkRows);
+    const rows = nodes.flatMap(({ shape }) => (shape.at(-1) === vocabSize ? [shape[0]!] : []));
+    const ofLogits = rows.filter((count) => count !== CONFIG.hiddenSize);
+    expect(new Set(ofLogits)).toEqual(new Set(['M']));
+    const feeds = batchFeeds(batch, { ...CONFIG, vocabSize }, 1, { chunkRows });
+    expect(feeds['readout:rows']!.dims).toEqual([3, expect.toSatisfy((m) => m <= chunkRows)]);
   });
 });
 

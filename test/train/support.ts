@@ -73,7 +73,10 @@ export async function objectiveRunner(
     async run(batch) {
       const feeds: Record<string, HostTensor> = {
         ...Object.fromEntries(params),
-        ...batchFeeds(batch, config, 1 / countTargets(batch), objectiveOf(objective).extraInputs),
+        ...batchFeeds(batch, config, 1 / countTargets(batch), {
+          extraInputs: objectiveOf(objective).extraInputs,
+          chunkRows: size.chunkRows,
+        }),
       };
       const used = program.inputNames.map((name) => [name, feeds[name]!] as const);
       const [result] = await device.submit([
