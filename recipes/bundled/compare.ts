@@ -3,14 +3,15 @@
  * `node dist/recipes/bundled/compare.js RUN RUN ...`, the run folders in any order, of any seeds.
  *
  * Only one looped model is shipped, so the result is kept in models/bundled/comparison.json, from
- * which report.ts takes the figures. `--out FILE` names another place.
+ * which report.ts takes the figures. `--out FILE` names another place. Runs measured before keep their place
+ * there, until one of the same variant and seed is measured.
  */
 import { parseArgs } from 'node:util';
 import { Engine } from 'looplm/engine';
 import { ConfigError } from 'looplm/errors';
 import type { LoopLMConfig } from 'looplm/model';
 import { modelCost } from 'looplm/model';
-import { writeFileAtomic } from 'looplm/node';
+import { fileExists, writeFileAtomic } from 'looplm/node';
 import type { Device } from 'looplm/runtime';
 import { createInlineDevice } from 'looplm/runtime';
 import { Tokenizer } from 'looplm/tokenizer';
@@ -18,7 +19,7 @@ import { microBatchesBefore } from 'looplm/train';
 import { LENGTH, ROWS, VARIANTS, modelConfig } from './configs.js';
 import { Scribe } from './documents.js';
 import type { Comparison } from './evaluation/figures.js';
-import { figuresToJson } from './evaluation/figures.js';
+import { comparisonSchema, figuresToJson, readFigures } from './evaluation/figures.js';
 import { accuracyCell, measureSets } from './evaluation/measure.js';
 import { EVALUATION_SEED, questionSets } from './evaluation/question-sets.js';
 import type { TrainedRun } from './run-folder.js';
@@ -46,6 +47,12 @@ async function main(): Promise<void> {
     models.push(await measureRun(device, await readRun(path)));
     console.log(`${path}: ${models.at(-1)!.variant} measured`);
   }
+  const isMeasured = ({ variant, seed }: ComparedModel) =>
+    models.some((model) => model.variant === variant && model.seed === seed);
+  const before = (await fileExists(values.out))
+    ? await readFigures(values.out, comparisonSchema)
+    : undefined;
+  models.push(...(before?.models ?? []).filter((model) => !isMeasured(model)));
   const order = ({ variant }: ComparedModel) => VARIANTS.indexOf(variant);
   models.sort((a, b) => order(a) - order(b) || a.seed - b.seed);
   await writeFileAtomic(values.out, figuresToJson({ seed: EVALUATION_SEED, models }));

@@ -42,7 +42,7 @@ export function modelConfig(vocabSize: number, variant: Variant): LoopLMConfig {
 }
 
 /** Part of the train steps in which the rate falls. */
-const ANNEALED_FRACTION = 0.2;
+const ANNEALED_FRACTION = 0.35;
 
 /** Learning with open ends, then annealing: stage I for the looped model, cross-entropy for the others. */
 export function trainConfig(

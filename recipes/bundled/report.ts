@@ -3,13 +3,13 @@
  * the pictures of docs/images again.
  *
  * `node dist/recipes/bundled/report.js` reads evaluation.json, comparison.json, quantization.json and
- * training.jsonl of models/bundled and replaces what stands between the markers, so that no number is typed by hand. Where
+ * metrics.jsonl of models/bundled and replaces what stands between the markers, so that no number is typed by hand. Where
  * there is no comparison.json the columns of the compared models are left out.
  */
 import { join } from 'node:path';
 import { FileError } from 'looplm/errors';
 import { fileExists, readTextFile, writeFileAtomic } from 'looplm/node';
-import { parseMetrics } from 'looplm/train';
+import { METRICS_FILE, parseMetrics } from 'looplm/train';
 import { bundledCharts, trainingCharts } from './evaluation/charts.js';
 import {
   COMPARISON_FILE,
@@ -17,7 +17,6 @@ import {
   EVALUATION_FILE,
   evaluationSchema,
   readFigures,
-  TRAINING_FILE,
 } from './evaluation/figures.js';
 import { replaceMarked } from './evaluation/marked-text.js';
 import { QUANTIZATION_FILE, quantizationSchema } from './evaluation/quantization-figures.js';
@@ -41,7 +40,7 @@ async function main(): Promise<void> {
   );
   await update('README.md', 'bundled figures', readmeTables(evaluation));
   await draw(bundledCharts(evaluation));
-  const records = parseMetrics(await readTextFile(join(MODEL_FOLDER, TRAINING_FILE)));
+  const records = parseMetrics(await readTextFile(join(MODEL_FOLDER, METRICS_FILE)));
   await draw(trainingCharts(records));
   const quantizationPath = join(MODEL_FOLDER, QUANTIZATION_FILE);
   if (!(await fileExists(quantizationPath))) return;

@@ -1,7 +1,7 @@
 /**
  * From a finished run to the shipped model: `node dist/recipes/bundled/ship.js --run runs/bundled`
  * trains stage II gates of the run's model, and writes models/bundled with the chosen gate and with what the
- * run measured.
+ * run measured, so that others can be trained `--like` it.
  *
  * The gate runs live below the run's folder and resume from there.
  */
@@ -23,7 +23,6 @@ import { LENGTH, ROWS, SEED, SHIPPED_EXIT_THRESHOLD, SHIPPED_GATE } from './conf
 import { drawDocument } from './course.js';
 import { everything } from './curriculum.js';
 import { Scribe } from './documents.js';
-import { TRAINING_FILE } from './evaluation/figures.js';
 import { pick } from './random.js';
 import { readRun } from './run-folder.js';
 import { runScript } from './script.js';
@@ -82,7 +81,7 @@ async function main(): Promise<void> {
   const metrics = await nodeFolder(values.run).readText(METRICS_FILE);
   await saveCheckpoint(out, { ...model, exitThreshold: SHIPPED_EXIT_THRESHOLD }, shipped, {
     dtype: 'f32',
-    extraFiles: { ...tokenizerFiles(), [TRAINING_FILE]: runRecords(parseMetrics(metrics)) },
+    extraFiles: { ...tokenizerFiles(), [METRICS_FILE]: runRecords(parseMetrics(metrics)) },
   });
   console.log(`wrote ${values.out} with gate ${SHIPPED_GATE}, threshold ${SHIPPED_EXIT_THRESHOLD}`);
 }

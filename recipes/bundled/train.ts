@@ -21,7 +21,7 @@ import { tokenizerFiles, tokenizerJson } from './tokenizer.js';
 /** Share of right answers at which a lesson counts as learnt. */
 const LEARNT = 0.75;
 /** Train steps between looks at problems of every difficulty. */
-const UNIFORM_EVERY = 300;
+const UNIFORM_EVERY = 200;
 /** Train step from which a chat may go from one problem to another: single ones are understood by then. */
 const MIXED_FROM = 3000;
 

@@ -5,17 +5,11 @@ import { loadCheckpoint } from 'looplm/model';
 import { nodeFolder } from 'looplm/node';
 import { createInlineDevice } from 'looplm/runtime';
 import { Tokenizer } from 'looplm/tokenizer';
-import { parseMetrics } from 'looplm/train';
+import { METRICS_FILE, parseMetrics } from 'looplm/train';
 import { expect, test } from 'vitest';
 import type { z } from 'zod';
 import { bundledCharts, trainingCharts } from './charts.js';
-import {
-  COMPARISON_FILE,
-  comparisonSchema,
-  EVALUATION_FILE,
-  evaluationSchema,
-  TRAINING_FILE,
-} from './figures.js';
+import { COMPARISON_FILE, comparisonSchema, EVALUATION_FILE, evaluationSchema } from './figures.js';
 import { replaceMarked } from './marked-text.js';
 import { accuracyCell, measureSets } from './measure.js';
 import { Scribe } from '../documents.js';
@@ -48,7 +42,7 @@ test('the pictures show the figures', () => {
   const pictures = {
     ...bundledCharts(evaluation),
     'quantization.svg': quantizationChart(quantization),
-    ...trainingCharts(parseMetrics(read(`models/bundled/${TRAINING_FILE}`))),
+    ...trainingCharts(parseMetrics(read(`models/bundled/${METRICS_FILE}`))),
   };
   for (const [name, svg] of Object.entries(pictures)) expect(read(`docs/images/${name}`)).toBe(svg);
 });

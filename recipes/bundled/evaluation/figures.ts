@@ -15,8 +15,6 @@ import { KINDS } from './question-sets.js';
 
 export const EVALUATION_FILE = 'evaluation.json';
 export const COMPARISON_FILE = 'comparison.json';
-/** What the run measured on its way: records as its metrics have them. */
-export const TRAINING_FILE = 'training.jsonl';
 
 /** Names of the exit gates in gates.safetensors; `own` where the model's gate is none of them. */
 export const GATES = ['stage1', 'stage2-published', 'stage2-forward', 'stage2-everywhere'] as const;

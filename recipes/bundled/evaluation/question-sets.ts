@@ -49,8 +49,8 @@ export interface QuestionSet {
 /** Difficulties beyond the trained ones that are tried. */
 const LONGER: Readonly<Record<string, readonly number[]>> = {
   relations: [5],
-  cups: [11, 12, 13, 14, 16],
-  sums: [7, 8, 9],
+  cups: [9, 10, 12, 14, 16],
+  sums: [5, 6, 7, 8],
   days: [6, 7, 8],
   clocks: [6, 7, 8],
   facts: [4],
