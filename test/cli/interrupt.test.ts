@@ -85,11 +85,7 @@ function momentsWithin(durationMs: number, seed: number, count: number): number[
  * Moments are those of a short command, and what is interrupted is a long one that begins in the same
  * way: it cannot have ended by itself.
  */
-/**
- * Tried again where it fails: now and then the native binding of ONNX Runtime ends the process by SIGABRT when
- * its thread goes while it computes, and nothing here can keep it from that.
- */
-describe('Ctrl-C', { retry: 3 }, () => {
+describe('Ctrl-C', () => {
   const generate = ['generate', '--model', model, '--ids', '1,2', '--ignore-eos'];
   const trace = ['trace', '--model', model, '--ids', ids];
   const longTrace = (out: string) => [...trace, '--num-loops', '64', '--out', out];
