@@ -91,8 +91,8 @@ test('--plan shows the stages of the bundled model, and needs no folder for it',
   const { stages } = await cliJson<Plan>(argv);
   const tokens = (trainSteps: number) => trainSteps * 12 * 160;
   expect(stages).toMatchObject([
-    { trainSteps: 240, tokens: tokens(240), numLoops: [4] },
-    { trainSteps: 60, tokens: tokens(60), numLoops: [4] },
+    { trainSteps: 195, tokens: tokens(195), numLoops: [4] },
+    { trainSteps: 105, tokens: tokens(105), numLoops: [4] },
   ]);
 });
 

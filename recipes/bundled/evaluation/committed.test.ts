@@ -12,7 +12,9 @@ import { bundledCharts, trainingCharts } from './charts.js';
 import { COMPARISON_FILE, comparisonSchema, EVALUATION_FILE, evaluationSchema } from './figures.js';
 import { replaceMarked } from './marked-text.js';
 import { accuracyCell, measureSets } from './measure.js';
+import { trainedDifficulties } from '../curriculum.js';
 import { Scribe } from '../documents.js';
+import { sums } from '../tasks/sums.js';
 import { questionSets } from './question-sets.js';
 import { QUANTIZATION_FILE, quantizationSchema } from './quantization-figures.js';
 import { quantizationChart, quantizationTables } from './quantization-report.js';
@@ -57,10 +59,11 @@ test('some of the figures, measured again, are the committed ones', async () => 
   const scribe = new Scribe((text) => tokenizer.encode(text));
   const sets = questionSets(scribe, questionsPerDifficulty, ['uniform']);
 
-  const hardest = sets.filter(({ task, difficulty }) => task === 'sums' && difficulty === 6);
+  const most = trainedDifficulties(sums).at(-1)!;
+  const hardest = sets.filter(({ task, difficulty }) => task === sums.name && difficulty === most);
   const [cell] = (await measureSets(engine, hardest)).map(accuracyCell);
   const committed = evaluation.trained.find(
-    ({ task, difficulty }) => task === 'sums' && difficulty === 6,
+    ({ task, difficulty }) => task === sums.name && difficulty === most,
   )!;
   expect(cell!.n).toBe(committed.n);
   cell!.accuracyByDepth.forEach((accuracy, loopIndex) => {
