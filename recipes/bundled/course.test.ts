@@ -79,11 +79,13 @@ async function run(files: Map<string, Uint8Array>, stopAfter?: number): Promise<
 test('stopped at a measurement, before or after one, and resumed it ends in the same files', async () => {
   const whole = new Map<string, Uint8Array>();
   const lines = await run(whole);
+  // measured after every second train step, and where a stage ends
   expect(lines.map((line) => line.replace(/ [\d.]+(, all [\d.]+)?(?=;|$)/g, ''))).toEqual([
     'clocks 1/6',
     'clocks 2/6',
     'clocks 3/6; cups 1/5',
     'clocks 4/6; cups 2/5',
+    'clocks 5/6; cups 3/5',
   ]);
   for (const stops of [[4], [3, 6]]) {
     const files = new Map<string, Uint8Array>();
