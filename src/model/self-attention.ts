@@ -124,7 +124,7 @@ function attention(q: Tensor, k: Tensor, v: Tensor, { blocks, mask, keepsWeights
     return reshape(softmax(add(byHead, bias)), scores.shape);
   };
   const joined = (parts: readonly Tensor[]) =>
-    join(
+    concat(
       parts.map((part, index) => reshape(part, [B, g, width(blocks[index]!), headDim])),
       2,
     );
@@ -197,10 +197,6 @@ class BlockSums {
   }
 
   joined(): Tensor {
-    return join(this.#sums, 1);
+    return concat(this.#sums, 1);
   }
-}
-
-function join(parts: readonly Tensor[], axis: number): Tensor {
-  return parts.length === 1 ? parts[0]! : concat(parts, axis);
 }

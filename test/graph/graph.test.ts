@@ -29,7 +29,7 @@ const operations = (out: Tensor) =>
     .nodes.filter(({ inputs }) => inputs.length > 0)
     .map(({ op }) => op);
 
-test('concat of the parts that one tensor was cut into is that tensor, of any others it is new', () => {
+test('concat of the parts that one tensor was cut into is that tensor, of one part the part, of any others it is new', () => {
   const rows = input('rows', 'f32', ['N', 6]);
   const cut = (...bounds: readonly (readonly [number, number])[]) =>
     concat(
@@ -37,6 +37,8 @@ test('concat of the parts that one tensor was cut into is that tensor, of any ot
       1,
     );
   expect(cut([0, 2], [2, 3], [3, 6])).toBe(rows);
+  const part = exp(rows);
+  expect(concat([part], 1)).toBe(part);
   for (const other of [
     cut([0, 2], [3, 6]),
     cut([0, 2], [2, 5]),

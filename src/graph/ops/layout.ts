@@ -177,11 +177,12 @@ const concatOp = defineOp({
     context.emit('Concat', inputs, { axis: attribute<number>(node, 'axis') }),
 });
 
-/** Joins tensors along an axis. Of parts into which one tensor was cut, the result is that tensor. */
+/** Joins tensors along an axis. Of parts into which one tensor was cut, the result is that tensor; of one part, the part. */
 export function concat(parts: readonly Tensor[], axis: number): Tensor {
   if (parts.length === 0) throw new ShapeError('concat needs at least one tensor.');
   const along = resolveAxis(axis, parts[0]!.shape.length);
-  return wholeOf(parts, along) ?? concatOp(parts, { axis: along });
+  const known = wholeOf(parts, along) ?? (parts.length === 1 ? parts[0] : undefined);
+  return known ?? concatOp(parts, { axis: along });
 }
 
 /** The tensor whose slices the parts are, from its one end to the other; undefined if it is none. */
