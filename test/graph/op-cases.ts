@@ -237,7 +237,7 @@ function movement(dtype: DType): readonly OpCase[] {
     opCase(
       'concat',
       dtype,
-      fc.record({ base: dimsAndAxis, sizes: fc.array(size, { minLength: 1, maxLength: 3 }) }),
+      fc.record({ base: dimsAndAxis, sizes: fc.array(size, { minLength: 2, maxLength: 3 }) }),
       ({ base: { dims, axis }, sizes }) =>
         sizes.map((along) => leaf(dtype, dims.with(axis, along), element)),
       (inputs, { base: { axis } }) => g.concat(inputs, axis),
