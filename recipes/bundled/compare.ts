@@ -1,11 +1,15 @@
 /**
- * Measures runs of the looped model, of its unlooped twin and of the iso-FLOP model on the same questions:
- * `node dist/recipes/bundled/compare.js RUN RUN ...`, the run folders in any order, of any seeds.
+ * Measures runs of other models on the questions of the shipped one, and the shipped one beside them:
+ * `node dist/recipes/bundled/compare.js RUN RUN ...`, folders of runs of the twin, of the iso-FLOP model or
+ * of the looped model with other seeds, in any order.
  *
- * Only one looped model is shipped, so the result is kept in models/bundled/comparison.json, from
- * which report.ts takes the figures. `--out FILE` names another place. Runs measured before keep their place
- * there, until one of the same variant and seed is measured.
+ * The result is kept in models/bundled/comparison.json, from which report.ts takes the figures.
+ * `--model FOLDER` and `--out FILE` name other places. Runs measured before keep their place there, until one of the
+ * same variant and seed is measured or another model is shipped.
  */
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Engine } from 'looplm/engine';
 import { ConfigError } from 'looplm/errors';
@@ -19,11 +23,16 @@ import { microBatchesBefore } from 'looplm/train';
 import { LENGTH, ROWS, VARIANTS, modelConfig } from './configs.js';
 import { Scribe } from './documents.js';
 import type { Comparison } from './evaluation/figures.js';
-import { comparisonSchema, figuresToJson, readFigures } from './evaluation/figures.js';
+import {
+  COMPARISON_FILE,
+  comparisonSchema,
+  figuresToJson,
+  readFigures,
+} from './evaluation/figures.js';
 import { accuracyCell, measureSets } from './evaluation/measure.js';
 import { EVALUATION_SEED, questionSets } from './evaluation/question-sets.js';
 import type { TrainedRun } from './run-folder.js';
-import { readRun } from './run-folder.js';
+import { readRun, readShipped } from './run-folder.js';
 import { runScript } from './script.js';
 import { tokenizerJson } from './tokenizer.js';
 
@@ -35,28 +44,50 @@ type ComparedModel = Comparison['models'][number];
 
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
-    options: { out: { type: 'string', default: 'models/bundled/comparison.json' } },
+    options: {
+      model: { type: 'string', default: 'models/bundled' },
+      out: { type: 'string' },
+    },
     allowPositionals: true,
   });
   if (positionals.length === 0) {
     throw new ConfigError('runs', `Give the folders of runs, of ${VARIANTS.join(', ')}.`);
   }
+  const out = values.out ?? join(values.model, COMPARISON_FILE);
+  const sha256 = await sha256Of(join(values.model, 'model.safetensors'));
   const models: ComparedModel[] = [];
   await using device = await createInlineDevice();
-  for (const path of positionals) {
-    models.push(await measureRun(device, await readRun(path)));
-    console.log(`${path}: ${models.at(-1)!.variant} measured`);
-  }
-  const isMeasured = ({ variant, seed }: ComparedModel) =>
-    models.some((model) => model.variant === variant && model.seed === seed);
-  const before = (await fileExists(values.out))
-    ? await readFigures(values.out, comparisonSchema)
-    : undefined;
-  models.push(...(before?.models ?? []).filter((model) => !isMeasured(model)));
+  const measure = async (path: string, run: TrainedRun) => {
+    models.push(await measureRun(device, run));
+    console.log(`${path}: ${models.at(-1)!.variant}, seed ${run.config.seed}, measured`);
+  };
+  await measure(values.model, await readShipped(values.model));
+  for (const path of positionals) await measure(path, await readRun(path));
+  models.push(
+    ...(await measuredBefore(out, sha256)).filter(
+      ({ variant, seed }) =>
+        !models.some((model) => model.variant === variant && model.seed === seed),
+    ),
+  );
   const order = ({ variant }: ComparedModel) => VARIANTS.indexOf(variant);
   models.sort((a, b) => order(a) - order(b) || a.seed - b.seed);
-  await writeFileAtomic(values.out, figuresToJson({ seed: EVALUATION_SEED, models }));
-  console.log(`Wrote ${values.out}.`);
+  await writeFileAtomic(out, figuresToJson({ seed: EVALUATION_SEED, sha256, models }));
+  console.log(`Wrote ${out}.`);
+}
+
+/** Figures that still stand beside the shipped model. */
+async function measuredBefore(path: string, sha256: string): Promise<readonly ComparedModel[]> {
+  if (!(await fileExists(path))) return [];
+  const before = await readFigures(path, comparisonSchema);
+  if (before.sha256 === sha256 && before.seed === EVALUATION_SEED) return before.models;
+  console.log(`${path} was measured beside another model or with other questions; it begins anew.`);
+  return [];
+}
+
+async function sha256Of(path: string): Promise<string> {
+  return createHash('sha256')
+    .update(await readFile(path))
+    .digest('hex');
 }
 
 async function measureRun(

@@ -1,10 +1,12 @@
 /** What a run's folder holds: the weights it has come to, finished or not. */
 import { ConfigError } from 'looplm/errors';
 import type { ModelWeights } from 'looplm/model';
+import { loadCheckpoint } from 'looplm/model';
 import { nodeFolder } from 'looplm/node';
 import { openSafetensors } from 'looplm/runtime';
 import type { TrainConfig } from 'looplm/train';
 import { SNAPSHOT_FILE, readSnapshot } from 'looplm/train';
+import { SEED, TRAIN_STEPS, trainConfig } from './configs.js';
 
 export interface TrainedRun {
   readonly config: TrainConfig;
@@ -22,6 +24,13 @@ export async function readRun(path: string): Promise<TrainedRun> {
   }
   const { weights, trainSteps } = snapshot;
   return { config, weights, trainSteps };
+}
+
+/** The model that is shipped: the run of the recipe as it stands, to its end. */
+export async function readShipped(path: string): Promise<TrainedRun> {
+  const { config: model, weights } = await loadCheckpoint(nodeFolder(path));
+  const config = trainConfig(model, 'looped', TRAIN_STEPS, SEED);
+  return { config, weights, trainSteps: TRAIN_STEPS };
 }
 
 async function configOf(path: string): Promise<TrainConfig | undefined> {

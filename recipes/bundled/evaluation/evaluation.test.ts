@@ -19,6 +19,7 @@ import { tokenizerJson } from '../tokenizer.js';
 import { bundledCharts } from './charts.js';
 import { describeDifferences, differencesOf, settleFigures } from './committed.js';
 import type { Comparison, Evaluation } from './figures.js';
+import { SEED } from '../configs.js';
 import { comparisonSchema, evaluationSchema, figuresToJson, GATES } from './figures.js';
 import { readGates } from './gates-file.js';
 import {
@@ -306,9 +307,10 @@ async function tinyEvaluation(): Promise<Evaluation> {
 function tinyComparison({ trained }: Evaluation): Comparison {
   return {
     seed: 1,
+    sha256: 'of the weights',
     models: (['looped', 'twin', 'iso-flop'] as const).map((variant) => ({
       variant,
-      seed: 1,
+      seed: SEED,
       parameters: 1,
       numHiddenLayers: 1,
       numLoops: 1,

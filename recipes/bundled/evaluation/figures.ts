@@ -124,6 +124,8 @@ export type Cell = z.infer<typeof cell>;
 
 export const comparisonSchema = z.strictObject({
   seed: count,
+  /** Of the file of the shipped weights. */
+  sha256: z.string(),
   models: z.array(
     z.strictObject({
       variant: z.enum(VARIANTS),

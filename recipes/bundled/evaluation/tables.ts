@@ -3,6 +3,7 @@
  */
 import type { PrefillMode } from 'looplm/engine';
 import { mean, meanRows } from 'looplm/eval';
+import { SEED } from '../configs.js';
 import { TASK_NAMES } from '../tasks/index.js';
 import type { Cell, Comparison, Evaluation, GateName } from './figures.js';
 import {
@@ -24,7 +25,9 @@ type Rival = Comparison['models'][number];
 
 /** All tables, for the model card. */
 export function evaluationTables(evaluation: Evaluation, comparison?: Comparison): string {
-  const rivals = (comparison?.models ?? []).filter(({ variant }) => variant !== 'looped');
+  const rivals = (comparison?.models ?? []).filter(
+    ({ variant, seed }) => variant !== 'looped' && seed === SEED,
+  );
   return [
     summary(evaluation, rivals),
     unseenTable(evaluation, rivals),
@@ -231,7 +234,7 @@ function heldOutStarts({ model, unseen }: Evaluation, rivals: readonly Rival[]):
 function comparedModels({ models }: Comparison): string {
   return section(
     'Compared models',
-    'All were shown the same problems. FLOPs are those of one token at full depth; the accuracy is the mean over tasks at full depth, of questions as somebody types them.',
+    'Those of one seed were shown the same problems. FLOPs are those of one token at full depth; accuracies are those of questions as somebody types them, at full depth, the mean over tasks and that of each.',
     table(
       [
         'model',
@@ -241,7 +244,8 @@ function comparedModels({ models }: Comparison): string {
         'MFLOP a token',
         'train steps',
         'tokens',
-        'accuracy',
+        'mean',
+        ...TASK_NAMES,
       ],
       models.map((model) => [
         model.variant,
@@ -252,6 +256,7 @@ function comparedModels({ models }: Comparison): string {
         model.trainSteps.toLocaleString('en'),
         `${(model.tokens / 1e6).toFixed(1)} M`,
         percent(overTasks(model.cells)),
+        ...TASK_NAMES.map((task) => rivalShare(model, 'uniform', task)),
       ]),
     ),
   );
