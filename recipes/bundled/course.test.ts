@@ -21,7 +21,7 @@ const tokenizer = Tokenizer.fromJson(tokenizerJson());
 /** Opens a lesson at every measurement. */
 const OPTIONS = {
   tasks: [clocks, cups],
-  first: { task: clocks.name, lesson: 3, latest: 100 },
+  first: [{ task: clocks.name, lesson: 3, latest: 100 }],
   learnt: 0,
   mixedFrom: 4,
   scribe: new Scribe((text) => tokenizer.encode(text)),

@@ -15,7 +15,7 @@ import type { Variant } from './configs.js';
 import { LENGTH, ROWS, SEED, TRAIN_STEPS, modelConfig, trainConfig } from './configs.js';
 import { Course } from './course.js';
 import { Scribe } from './documents.js';
-import { FIRST_TASK, TASKS } from './tasks/index.js';
+import { FIRST_TASKS, TASKS } from './tasks/index.js';
 import { tokenizerFiles, tokenizerJson } from './tokenizer.js';
 
 /** Share of right answers at which a lesson counts as learnt. */
@@ -73,7 +73,7 @@ export async function bundledRun({
   const model = modelConfig(tokenizer.vocabSize, variant);
   const options = {
     tasks: TASKS,
-    first: FIRST_TASK,
+    first: FIRST_TASKS,
     learnt: LEARNT,
     mixedFrom: MIXED_FROM,
     scribe: new Scribe((text) => tokenizer.encode(text)),

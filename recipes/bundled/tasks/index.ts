@@ -21,5 +21,11 @@ export const TASKS: readonly TaskDefinition[] = [
 
 export const TASK_NAMES: readonly string[] = TASKS.map(({ name }) => name);
 
-/** Begins alone: mixed with the others from the start its first hop is not found. */
-export const FIRST_TASK = { task: relations.name, lesson: 3, latest: 2000 };
+/**
+ * Mixed with the others from the start the first hop of relations is not found, nor the one from a person to
+ * the next in an order.
+ */
+export const FIRST_TASKS = [
+  { task: relations.name, lesson: 3, latest: 2000 },
+  { task: ordering.name, lesson: 4, latest: 3000 },
+];
