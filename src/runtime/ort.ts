@@ -72,8 +72,10 @@ export function sessionOptions(
     enableCpuMemArena: keepsWorkspace,
     enableMemPattern: plansWorkspace,
     logSeverityLevel: 3,
-    // Idle threads that spin take the cores from the other programs of a model: they stop with the run.
     extra: {
+      // A product is slower by a transposed first operand than by its transpose, which these would undo.
+      optimization: { disable_specified_optimizers: 'MatmulTransposeFusion;GemmTransposeFusion' },
+      // Idle threads that spin take the cores from the other programs of a model: they stop with the run.
       session: {
         intra_op: { allow_spinning: spins ? '1' : '0' },
         force_spinning_stop: '1',

@@ -59,15 +59,35 @@ const matmulOp = defineOp({
     const transposeA = attribute<boolean>(node, 'transposeA');
     const transposeB = attribute<boolean>(node, 'transposeB');
     const alpha = attribute<number>(node, 'alpha');
-    if (!transposeA && !transposeB && alpha === 1) return context.emit('MatMul', [a!, b!]);
-    return context.emit(
-      'FusedMatMul',
-      [a!, b!],
-      { transA: transposeA ? 1 : 0, transB: transposeB ? 1 : 0, alpha: { float: alpha } },
-      'com.microsoft',
-    );
+    const product = (left: string, right: string, transB: boolean) =>
+      !transB && alpha === 1
+        ? context.emit('MatMul', [left, right])
+        : context.emit(
+            'FusedMatMul',
+            [left, right],
+            { transA: 0, transB: transB ? 1 : 0, alpha: { float: alpha } },
+            'com.microsoft',
+          );
+    if (!transposeA) return product(a!, b!, transposeB);
+    // By a transposed first operand ONNX Runtime is slower than by its transpose: what is smaller is moved.
+    const turned = (name: string, of: Tensor) =>
+      context.emit('Transpose', [name], { perm: turnedAxes(of) });
+    const [tensorA, tensorB] = node.inputs as [Tensor, Tensor];
+    const moved = sizeOf(node) + (transposeB ? 0 : sizeOf(tensorB));
+    if (moved < sizeOf(tensorA)) {
+      return turned(product(transposeB ? b! : turned(b!, tensorB), a!, false), node);
+    }
+    return product(turned(a!, tensorA), b!, transposeB);
   },
 });
+
+/** Number of elements; NaN where a size is only known when it runs. */
+const sizeOf = ({ shape }: Tensor): number =>
+  shape.reduce<number>((size, dim) => size * Number(dim), 1);
+
+/** All axes, the last two of them exchanged. */
+const turnedAxes = ({ shape: { length } }: Tensor): readonly number[] =>
+  Array.from({ length }, (_, axis) => (axis < length - 2 ? axis : 2 * length - 3 - axis));
 
 /** `alpha * a @ b` over the last two axes, leading axes broadcast. */
 export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tensor {
