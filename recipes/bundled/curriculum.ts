@@ -31,6 +31,8 @@ export interface CurriculumOptions {
   readonly first?: readonly Beginner[];
   /** Share of right answers at which a lesson counts as learnt. */
   readonly learnt: number;
+  /** Train steps after which the next lesson opens, learnt or not: what is said in it is asked for in the end. */
+  readonly patience: number;
   /** Train step from which a chat may go from one problem to another. */
   readonly mixedFrom: number;
 }
@@ -50,25 +52,32 @@ export const uniformName = (task: string): string => `uniform.${task}`;
  *   batch is drawn while the update before it runs.
  */
 export function openLessons(
-  { tasks, first = [], learnt }: CurriculumOptions,
+  { tasks, first = [], learnt, patience }: CurriculumOptions,
   records: readonly EvaluationRecord[],
   trainStep: number,
 ): OpenLessons {
   const open: Record<string, number> = Object.fromEntries(
     tasks.map(({ name }) => [name, first.length === 0 || first[0]!.task === name ? 1 : 0]),
   );
+  const openedAt: Record<string, number> = {};
   for (const record of records) {
     if (record.trainStep >= trainStep) break;
     for (const { name, lessons } of tasks) {
       const accuracy = record.evaluation[newestName(name)];
       const isLearnt = typeof accuracy === 'number' && accuracy >= learnt;
-      if (open[name]! > 0 && isLearnt) open[name] = Math.min(lessons.length, open[name]! + 1);
+      const isOver = record.trainStep >= (openedAt[name] ?? 0) + patience;
+      if (open[name]! === 0 || open[name] === lessons.length || !(isLearnt || isOver)) continue;
+      open[name]!++;
+      openedAt[name] = record.trainStep;
     }
     const waitedFor = first.findIndex(
       ({ task, lesson, latest }) => open[task]! < lesson && record.trainStep < latest,
     );
     const begun = waitedFor < 0 ? tasks.map(({ name }) => name) : [first[waitedFor]!.task];
-    for (const name of begun) open[name] = Math.max(1, open[name]!);
+    for (const name of begun.filter((one) => open[one] === 0)) {
+      open[name] = 1;
+      openedAt[name] = record.trainStep;
+    }
   }
   return open;
 }

@@ -224,6 +224,7 @@ describe('the curriculum', () => {
     tasks: TASKS,
     first: [{ task: 'relations', lesson: 3, latest: 1000 }],
     learnt: 0.85,
+    patience: 5000,
     mixedFrom: 1000,
   };
   const record = (trainStep: number, evaluation: Record<string, number>) => ({
@@ -270,6 +271,15 @@ describe('the curriculum', () => {
     const records = [record(900, { [relations]: 0 }), record(1000, { [relations]: 0 })];
     expect(openLessons(options, records, 1000)).toMatchObject({ relations: 1, cups: 0 });
     expect(openLessons(options, records, 1001)).toMatchObject({ relations: 1, cups: 1 });
+  });
+
+  test('opens a lesson that was not learnt when its time is over', () => {
+    const late = { ...options, patience: 300 };
+    const records = [100, 200, 300, 400, 500, 600].map((step) =>
+      record(step, { [relations]: step === 200 ? 0.9 : 0.1 }),
+    );
+    const lessonAt = (step: number) => openLessons(late, records, step)['relations'];
+    expect([101, 201, 401, 501].map(lessonAt)).toEqual([1, 2, 2, 3]);
   });
 
   test('does not count a measurement for the batch that was drawn before it', () => {

@@ -20,6 +20,8 @@ import { tokenizerFiles, tokenizerJson } from './tokenizer.js';
 
 /** Share of right answers at which a lesson counts as learnt. */
 const LEARNT = 0.75;
+/** Train steps that a lesson may take to be learnt. */
+const PATIENCE = 2000;
 /** Train steps between looks at problems of every difficulty. */
 const UNIFORM_EVERY = 200;
 /** Train step from which a chat may go from one problem to another: single ones are understood by then. */
@@ -75,6 +77,7 @@ export async function bundledRun({
     tasks: TASKS,
     first: FIRST_TASKS,
     learnt: LEARNT,
+    patience: PATIENCE,
     mixedFrom: MIXED_FROM,
     scribe: new Scribe((text) => tokenizer.encode(text)),
     maxLength: LENGTH,

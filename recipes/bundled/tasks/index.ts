@@ -27,5 +27,5 @@ export const TASK_NAMES: readonly string[] = TASKS.map(({ name }) => name);
  */
 export const FIRST_TASKS = [
   { task: relations.name, lesson: 3, latest: 2000 },
-  { task: ordering.name, lesson: 4, latest: 3000 },
+  { task: ordering.name, lesson: 5, latest: 3000 },
 ];

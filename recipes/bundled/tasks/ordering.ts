@@ -49,9 +49,9 @@ const LISTS: Ways<(ends: string) => string> = {
   heldOut: [(ends) => `Now name them ${ends}.`],
 };
 /** Of the questions, those for the one beside and for all; of the others, those that compare two. */
-const NEXT_FRACTION = 0.2;
-const LIST_FRACTION = 0.2;
-const COMPARISON_FRACTION = 0.3;
+const NEXT_FRACTION = 0.15;
+const LIST_FRACTION = 0.15;
+const COMPARISON_FRACTION = 0.25;
 const COMPARISONS: Ways<(more: string, a: string, b: string) => string> = {
   trained: [
     (more, a, b) => `Who is ${more}, ${a} or ${b}?`,
@@ -180,7 +180,7 @@ function chainEnds(
   });
 }
 
-const MAX_QUESTIONS = 4;
+const MAX_QUESTIONS = 5;
 
 interface Comparison {
   readonly text: string;
@@ -234,8 +234,9 @@ export const ordering: TaskDefinition = {
   lessons: [
     { difficulty: [1, 1], size: [2, 4], isPlain: true },
     { difficulty: [1, 1], size: [4, 5], isPlain: true },
-    { difficulty: [1, 2], size: [4, 5], isPlain: true },
-    { difficulty: [1, 3], size: [4, 5], isPlain: true },
+    { difficulty: [2, 2], size: [4, 5], isPlain: true },
+    { difficulty: [3, 3], size: [4, 5], isPlain: true },
+    { difficulty: [2, 3], size: [4, 5] },
     { difficulty: [1, 3], size: [2, 5] },
   ],
   words: [
