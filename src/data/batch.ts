@@ -17,6 +17,19 @@ export interface TrainingDocument {
   readonly targets: readonly number[] | Int32Array;
   /** What an objective of its own reads, one number for each position, by name. */
   readonly extra?: Readonly<Record<string, Float32Array | Int32Array>>;
+  /** Of continuations that share a beginning. Default: one text. */
+  readonly branches?: Branches;
+}
+
+/**
+ * Continuations of one beginning in a row: each lies after the others, as if it followed the beginning, and
+ * sees no other one.
+ */
+export interface Branches {
+  /** Position of each token in its text, from 0. */
+  readonly positions: Int32Array;
+  /** Index in the document from which on each token is not seen any more. */
+  readonly seenUntil: Int32Array;
 }
 
 /** A rectangle of `rows` x `length` positions, row-major; every array has `rows * length` items. */
@@ -33,6 +46,11 @@ export interface TrainingBatch {
   readonly segments: Int32Array;
   /** `[B * T]` position within the document, from 0; 0 at padding. */
   readonly positions: Int32Array;
+  /**
+   * `[B * T]` position of its row from which on each is not seen any more. Default: the end of its
+   * document.
+   */
+  readonly seenUntil?: Int32Array;
   /** `[B * T]` each: what an objective of its own reads beside tokens and targets, by name. */
   readonly extra?: Readonly<Record<string, Float32Array | Int32Array>>;
 }

@@ -62,15 +62,11 @@ export class BatchPacker {
       targets: new Int32Array(size).fill(IGNORED_TARGET),
       segments: new Int32Array(size),
       positions: new Int32Array(size),
+      seenUntil: new Int32Array(size).fill(length),
       extra: this.#extra,
     };
     this.used = new Int32Array(rows);
     this.numSegments = new Int32Array(rows);
-  }
-
-  /** Documents so far. */
-  get numDocuments(): number {
-    return this.numSegments.reduce((sum, count) => sum + count, 0);
   }
 
   /**
@@ -81,16 +77,20 @@ export class BatchPacker {
    */
   add(document: TrainingDocument): number | undefined {
     checkDocument(document);
-    const { ids, targets, segments, positions, length } = this.batch;
+    const { ids, targets, segments, positions, seenUntil, length } = this.batch;
     const count = document.ids.length;
     const row = this.used.findIndex((taken) => taken + count <= length);
     if (row < 0) return undefined;
     const segment = (this.numSegments[row] ?? 0) + 1;
-    const offset = row * length + (this.used[row] ?? 0);
+    const start = this.used[row]!;
+    const offset = row * length + start;
     ids.set(document.ids, offset);
     targets.set(document.targets, offset);
     segments.fill(segment, offset, offset + count);
-    for (let position = 0; position < count; position++) positions[offset + position] = position;
+    for (let position = 0; position < count; position++) {
+      positions[offset + position] = document.branches?.positions[position] ?? position;
+      seenUntil![offset + position] = start + (document.branches?.seenUntil[position] ?? count);
+    }
     for (const [name, values] of Object.entries(document.extra ?? {})) {
       this.#extra[name] ??= new (values.constructor as typeof Float32Array)(ids.length);
       this.#extra[name].set(values, offset);
@@ -113,7 +113,7 @@ export function checkBatchSize(rows: number, length: number): void {
   }
 }
 
-function checkDocument({ ids, targets, extra = {} }: TrainingDocument): void {
+function checkDocument({ ids, targets, extra = {}, branches }: TrainingDocument): void {
   if (ids.length === 0) {
     throw new ShapeError('A document has 0 tokens; it needs at least 1. Leave empty ones out.');
   }
@@ -123,7 +123,7 @@ function checkDocument({ ids, targets, extra = {} }: TrainingDocument): void {
         `each id. Use ${IGNORED_TARGET} where nothing is counted.`,
     );
   }
-  for (const [name, values] of Object.entries(extra)) {
+  for (const [name, values] of Object.entries({ ...extra, ...branches })) {
     if (values.length === ids.length) continue;
     throw new ShapeError(
       `A document has ${ids.length} ids and ${values.length} numbers as "${name}"; it needs one for each id.`,

@@ -65,7 +65,7 @@ export function keepsAttentionWeights(
 }
 
 /**
- * States and h of every loop. The graph gets the inputs `ids` and `segments`, i32 `[B, T]`, and
+ * States and h of every loop. The graph gets the inputs `ids` and `seenUntil`, i32 `[B, T]`, and
  * `cos` and `sin`, `[B*T, 1, Dh/2]`; `batchForwardFeeds` makes them.
  *
  * @param weights - gives each weight, the same one each time it is asked
@@ -101,7 +101,7 @@ export interface BatchContextOptions extends Pick<BatchForwardOptions, 'rows' | 
 }
 
 /**
- * What the loops of a batch share. The graph gets the inputs `segments`, `cos` and `sin`, as that of
+ * What the loops of a batch share. The graph gets the inputs `seenUntil`, `cos` and `sin`, as that of
  * `batchLoopStates` does.
  */
 export function batchContext(
@@ -109,8 +109,8 @@ export function batchContext(
   { rows, length, keepsWeights = true }: BatchContextOptions,
 ): LoopContext {
   const angles = [rows * length, 1, config.headDim / 2];
-  const segments = cast(input('segments', 'i32', [rows, length]), 'f32');
-  const attend = selfAttention({ segments, keepsWeights });
+  const seenUntil = cast(input('seenUntil', 'i32', [rows, length]), 'f32');
+  const attend = selfAttention({ seenUntil, keepsWeights });
   return {
     config,
     cos: input('cos', 'f32', angles),
@@ -128,19 +128,31 @@ export interface PackedInputs {
   readonly segments: Int32Array;
   /** Position within the document, from 0. */
   readonly positions: Int32Array;
+  /** Position of its row from which on each is not seen any more. Default: the end of its document. */
+  readonly seenUntil?: Int32Array | undefined;
 }
 
 /** The tensors that a graph of `batchLoopStates` is fed with; the arrays of the batch are borrowed. */
 export function batchForwardFeeds(
-  { rows, length, ids, segments, positions }: PackedInputs,
+  { rows, length, ids, segments, positions, seenUntil }: PackedInputs,
   config: LoopLMConfig,
 ) {
   const dims = [rows, length];
   return {
     ids: { dtype: 'i32', dims, data: ids },
-    segments: { dtype: 'i32', dims, data: segments },
+    seenUntil: { dtype: 'i32', dims, data: seenUntil ?? documentEnds(segments, length) },
     ...ropeFeeds(config, positions),
   } as const;
+}
+
+/** The end of the document of each position, in its row. */
+function documentEnds(segments: Int32Array, length: number): Int32Array {
+  const ends = new Int32Array(segments.length);
+  for (let at = segments.length - 1; at >= 0; at--) {
+    const isLast = (at + 1) % length === 0 || segments[at + 1] !== segments[at];
+    ends[at] = isLast ? (at % length) + 1 : ends[at + 1]!;
+  }
+  return ends;
 }
 
 /** Rows of the embedding in float32. @param ids - i32 `[N]` */

@@ -13,7 +13,6 @@ import {
   barrier,
   concat,
   constant,
-  equal,
   expand,
   greaterOrEqual,
   matmul,
@@ -39,12 +38,12 @@ interface Block {
   readonly to: number;
 }
 
-/** What hides later positions and other documents from a block: 0 or a large negative, `[rows, 1, b, e]`. */
+/** What hides from a block the positions that are later, or not seen any more: 0 or a large negative, `[rows, 1, b, e]`. */
 type Mask = (block: Block, queries: Tensor) => Tensor;
 
 export interface SelfAttentionOptions {
-  /** f32 `[rows, T]`: the number of each position's document. */
-  readonly segments: Tensor;
+  /** f32 `[rows, T]`: the position of its row from which on each position is not seen any more. */
+  readonly seenUntil: Tensor;
   /**
    * Whether the backward pass finds the weights of the forward pass. Else it computes them again, block
    * by block, and memory grows with the length and not with its square.
@@ -53,14 +52,14 @@ export interface SelfAttentionOptions {
 }
 
 /** Attention of the sequences of a batch over themselves: the same masks in all layers and loops. */
-export function selfAttention({ segments, keepsWeights }: SelfAttentionOptions) {
-  const [rows, length] = segments.shape as [number, number];
+export function selfAttention({ seenUntil, keepsWeights }: SelfAttentionOptions) {
+  const [rows, length] = seenUntil.shape as [number, number];
   const blocks = blocksOf(length);
   const masks = new Map<Block, Tensor>();
   const mask: Mask = (block, queries) => {
     // Behind the barrier a mask of its own, which does not live from layer to layer.
-    if (!keepsWeights) return documentMask(barrier(segments, queries), block);
-    if (!masks.has(block)) masks.set(block, documentMask(segments, block));
+    if (!keepsWeights) return maskOf(barrier(seenUntil, queries), block);
+    if (!masks.has(block)) masks.set(block, maskOf(seenUntil, block));
     return masks.get(block)!;
   };
   /**
@@ -85,21 +84,19 @@ export function selfAttention({ segments, keepsWeights }: SelfAttentionOptions) 
   };
 }
 
-function documentMask(segments: Tensor, { from, to }: Block): Tensor {
-  const rows = segments.shape[0]!;
-  const own = reshape(slice(segments, 1, from, to), [rows, 1, to - from, 1]);
-  const seen = reshape(slice(segments, 1, 0, to), [rows, 1, 1, to]);
-  const isEarlier = greaterOrEqual(positions(from, to, [to - from, 1]), positions(0, to, [1, to]));
-  return where(and(equal(own, seen), isEarlier), 0, HIDDEN_SCORE);
+function maskOf(seenUntil: Tensor, { from, to }: Block): Tensor {
+  const ends = reshape(slice(seenUntil, 1, 0, to), [seenUntil.shape[0]!, 1, 1, to]);
+  const own = (shift: number) => positions(from + shift, to + shift, [to - from, 1]);
+  const isEarlier = greaterOrEqual(own(0), positions(0, to, [1, to]));
+  const isSeen = greaterOrEqual(ends, own(1));
+  return where(and(isSeen, isEarlier), 0, HIDDEN_SCORE);
 }
 
-function positions(from: number, to: number, shape: readonly number[]): Tensor {
-  return constant(
-    Int32Array.from({ length: to - from }, (_, index) => from + index),
+const positions = (from: number, to: number, shape: readonly number[]): Tensor =>
+  constant(
+    Float32Array.from({ length: to - from }, (_, index) => from + index),
     shape,
-    'i32',
   );
-}
 
 interface Plan {
   readonly blocks: readonly Block[];

@@ -1,8 +1,8 @@
 /**
  * From rollouts to the batches in which a trainer replays them.
  *
- * A rollout is a document whose targets are the tokens that were drawn; beside each stands what the
- * objective must know of how it was drawn. Under `per-loop` every token has the keys and values of all
+ * The targets of a prompt's answers are the tokens that were drawn; beside each stands what the
+ * objective must know of how it was drawn. Answers to one prompt share it, here as in the rollout. Under `per-loop` every token has the keys and values of all
  * loops, as in a packed batch, so the replay computes what the rollout did.
  * Source: docs/math.md (rollout log-probabilities, policy-gradient).
  */
@@ -93,7 +93,9 @@ export function checkReplayable(
 }
 
 /**
- * Packs rollouts into batches, as many as they need.
+ * Packs rollouts into batches, as many as they need. Answers to one prompt that follow each other share
+ * its positions, as far as a row reaches: each begins with a copy of the prompt's last token, which predicts its
+ * first one.
  *
  * @throws ConfigError for a rollout that is longer than a row or that cannot be replayed
  */
@@ -101,54 +103,115 @@ export function replayBatches(
   rollouts: readonly ScoredRollout[],
   options: ReplayOptions,
 ): ReplayBatches {
-  const { rows, length, padId } = options;
-  const packers: BatchPacker[] = [];
-  const replayed = rollouts.map((rollout): ReplayedRollout => {
-    const { record } = rollout;
-    checkReplayable(record, options.settings);
-    const numInputs = record.promptIds.length + record.tokenIds.length - 1;
-    if (numInputs > length) {
-      throw new ConfigError(
-        'length',
-        `A rollout has ${numInputs} tokens to replay, and rows have ${length}; make rows longer, or answers shorter (maxNewTokens).`,
-      );
-    }
+  const { rows, length, padId, settings } = options;
+  const packers: { readonly packer: BatchPacker; numSequences: number }[] = [];
+  const replayed: ReplayedRollout[] = [];
+  for (const { record } of rollouts) checkReplayable(record, settings);
+  for (const group of sharedPrompts(rollouts, length)) {
+    const stemLength = group[0]!.record.promptIds.length - 1;
     for (let batch = 0; ; batch++) {
-      const packer = (packers[batch] ??= new BatchPacker({ rows, length, padId }));
-      const start = packer.add(replayDocument(rollout, packer.numDocuments, options));
+      const filled = (packers[batch] ??= {
+        packer: new BatchPacker({ rows, length, padId }),
+        numSequences: 0,
+      });
+      const start = filled.packer.add(groupDocument(group, filled.numSequences, options));
       if (start === undefined) continue;
-      return { record, batch, offset: start + record.promptIds.length - 1 };
+      filled.numSequences += group.length;
+      let offset = start + stemLength;
+      for (const { record } of group) {
+        replayed.push({ record, batch, offset });
+        offset += record.tokenIds.length;
+      }
+      break;
     }
-  });
-  return { batches: packers.map(({ batch }) => batch), rollouts: replayed };
+  }
+  return { batches: packers.map(({ packer }) => packer.batch), rollouts: replayed };
 }
 
-function replayDocument(
-  { record, advantage, weight, reference }: ScoredRollout,
-  sequence: number,
+/** Rollouts in a row that answer the same prompt, as many as fit a row with it. */
+function sharedPrompts(
+  rollouts: readonly ScoredRollout[],
+  length: number,
+): readonly (readonly ScoredRollout[])[] {
+  const groups: ScoredRollout[][] = [];
+  let room = 0;
+  for (const rollout of rollouts) {
+    const { promptIds, tokenIds } = rollout.record;
+    const last = groups.at(-1);
+    if (last && room >= tokenIds.length && isSame(last[0]!.record.promptIds, promptIds)) {
+      last.push(rollout);
+    } else {
+      groups.push([rollout]);
+      room = length - promptIds.length + 1;
+    }
+    room -= tokenIds.length;
+    if (room >= 0) continue;
+    throw new ConfigError(
+      'length',
+      `A rollout has ${length - room} tokens to replay, and rows have ${length}; make rows longer, or answers shorter (maxNewTokens).`,
+    );
+  }
+  return groups;
+}
+
+const isSame = (a: readonly number[], b: readonly number[]): boolean =>
+  a.length === b.length && a.every((id, index) => id === b[index]);
+
+/**
+ * A prompt without its last token, and after it each answer, that token before it.
+ *
+ * @param firstSequence - number of the first answer among those of its batch
+ */
+function groupDocument(
+  group: readonly ScoredRollout[],
+  firstSequence: number,
   { settings, loopWeights }: ReplayOptions,
 ): TrainingDocument {
-  const { promptIds, tokenIds, exitDepths } = record;
-  const ids = [...promptIds, ...tokenIds.slice(0, -1)];
-  const first = promptIds.length - 1;
-  /** Zeros for the prompt, then a number for each token. */
-  const floats = (valueOf: (token: number) => number) =>
-    Float32Array.from(ids, (_, position) => (position < first ? 0 : valueOf(position - first)));
-  const { exitDepth, advantage: gain, weight: share, behavior } = POLICY_INPUTS;
+  const { promptIds } = group[0]!.record;
+  const stem = promptIds.slice(0, -1);
+  const answers = group.map(({ record: { tokenIds } }) => tokenIds);
+  const size = answers.reduce((sum, { length }) => sum + length, stem.length);
+  const ends = new Int32Array(size).fill(size);
+  const positions = Int32Array.from({ length: size }, (_, position) => position);
+  let start = stem.length;
+  for (const { length } of answers) {
+    ends.fill(start + length, start, start + length);
+    for (let token = 0; token < length; token++) positions[start + token] = stem.length + token;
+    start += length;
+  }
+  /** What stands at the prompt, then a number for each token of each answer. */
+  const numbers = (
+    valueOf: (rollout: ScoredRollout, token: number, index: number) => number,
+    ofPrompt = 0,
+  ) => [
+    ...stem.map(() => ofPrompt),
+    ...group.flatMap((rollout, index) =>
+      rollout.record.tokenIds.map((_, token) => valueOf(rollout, token, index)),
+    ),
+  ];
+  const floats = (valueOf: (rollout: ScoredRollout, token: number) => number) =>
+    Float32Array.from(numbers(valueOf));
+  const { exitDepth, advantage, weight, behavior, sequence, reference } = POLICY_INPUTS;
+  const hasReference = group[0]!.reference !== undefined;
   return {
-    ids,
-    targets: ids.map((_, position) => tokenIds[position - first] ?? IGNORED_TARGET),
+    ids: [...stem, ...answers.flatMap((ids) => [promptIds.at(-1)!, ...ids.slice(0, -1)])],
+    targets: numbers(({ record }, token) => record.tokenIds[token]!, IGNORED_TARGET),
+    branches: { positions, seenUntil: ends },
     extra: {
-      [exitDepth.name]: Int32Array.from(ids, (_, position) => exitDepths[position - first] ?? 0),
-      [gain.name]: floats(() => advantage),
-      [share.name]: floats(() => weight),
-      [behavior.name]: floats((token) => behaviorLogProb(record, token, settings)),
-      [POLICY_INPUTS.sequence.name]: new Int32Array(ids.length).fill(sequence),
-      ...(reference && { [POLICY_INPUTS.reference.name]: floats((token) => reference[token]!) }),
+      [exitDepth.name]: Int32Array.from(numbers(({ record }, token) => record.exitDepths[token]!)),
+      [advantage.name]: floats((rollout) => rollout.advantage),
+      [weight.name]: floats((rollout) => rollout.weight),
+      [behavior.name]: floats(({ record }, token) => behaviorLogProb(record, token, settings)),
+      [sequence.name]: Int32Array.from(
+        numbers((_rollout, _token, index) => firstSequence + index, firstSequence),
+      ),
+      ...(hasReference && {
+        [reference.name]: floats((rollout, token) => rollout.reference![token]!),
+      }),
       ...Object.fromEntries(
         (loopWeights ?? []).map((value, loopIndex) => [
           loopWeightInput(loopIndex).name,
-          new Float32Array(ids.length).fill(value),
+          new Float32Array(size).fill(value),
         ]),
       ),
     },

@@ -56,7 +56,7 @@ export function pieceRows(
 
 /** A batch as batches of fewer rows, whose arrays are views of its own. */
 export function cutRows(batch: TrainingBatch, rows: number): readonly TrainingBatch[] {
-  const { length, extra } = batch;
+  const { length, extra, seenUntil } = batch;
   return Array.from({ length: batch.rows / rows }, (_, piece) => {
     const cut = <T extends Int32Array | Float32Array>(data: T): T =>
       data.subarray(piece * rows * length, (piece + 1) * rows * length) as T;
@@ -67,6 +67,7 @@ export function cutRows(batch: TrainingBatch, rows: number): readonly TrainingBa
       targets: cut(batch.targets),
       segments: cut(batch.segments),
       positions: cut(batch.positions),
+      ...(seenUntil && { seenUntil: cut(seenUntil) }),
       ...(extra && {
         extra: Object.fromEntries(Object.entries(extra).map(([name, data]) => [name, cut(data)])),
       }),

@@ -14,7 +14,7 @@ import {
   withDepthBounds,
 } from '../../src/engine/index.js';
 import { ConfigError } from '../../src/errors.js';
-import type { PolicySettings } from '../../src/rl/index.js';
+import type { PolicySettings, ScoredRollout } from '../../src/rl/index.js';
 import { agreementOf, policyObjective, replayBatches } from '../../src/rl/index.js';
 import type { Device } from '../../src/runtime/index.js';
 import { createInlineDevice } from '../../src/runtime/index.js';
@@ -80,8 +80,18 @@ async function agreementOfModel(
   return found;
 }
 
+/** Prompts with one to four answers each. */
+const groupsArbitrary = fc
+  .array(fc.tuple(promptArbitrary(12), fc.integer({ min: 1, max: 4 })), {
+    minLength: 1,
+    maxLength: 4,
+  })
+  .map((groups) =>
+    groups.flatMap(([prompt, count]) => Array.from({ length: count }, () => prompt)),
+  );
+
 const drawArbitrary: fc.Arbitrary<RolloutDraw> = fc.record({
-  prompts: fc.array(promptArbitrary(12), { minLength: 1, maxLength: 6 }),
+  prompts: groupsArbitrary,
   exitPolicy: policyArbitrary,
   seed: fc.nat(1000),
 });
@@ -171,6 +181,58 @@ describe('the replay of rollouts', () => {
         Array.from(extra!['exitDepth']!.slice(start, offset)).every((depth) => depth === 0),
       ).toBe(true);
     });
+  });
+
+  it('lets the answers to one prompt share it, which changes no probability and no gradient', async () => {
+    const { config } = SMALL_MODEL;
+    const weights = randomWeights(config, 3);
+    const [a, b] = [
+      [1, 2, 3, 4, 5, 6, 7],
+      [4, 5],
+    ];
+    const records = await rolloutsOf(device, config, weights, {
+      prompts: [a, a, a, a, a, b, b],
+      exitPolicy: sampledExit(),
+    });
+    const rollouts = scored(
+      records,
+      records.map((_, index) => index - 3),
+    );
+    // Taken in turn no two neighbours answer the same prompt.
+    const apart = [0, 5, 1, 6].map((index) => rollouts[index]!);
+    const together = [0, 1, 5, 6].map((index) => rollouts[index]!);
+    const moved = async (some: readonly ScoredRollout[]) => {
+      const state = await TrainState.create({
+        device,
+        config,
+        rows: ROWS,
+        length: LENGTH,
+        objective: policyObjective(settings, config.numLoops),
+        optimizer: ADAMW,
+        recompute: 'none',
+        weights,
+      });
+      const { batches } = replayBatches(some, OPTIONS);
+      const { loss, gradNorm } = await state.update(batches, 0, 1e-3);
+      await state.dispose();
+      const used = batches.reduce(
+        (sum, { segments }) => sum + segments.filter((n) => n > 0).length,
+        0,
+      );
+      return { loss, gradNorm, used };
+    };
+    const [one, other] = [await moved(together), await moved(apart)];
+    expect(one.used).toBe(other.used - (a.length - 1) - (b.length - 1));
+    expect(one.loss).toBeCloseTo(other.loss, 5);
+    expect(one.gradNorm / other.gradNorm).toBeCloseTo(1, 4);
+    // Five answers are too many for one row; those that do not fit share the prompt in another.
+    const { batches, rollouts: all } = replayBatches(rollouts, OPTIONS);
+    expect(all.map(({ record }) => record)).toEqual(records);
+    const stems = batches.flatMap(({ positions, segments }) =>
+      [...positions.keys()].filter((index) => segments[index]! > 0 && positions[index] === 0),
+    );
+    expect(stems.length).toBeGreaterThan(2);
+    expect(stems.length).toBeLessThan(records.length);
   });
 
   it('refuses what it could not replay, and says what to draw instead', async () => {
