@@ -12,7 +12,7 @@ export const VARIANTS = ['looped', 'twin', 'iso-flop'] as const;
 export type Variant = (typeof VARIANTS)[number];
 
 export const SEED = 7;
-export const TRAIN_STEPS = 10_000;
+export const TRAIN_STEPS = 10_400;
 export const ROWS = 12;
 export const LENGTH = 160;
 const NUM_LAYERS = 3;

@@ -21,9 +21,8 @@ const tokenizer = Tokenizer.fromJson(tokenizerJson());
 /** Opens a lesson at every measurement. */
 const OPTIONS = {
   tasks: [clocks, cups],
-  first: [{ task: clocks.name, lesson: 3, latest: 100 }],
+  first: { task: clocks.name, lesson: 3, latest: 100 },
   learnt: 0,
-  patience: 1000,
   mixedFrom: 4,
   scribe: new Scribe((text) => tokenizer.encode(text)),
   maxLength: LENGTH,
@@ -117,7 +116,7 @@ test('a task that is right in its newest lesson and wrong over all difficulties 
     trainStep,
     evaluation: { [newestName(clocks.name)]: 1, [newestName(cups.name)]: 1 },
   }));
-  const options = { tasks: [clocks, cups], learnt: 0, patience: 1000, mixedFrom: 0 };
+  const options = { tasks: [clocks, cups], learnt: 0, mixedFrom: 0 };
   /** Share of cups for what it weighs, over that of clocks. */
   const need = (records: Parameters<typeof syllabusAt>[1]) => {
     const { weights } = syllabusAt(options, records, 6);
@@ -137,7 +136,7 @@ test('a task that is wrong in its newest lesson gets more, whatever it is over a
     [newestName(cups.name)]: 0.5,
     [uniformName(cups.name)]: [1, 1],
   };
-  const options = { tasks: [clocks, cups], learnt: 0, patience: 1000, mixedFrom: 0 };
+  const options = { tasks: [clocks, cups], learnt: 0, mixedFrom: 0 };
   const { weights } = syllabusAt(options, [{ trainStep: 1, evaluation }], 2);
   expect(weights[cups.name]! / cups.weight).toBeGreaterThan(weights[clocks.name]! / clocks.weight);
 });

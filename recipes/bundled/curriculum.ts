@@ -18,21 +18,12 @@ const NEWEST_FRACTION = 0.7;
 /** One problem in so many is held out of training. */
 const HELD_OUT_FRACTION = 1 / 16;
 
-/** What waits for a task waits for this lesson of it, until this train step at most. */
-export interface Beginner {
-  readonly task: string;
-  readonly lesson: number;
-  readonly latest: number;
-}
-
 export interface CurriculumOptions {
   readonly tasks: readonly TaskDefinition[];
-  /** Tasks that begin one after the other, before the rest: the next one waits for the one before it. */
-  readonly first?: readonly Beginner[];
+  /** A task that begins alone: the others wait for this lesson of it, until this train step at most. */
+  readonly first?: { readonly task: string; readonly lesson: number; readonly latest: number };
   /** Share of right answers at which a lesson counts as learnt. */
   readonly learnt: number;
-  /** Train steps after which the next lesson opens, learnt or not: what is said in it is asked for in the end. */
-  readonly patience: number;
   /** Train step from which a chat may go from one problem to another. */
   readonly mixedFrom: number;
 }
@@ -52,31 +43,22 @@ export const uniformName = (task: string): string => `uniform.${task}`;
  *   batch is drawn while the update before it runs.
  */
 export function openLessons(
-  { tasks, first = [], learnt, patience }: CurriculumOptions,
+  { tasks, first, learnt }: CurriculumOptions,
   records: readonly EvaluationRecord[],
   trainStep: number,
 ): OpenLessons {
   const open: Record<string, number> = Object.fromEntries(
-    tasks.map(({ name }) => [name, first.length === 0 || first[0]!.task === name ? 1 : 0]),
+    tasks.map(({ name }) => [name, first === undefined || first.task === name ? 1 : 0]),
   );
-  const openedAt: Record<string, number> = {};
   for (const record of records) {
     if (record.trainStep >= trainStep) break;
     for (const { name, lessons } of tasks) {
       const accuracy = record.evaluation[newestName(name)];
       const isLearnt = typeof accuracy === 'number' && accuracy >= learnt;
-      const isOver = record.trainStep >= (openedAt[name] ?? 0) + patience;
-      if (open[name]! === 0 || open[name] === lessons.length || !(isLearnt || isOver)) continue;
-      open[name]!++;
-      openedAt[name] = record.trainStep;
+      if (open[name]! > 0 && isLearnt) open[name] = Math.min(lessons.length, open[name]! + 1);
     }
-    const waitedFor = first.findIndex(
-      ({ task, lesson, latest }) => open[task]! < lesson && record.trainStep < latest,
-    );
-    const begun = waitedFor < 0 ? tasks.map(({ name }) => name) : [first[waitedFor]!.task];
-    for (const name of begun.filter((one) => open[one] === 0)) {
-      open[name] = 1;
-      openedAt[name] = record.trainStep;
+    if (first && (open[first.task]! >= first.lesson || record.trainStep >= first.latest)) {
+      for (const { name } of tasks) open[name] = Math.max(1, open[name]!);
     }
   }
   return open;

@@ -2,7 +2,7 @@
  * From problems to training documents: a chat or plain text, with labels where something is to be said.
  *
  * Running answers are the targets of the last token of their piece, although the text goes on; every
- * token of a reply is the target of the one before it, which in plain text is the question's last. Does not know which problems there are.
+ * token of a reply is the target of the one before it. Does not know which problems there are.
  */
 import type { RandomGenerator } from 'pure-rand/types/RandomGenerator';
 import type { TrainingDocument } from 'looplm/data';
@@ -57,9 +57,8 @@ class Builder {
     this.#encode = encode;
   }
 
-  /** Adds text; `running` is the label of its last token, if it has one. */
+  /** Adds text; `running` is the label of its last token. */
   add(text: string, running?: string): void {
-    if (text === '') return;
     for (const id of this.#encode(text)) {
       this.ids.push(id);
       this.targets.push(IGNORED_TARGET);

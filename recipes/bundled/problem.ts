@@ -99,12 +99,6 @@ export const conversationOf = (problems: readonly Problem[]): Problem => ({
   isChat: true,
 });
 
-/** Pieces that go on with a text: a space comes before them. */
-export const afterSpace = ([first, ...rest]: readonly Piece[]): readonly Piece[] => [
-  { ...first!, text: ` ${first!.text}` },
-  ...rest,
-];
-
 /** The text of some pieces. */
 export const textOf = (pieces: readonly Piece[]): string => pieces.map(({ text }) => text).join('');
 export const replyText = ({ before, answer, after }: Reply): string => before + answer + after;

@@ -41,9 +41,7 @@ describe.each(SOLVED)('$name', (task) => {
     for (const { turns } of draws(task)) {
       turns.forEach(({ reply }, index) => {
         const asked = turns.slice(0, index + 1).map((turn) => textOf(turn.asked));
-        const isList = reply.before.includes(',');
-        const said = isList ? reply.before + reply.answer : reply.answer;
-        expect(said.trim(), asked.join(' ')).toBe(solve(asked));
+        expect(reply.answer.trim(), asked.join(' ')).toBe(solve(asked));
       });
     }
   });
@@ -53,9 +51,7 @@ describe.each(SOLVED)('$name', (task) => {
       for (const { asked, reply } of turns) {
         const running = asked.findLast((piece) => piece.running !== undefined)?.running;
         const isOfQuestion = asked.at(-2)?.running !== undefined;
-        // A third rank comes after the two places for labels, and a list has none.
-        const isEarly = / third |Name them|name them|me all /.test(textOf(asked));
-        if (isOfQuestion && !isEarly) expect(running?.trim()).toBe(reply.answer.trim());
+        if (isOfQuestion) expect(running?.trim()).toBe(reply.answer.trim());
       }
     }
   });
@@ -121,24 +117,6 @@ test('a comparison says who is at the top and the bottom of those that it is con
   expect(lengths).toEqual(new Set([2, 3, 4, 5]));
 });
 
-test('a question for a rank is labelled with the first, then with the second', () => {
-  let numLabels = 0;
-  for (const { turns } of draws(ordering)) {
-    turns.forEach(({ asked }, index) => {
-      const [ranked, sign] = asked.slice(-2);
-      const rank = / (second |third )?(?:oldest|youngest|tallest|shortest)$/.exec(ranked!.text);
-      if (!rank) return;
-      const before = turns.slice(0, index).map((turn) => textOf(turn.asked));
-      const whoIs = (other: string) =>
-        ` ${solve([...before, textOf(asked).replace(rank[0], rank[0].replace(rank[1] ?? '', other))])}`;
-      expect(ranked!.running).toBe(whoIs(''));
-      expect(sign!.running).toBe(rank[1] === undefined ? undefined : whoIs('second '));
-      numLabels++;
-    });
-  }
-  expect(numLabels).toBeGreaterThan(100);
-});
-
 test('half of the draws of facts are of one, and a length that is asked for is drawn', () => {
   const hops = (difficulty: readonly [number, number]) =>
     Array.from({ length: 2000 }, (_, index) => {
@@ -183,13 +161,7 @@ test('no trained chain of facts begins with a held-out country, and every such c
   for (const { problem } of trained(6000)) {
     const [turn] = problem.turns;
     if (problem.task !== 'facts' || turn!.difficulty < 2) continue;
-    const text = textOf(turn!.asked);
-    const origins = [...text.matchAll(/(?:is from|lives in) ([^.]+)\./g)].map(
-      ([, place]) => place!,
-    );
-    for (const place of origins.length > 0 ? origins : [countryOf(text)]) {
-      expect(heldOut).not.toContain(place);
-    }
+    expect(heldOut).not.toContain(countryOf(textOf(turn!.asked)));
   }
 });
 
@@ -199,10 +171,7 @@ test('a label is the running answer at the last token of its piece, or the next 
     const { ids, targets } = scribe.document(problem, writing, 'all');
     const text = tokenizer.decode([...ids]);
     const expected = problem.turns.flatMap(({ asked, reply }) => [
-      // In plain text the reply follows the last sign at once, and some questions have none.
-      ...asked
-        .slice(0, writing.form === 'plain' || writing.isOpen ? -1 : undefined)
-        .flatMap(({ running }) => (running === undefined ? [] : [running])),
+      ...asked.flatMap(({ running }) => (running === undefined ? [] : [running])),
       writing.form === 'plain' ? ` ${replyText(reply)}` : replyText(reply),
       writing.form === 'plain' ? '<|endoftext|>' : '<|im_end|>',
     ]);
@@ -222,9 +191,8 @@ test('a label is the running answer at the last token of its piece, or the next 
 describe('the curriculum', () => {
   const options = {
     tasks: TASKS,
-    first: [{ task: 'relations', lesson: 3, latest: 1000 }],
+    first: { task: 'relations', lesson: 3, latest: 1000 },
     learnt: 0.85,
-    patience: 5000,
     mixedFrom: 1000,
   };
   const record = (trainStep: number, evaluation: Record<string, number>) => ({
@@ -247,39 +215,10 @@ describe('the curriculum', () => {
     expect(openLessons(options, records, 301)).toMatchObject({ relations: 4, cups: 2, sums: 1 });
   });
 
-  test('of several first tasks each waits for the one before it', () => {
-    const two = {
-      ...options,
-      first: [...options.first, { task: 'ordering', lesson: 2, latest: 900 }],
-    };
-    const lately = (step: number, ...learnt: string[]) =>
-      record(step, Object.fromEntries(learnt.map((task) => [newestName(task), 0.9])));
-    const records = [
-      lately(100, 'relations'),
-      lately(200, 'relations'),
-      lately(300, 'relations', 'ordering'),
-    ];
-    expect(openLessons(two, records, 101)).toMatchObject({ relations: 2, ordering: 0, cups: 0 });
-    expect(openLessons(two, records, 201)).toMatchObject({ relations: 3, ordering: 1, cups: 0 });
-    expect(openLessons(two, records, 301)).toMatchObject({ relations: 4, ordering: 2, cups: 1 });
-    const stuck = [lately(100), lately(900), lately(1000)];
-    expect(openLessons(two, stuck, 901)).toMatchObject({ relations: 1, ordering: 0, cups: 0 });
-    expect(openLessons(two, stuck, 1001)).toMatchObject({ relations: 1, ordering: 1, cups: 1 });
-  });
-
   test('lets them begin at its latest, whatever has been learnt', () => {
     const records = [record(900, { [relations]: 0 }), record(1000, { [relations]: 0 })];
     expect(openLessons(options, records, 1000)).toMatchObject({ relations: 1, cups: 0 });
     expect(openLessons(options, records, 1001)).toMatchObject({ relations: 1, cups: 1 });
-  });
-
-  test('opens a lesson that was not learnt when its time is over', () => {
-    const late = { ...options, patience: 300 };
-    const records = [100, 200, 300, 400, 500, 600].map((step) =>
-      record(step, { [relations]: step === 200 ? 0.9 : 0.1 }),
-    );
-    const lessonAt = (step: number) => openLessons(late, records, step)['relations'];
-    expect([101, 201, 401, 501].map(lessonAt)).toEqual([1, 2, 2, 3]);
   });
 
   test('does not count a measurement for the batch that was drawn before it', () => {

@@ -15,13 +15,11 @@ import type { Variant } from './configs.js';
 import { LENGTH, ROWS, SEED, TRAIN_STEPS, modelConfig, trainConfig } from './configs.js';
 import { Course } from './course.js';
 import { Scribe } from './documents.js';
-import { FIRST_TASKS, TASKS } from './tasks/index.js';
+import { FIRST_TASK, TASKS } from './tasks/index.js';
 import { tokenizerFiles, tokenizerJson } from './tokenizer.js';
 
 /** Share of right answers at which a lesson counts as learnt. */
 const LEARNT = 0.75;
-/** Train steps that a lesson may take to be learnt. */
-const PATIENCE = 2000;
 /** Train steps between looks at problems of every difficulty. */
 const UNIFORM_EVERY = 200;
 /** Train step from which a chat may go from one problem to another: single ones are understood by then. */
@@ -75,9 +73,8 @@ export async function bundledRun({
   const model = modelConfig(tokenizer.vocabSize, variant);
   const options = {
     tasks: TASKS,
-    first: FIRST_TASKS,
+    first: FIRST_TASK,
     learnt: LEARNT,
-    patience: PATIENCE,
     mixedFrom: MIXED_FROM,
     scribe: new Scribe((text) => tokenizer.encode(text)),
     maxLength: LENGTH,

@@ -3,11 +3,10 @@ import type { RandomGenerator } from 'pure-rand/types/RandomGenerator';
 import { isHeldOut } from 'looplm/data';
 import type { Country, Relation } from '../countries.js';
 import { COUNTRIES, RELATIONS } from '../countries.js';
-import { NAMES } from '../names.js';
 import type { Piece, Problem, Range, TaskDefinition, Wording } from '../problem.js';
-import { afterSpace, itIs, question } from '../problem.js';
+import { itIs, question } from '../problem.js';
 import type { Ways } from '../random.js';
-import { chance, pick, sample, shuffled, wayOf, within } from '../random.js';
+import { chance, pick, wayOf, within } from '../random.js';
 
 const byName = new Map(COUNTRIES.map((country) => [country.name, country]));
 const byCapital = new Map(
@@ -18,8 +17,6 @@ const byCapital = new Map(
 const HELD_OUT_STARTS = 0.15;
 export const isHeldOutStart = ({ name }: Country): boolean =>
   isHeldOut(`chains from ${name}`, HELD_OUT_STARTS);
-
-const TRAINED_STARTS = COUNTRIES.filter((country) => !isHeldOutStart(country));
 
 const WORDS: Readonly<Record<Relation, readonly string[]>> = {
   capital: ['capital'],
@@ -41,15 +38,6 @@ const CHAINS: Ways<readonly [string, string]> = {
     ["And what's ", '?'],
     ['And tell me ', '.'],
   ],
-};
-
-/** Where somebody is from. */
-const ORIGINS: Ways<(name: string, country: string) => string> = {
-  trained: [
-    (name, country) => `${name} is from ${country}.`,
-    (name, country) => `${name} lives in ${country}.`,
-  ],
-  heldOut: [(name, country) => `And ${name} is from ${country}.`],
 };
 
 type Ask = (of: string) => string;
@@ -115,34 +103,9 @@ function stepFrom(rng: RandomGenerator, at: Country, relation: Relation): Step |
   return to === undefined ? undefined : { words: pick(rng, WORDS[relation]), to, relation };
 }
 
-/** What a chain begins with, and what is told before it. */
-interface Beginning {
-  readonly told?: readonly string[];
-  readonly first: string;
-  /** Whether its first step is to the country. */
-  readonly isToCountry: boolean;
-}
-
-/** Of the chains and single facts. */
-const CAPITAL_FRACTION = 0.15;
-/** Of the trained chains: whoever is from a country can be from any, so no pair of facts can be learnt by heart. */
-const PERSON_FRACTION = 0.35;
-const MAX_PEOPLE = 3;
-
-/** Somebody from a country, and some from others, in any order. */
-function drawPerson(rng: RandomGenerator, country: Country, wording: Wording): Beginning {
-  const [first, ...others] = sample(rng, NAMES, within(rng, [1, MAX_PEOPLE]));
-  const from = wayOf(rng, ORIGINS, wording);
-  const told = [
-    from(first!, country.name),
-    ...others.map((name) => from(name, pick(rng, TRAINED_STARTS).name)),
-  ];
-  return { told: shuffled(rng, told), first: first!, isToCountry: true };
-}
-
 /** A chain of so many facts, the first ones from country to country. */
-function drawChain(rng: RandomGenerator, start: Country, hops: number, isToCountry: boolean) {
-  const steps: Step[] = isToCountry
+function drawChain(rng: RandomGenerator, start: Country, hops: number, fromCapital: boolean) {
+  const steps: Step[] = fromCapital
     ? [{ words: 'country', to: start.name, relation: 'country' }]
     : [];
   let at = start;
@@ -159,39 +122,32 @@ function drawChain(rng: RandomGenerator, start: Country, hops: number, isToCount
 function chainProblem(
   rng: RandomGenerator,
   hops: number,
+  starts: readonly Country[],
   wording: Wording,
-  beginningOf: () => readonly [Country, Beginning],
 ): Problem {
   for (;;) {
-    const [start, { told = [], first, isToCountry }] = beginningOf();
-    const steps = drawChain(rng, start, hops, isToCountry);
+    const start = pick(rng, starts);
+    const fromCapital = start.capital !== undefined && chance(rng, 0.15);
+    const steps = drawChain(rng, start, hops, fromCapital);
     if (!steps) continue;
     const [before, after] = wayOf(rng, CHAINS, wording);
+    const first = fromCapital ? start.capital : start.name;
     const pieces = steps.map(({ words, to }, index): Piece => ({
       text: index === 0 ? `${before}${first}'s ${words}` : `'s ${words}`,
       running: ` ${to}`,
     }));
     const { to, relation } = steps.at(-1)!;
-    const facts = told.map((text, index) => ({ text: index === 0 ? text : ` ${text}` }));
-    const chain = [...pieces, { text: after }];
-    const asked = told.length > 0 ? [...facts, ...afterSpace(chain)] : chain;
+    const asked = [...pieces, { text: after }];
     const turn = { asked, reply: replyOf(to, relation), difficulty: hops };
     return { task: 'facts', turns: [turn], keys: [] };
   }
-}
-
-/** From a country, or from its capital. */
-function drawPlace(rng: RandomGenerator, countries: readonly Country[]) {
-  const country = pick(rng, countries);
-  const isToCountry = country.capital !== undefined && chance(rng, CAPITAL_FRACTION);
-  return [country, { first: isToCountry ? country.capital : country.name, isToCountry }] as const;
 }
 
 function singleProblem(rng: RandomGenerator, wording: Wording): Problem {
   for (;;) {
     const country = pick(rng, COUNTRIES);
     const relation = pick(rng, RELATIONS);
-    const isReverse = chance(rng, CAPITAL_FRACTION);
+    const isReverse = chance(rng, 0.15);
     const answer = isReverse ? country.name : country[relation];
     const of = isReverse ? country.capital : country.name;
     if (answer === undefined || of === undefined) continue;
@@ -204,8 +160,7 @@ function singleProblem(rng: RandomGenerator, wording: Wording): Problem {
 
 /** A chain from a country, or the capital of one, with which no trained chain begins. */
 export function heldOutChain(rng: RandomGenerator, hops: number, wording: Wording): Problem {
-  const countries = COUNTRIES.filter(isHeldOutStart);
-  return chainProblem(rng, hops, wording, () => drawPlace(rng, countries));
+  return chainProblem(rng, hops, COUNTRIES.filter(isHeldOutStart), wording);
 }
 
 /** Facts of a problem: one oftener than any longer chain, since single facts are what is stored. */
@@ -213,6 +168,8 @@ function drawHops(rng: RandomGenerator, [fewest, most]: Range): number {
   if (fewest > 1 || most === 1) return within(rng, [fewest, most]);
   return chance(rng, 0.5) ? 1 : within(rng, [2, most]);
 }
+
+const TRAINED_STARTS = COUNTRIES.filter((country) => !isHeldOutStart(country));
 
 export const facts: TaskDefinition = {
   name: 'facts',
@@ -226,24 +183,16 @@ export const facts: TaskDefinition = {
     ...Object.values(WORDS).flat(),
     'country',
     ...[...CHAINS.trained, ...CHAINS.heldOut].flat(),
-    ...[...ORIGINS.trained, ...ORIGINS.heldOut].map((way) => way('Ann', 'France')),
     ...[...Object.values(SINGLES), COUNTRY_OF_CAPITAL].flatMap(({ trained, heldOut }) =>
       [...trained, ...heldOut].map((way) => way('France')),
     ),
   ],
   draw(rng, { difficulty }, wording) {
     const hops = drawHops(rng, difficulty);
-    if (hops === 1) {
-      return chance(rng, 0.5)
-        ? singleProblem(rng, wording)
-        : chainProblem(rng, 1, wording, () => drawPlace(rng, COUNTRIES));
-    }
-    const isOfPerson = chance(rng, PERSON_FRACTION);
-    return chainProblem(rng, hops, wording, () => {
-      if (!isOfPerson) return drawPlace(rng, TRAINED_STARTS);
-      const country = pick(rng, TRAINED_STARTS);
-      return [country, drawPerson(rng, country, wording)];
-    });
+    if (hops > 1) return chainProblem(rng, hops, TRAINED_STARTS, wording);
+    return chance(rng, 0.5)
+      ? singleProblem(rng, wording)
+      : chainProblem(rng, 1, COUNTRIES, wording);
   },
 };
 

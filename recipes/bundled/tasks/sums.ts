@@ -257,7 +257,7 @@ function ask(rng: RandomGenerator, count: number, largestValue: number, wording:
 export const sums: TaskDefinition = {
   name: 'sums',
   description: 'Small sums, plain or in a story; what comes out?',
-  weight: 2,
+  weight: 1.3,
   lessons: [
     { difficulty: [1, 1], size: [0, 10] },
     { difficulty: [1, 2], size: [0, 10] },
