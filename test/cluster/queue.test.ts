@@ -116,7 +116,7 @@ it('keeps jobs, and who holds them, when the server is killed', async (context) 
   await server!.kill();
   const taking = queue.take(5);
   await server!.start();
-  const taken = (await taking) ?? (await queue.take(5));
+  const taken = (await taking) ?? (await queue.take(30));
   expect(taken?.text).toBe('b');
   await a!.complete();
   await taken!.complete();
