@@ -2,8 +2,9 @@
  * From rollouts to the batches in which a trainer replays them.
  *
  * The targets of a prompt's answers are the tokens that were drawn; beside each stands what the
- * objective must know of how it was drawn. Answers to one prompt share it, here as in the rollout. Under `per-loop` every token has the keys and values of all
- * loops, as in a packed batch, so the replay computes what the rollout did.
+ * objective must know of how it was drawn. Answers to one prompt share it, here as in the rollout. Under
+ * `per-loop` every token has the keys and values of all loops, as in a packed batch, so the replay computes
+ * what the rollout did.
  * Source: docs/math.md (rollout log-probabilities, policy-gradient).
  */
 import type { TrainingBatch, TrainingDocument } from '../data/index.js';

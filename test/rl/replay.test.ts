@@ -80,6 +80,20 @@ async function agreementOfModel(
   return found;
 }
 
+/** A trainer of the small model. */
+const trainerOf = (weights: RandomModel['weights']) =>
+  TrainState.create({
+    device,
+    config: SMALL_MODEL.config,
+    rows: ROWS,
+    length: LENGTH,
+    objective: policyObjective(settings, SMALL_MODEL.config.numLoops),
+    optimizer: ADAMW,
+    recompute: 'none',
+    weights,
+    tellsTokens: true,
+  });
+
 /** Prompts with one to four answers each. */
 const groupsArbitrary = fc
   .array(fc.tuple(promptArbitrary(12), fc.integer({ min: 1, max: 4 })), {
@@ -122,17 +136,7 @@ describe('the replay of rollouts', () => {
   it('is told by an update, and notices rollouts of other weights or other depths', async () => {
     const { config } = SMALL_MODEL;
     const weights = randomWeights(config, 3);
-    const state = await TrainState.create({
-      device,
-      config,
-      rows: ROWS,
-      length: LENGTH,
-      objective: policyObjective(settings, config.numLoops),
-      optimizer: ADAMW,
-      recompute: 'none',
-      weights,
-      tellsTokens: true,
-    });
+    const state = await trainerOf(weights);
     const prompts = [
       [1, 2, 3],
       [4, 5],
@@ -202,16 +206,7 @@ describe('the replay of rollouts', () => {
     const apart = [0, 5, 1, 6].map((index) => rollouts[index]!);
     const together = [0, 1, 5, 6].map((index) => rollouts[index]!);
     const moved = async (some: readonly ScoredRollout[]) => {
-      const state = await TrainState.create({
-        device,
-        config,
-        rows: ROWS,
-        length: LENGTH,
-        objective: policyObjective(settings, config.numLoops),
-        optimizer: ADAMW,
-        recompute: 'none',
-        weights,
-      });
+      const state = await trainerOf(weights);
       const { batches } = replayBatches(some, OPTIONS);
       const { loss, gradNorm } = await state.update(batches, 0, 1e-3);
       await state.dispose();
