@@ -58,6 +58,7 @@ async function drawOnce(engine: Engine, exitPolicy: ExitPolicy, round: number) {
       text: policyText,
       engine,
       exitPolicy,
+      kvPolicy: 'per-loop',
       groupSize: GROUP_SIZE,
       maxNewTokens: MAX_NEW_TOKENS,
       maxLength: LENGTH,

@@ -7,11 +7,22 @@
  * readouts) is the caller's business, as is how documents were packed (data/).
  * Source: docs/math.md (block); block and gate are those of loop-lm.ts.
  */
+import { ConfigError } from '../errors.js';
 import type { Tensor } from '../graph/index.js';
-import { cast, gatherRows, input, recompute, reshape, stopGradient } from '../graph/index.js';
+import {
+  cast,
+  gatherRows,
+  greaterOrEqual,
+  input,
+  intScalar,
+  recompute,
+  reshape,
+  stopGradient,
+  where,
+} from '../graph/index.js';
 import type { LoopLMConfig } from './config.js';
 import { resolveNumLoops } from './config.js';
-import type { LoopContext } from './loop-lm.js';
+import type { Attend, LoopContext } from './loop-lm.js';
 import { hiddenOf, loop, loopParams } from './loop-lm.js';
 import { parameterSpecs } from './params.js';
 import type { WeightSource } from './weights.js';
@@ -32,6 +43,12 @@ export interface BatchForwardOptions {
    * the state is a constant. Default: all.
    */
   readonly backpropLoops?: number | undefined;
+  /**
+   * i32 `[B*T]`: the deepest loop whose keys and values a position leaves to those that see it; deeper
+   * loops find these again, as under the KV policy `last-exited`. What the position itself computes in deeper loops
+   * is of no meaning then. Default: each loop leaves its own.
+   */
+  readonly kvDepth?: Tensor | undefined;
 }
 
 /** What the loops of a batch leave, `[B*T, D]` each. */
@@ -69,7 +86,7 @@ export function keepsAttentionWeights(
  * `cos` and `sin`, `[B*T, 1, Dh/2]`; `batchForwardFeeds` makes them.
  *
  * @param weights - gives each weight, the same one each time it is asked
- * @throws ConfigError if the number of loops is out of range
+ * @throws ConfigError if the number of loops is out of range, or loops with a `kvDepth` are to be recomputed
  */
 export function batchLoopStates(
   config: LoopLMConfig,
@@ -83,16 +100,41 @@ export function batchLoopStates(
   const params = loopParams(config, weights.leaf);
   const keepsWeights = keepsAttentionWeights({ ...config, numLoops }, options);
   const context = batchContext(config, { rows, length, keepsWeights });
-  const pass = ([x]: readonly Tensor[]) => loop(x!, params, context);
+  const attendIn = options.kvDepth
+    ? attendAfterExits(context.attend, options.kvDepth)
+    : () => context.attend;
+  if (options.kvDepth && options.recomputesLoops) {
+    throw new ConfigError(
+      'recompute',
+      'recompute is "loop", and under the KV policy last-exited a loop reads what the loops before it left; take recompute "none".',
+    );
+  }
   const embedded = embed(config, weights, ids);
   const states: Tensor[] = [];
   for (let loopIndex = 0; loopIndex < numLoops; loopIndex++) {
     const before = states.at(-1) ?? embedded;
     const isCut = loopIndex > 0 && (numLoops - loopIndex) % backpropLoops === 0;
     const start = isCut ? stopGradient(before) : before;
+    const inLoop = { ...context, attend: attendIn(loopIndex) };
+    const pass = ([x]: readonly Tensor[]) => loop(x!, params, inLoop);
     states.push(options.recomputesLoops ? recompute(pass, [start]) : pass([start]));
   }
   return { embedded, states, hidden: states.map((state) => hiddenOf(state, params, config)) };
+}
+
+/** Attention in a loop, counted from 0, in which positions that have exited leave what they left before. */
+function attendAfterExits(attend: Attend, kvDepth: Tensor): (loopIndex: number) => Attend {
+  const left: (readonly [k: Tensor, v: Tensor])[] = [];
+  const perPosition = reshape(kvDepth, [kvDepth.shape[0]!, 1, 1]);
+  return (loopIndex) => (layerIndex, q, k, v) => {
+    const before = left[layerIndex];
+    const goesOn = greaterOrEqual(perPosition, intScalar(loopIndex + 1));
+    const [keys, values] = before
+      ? [where(goesOn, k, before[0]), where(goesOn, v, before[1])]
+      : [k, v];
+    left[layerIndex] = [keys, values];
+    return attend(layerIndex, q, keys, values);
+  };
 }
 
 export interface BatchContextOptions extends Pick<BatchForwardOptions, 'rows' | 'length'> {

@@ -6,6 +6,7 @@
  */
 import type { Engine, RolloutRecord } from '../engine/index.js';
 import { parseExitPolicy, parseSamplingOptions } from '../engine/index.js';
+import type { ReplayedKvPolicy } from './objective-settings.js';
 
 /** Some answers to one prompt. */
 export interface GroupRequest {
@@ -15,6 +16,7 @@ export interface GroupRequest {
   readonly stopIds: readonly number[];
   /** As `parseExitPolicy` reads it. */
   readonly exitPolicy: string;
+  readonly kvPolicy: ReplayedKvPolicy;
   /** Of the answers, one each. */
   readonly seeds: readonly number[];
 }

@@ -1,6 +1,7 @@
 /** How well a policy does: greedy answers to problems that are the same each time. */
 import type { Engine, ExitPolicy } from '../engine/index.js';
 import { parseSamplingOptions } from '../engine/index.js';
+import type { KvPolicy } from '../model/index.js';
 import { generatorFor } from '../util/random.js';
 import type { PolicyText } from './rollouts.js';
 import { answerOf } from './rollouts.js';
@@ -13,6 +14,8 @@ export interface EvaluatePolicyOptions<P extends { readonly prompt: PolicyPrompt
   readonly engine: Engine;
   /** How answers exit. */
   readonly exitPolicy: ExitPolicy;
+  /** Default `per-loop`. */
+  readonly kvPolicy?: KvPolicy | undefined;
   readonly maxNewTokens: number;
   /** How many, of all difficulties in turn. */
   readonly problems: number;
@@ -38,6 +41,7 @@ export async function evaluatePolicy<P extends { readonly prompt: PolicyPrompt }
   text,
   engine,
   exitPolicy,
+  kvPolicy = 'per-loop',
   maxNewTokens,
   problems,
   seed,
@@ -51,6 +55,7 @@ export async function evaluatePolicy<P extends { readonly prompt: PolicyPrompt }
     promptIds: text.encode(prompt),
     maxNewTokens,
     exitPolicy,
+    kvPolicy,
     stopIds: text.stopIds,
     sampling: parseSamplingOptions({ seed: index }),
     cachePrefix: false, // all loops that a problem asks for are counted

@@ -3,6 +3,7 @@
  * weights drew is corrected for, and what holds the policy back.
  */
 import { z } from 'zod';
+import type { KvPolicy } from '../model/index.js';
 import { numberBetween, positiveNumber, rule, section, word } from '../util/setting-fields.js';
 
 /**
@@ -52,6 +53,16 @@ const ratio = z.discriminatedUnion(
   ],
   rule('an object whose kind is "none", "clip", "truncate" or "mask"'),
 );
+
+/**
+ * KV policies that a trainer replays all positions of at once. Under `shared` it could not: a token reads what
+ * those before it left at their last loop, whatever its own.
+ */
+export const REPLAYED_KV_POLICIES = [
+  'per-loop',
+  'last-exited',
+] as const satisfies readonly KvPolicy[];
+export type ReplayedKvPolicy = (typeof REPLAYED_KV_POLICIES)[number];
 
 const coefficient = numberBetween(0, 1e6).default(0);
 

@@ -4,9 +4,10 @@
  * One form for all: minus the mean of weight x coefficient x advantage x log-probability, in which the
  * coefficient, made from the ratio of now to the rollout, takes no gradient. The depth of a token is
  * replayed: its log-probability is read at the loop where it exited, and that of the exit stays live, so
- * that the gate is trained by what its choices led to.
+ * that the gate is trained by what its choices led to. Under `last-exited` so is what later tokens read of it.
  * Sources and formulas: docs/math.md (policy-gradient).
  */
+import { ConfigError } from '../errors.js';
 import type { Tensor } from '../graph/index.js';
 import {
   add,
@@ -26,7 +27,7 @@ import {
 } from '../graph/index.js';
 import { staticShape } from '../graph/index.js';
 import type { ExtraInput, LossParts, ObjectiveDefinition } from '../train/index.js';
-import type { PolicySettings } from './objective-settings.js';
+import type { PolicySettings, ReplayedKvPolicy } from './objective-settings.js';
 
 /** Inputs for each position, beside tokens and targets; all are 0 where no target counts. */
 export const POLICY_INPUTS = {
@@ -41,6 +42,8 @@ export const POLICY_INPUTS = {
   sequence: { name: 'sequence', dtype: 'i32' },
   /** Log-probability of the token by the reference, at the depth that is compared. */
   reference: { name: 'reference', dtype: 'f32' },
+  /** Deepest loop of which the token that is read here left keys and values, 1 to R. */
+  kvDepth: { name: 'kvDepth', dtype: 'i32' },
 } as const satisfies Record<string, ExtraInput>;
 
 /** The weight of a loop, from 0, where weights are learnt: the same at all positions. */
@@ -53,9 +56,18 @@ export const loopWeightInput = (loopIndex: number): ExtraInput => ({
  * The objective of a model with `numLoops` loops.
  *
  * A loss of it is of use for its gradient alone: it does not say how well the policy does.
+ *
+ * @param kvPolicy - of the rollouts
+ * @throws ConfigError for settings that need loops which rollouts of that KV policy have not run
  */
-export function policyObjective(settings: PolicySettings, numLoops: number): ObjectiveDefinition {
+export function policyObjective(
+  settings: PolicySettings,
+  numLoops: number,
+  kvPolicy: ReplayedKvPolicy = 'per-loop',
+): ObjectiveDefinition {
+  checkLoopsRead(settings, kvPolicy);
   const { credit, ratio, klCoefficient, exitEntropy } = settings;
+  const kvDepth = kvPolicy === 'last-exited' ? POLICY_INPUTS.kvDepth : undefined;
   const isBySequence = 'level' in ratio && ratio.level === 'sequence';
   const { exitDepth, advantage, weight, behavior, sequence, reference } = POLICY_INPUTS;
   const readsDepth =
@@ -69,6 +81,7 @@ export function policyObjective(settings: PolicySettings, numLoops: number): Obj
     needsGate: readsGate,
     minLoops: 1,
     trains: 'all',
+    kvDepth,
     extraInputs: [
       advantage,
       weight,
@@ -76,6 +89,7 @@ export function policyObjective(settings: PolicySettings, numLoops: number): Obj
       ...(ratio.kind === 'none' ? [] : [behavior]),
       ...(isBySequence ? [sequence] : []),
       ...(klCoefficient > 0 ? [reference] : []),
+      ...(kvDepth ? [kvDepth] : []),
       ...(credit.kind === 'loops' && credit.weights === 'learned'
         ? Array.from({ length: numLoops }, (_, loopIndex) => loopWeightInput(loopIndex))
         : []),
@@ -90,6 +104,23 @@ export function policyObjective(settings: PolicySettings, numLoops: number): Obj
       return mean(mul(loss, extra('weight')));
     },
   };
+}
+
+/** Under `last-exited` there is nothing beyond a token's exit that a gradient could be of. */
+function checkLoopsRead({ credit, exitEntropy }: PolicySettings, kvPolicy: ReplayedKvPolicy): void {
+  if (kvPolicy === 'per-loop') return;
+  const way = `with kvPolicy ${kvPolicy} a token has no loops beyond its exit`;
+  if (credit.kind === 'loops' || credit.kind === 'last-loop') {
+    throw new ConfigError(
+      'policy.credit',
+      `policy.credit is "${credit.kind}", which reads every loop, and ${way}. Take "exit" or "depth-action", or kvPolicy per-loop.`,
+    );
+  }
+  if (exitEntropy === 0) return;
+  throw new ConfigError(
+    'policy.exitEntropy',
+    `policy.exitEntropy is ${exitEntropy}, which reads the gate after every loop, and ${way}. Take 0, or kvPolicy per-loop.`,
+  );
 }
 
 /** Log-probability of the target at every depth, `[N]` each. */

@@ -93,7 +93,7 @@ export function policyRun<P extends { readonly prompt: PolicyPrompt }>({
     config,
     source: new RolloutSource({ ...shared, trainSteps, reference }),
     ...(rollouts && { rollouts }),
-    objective: policyObjective(settings.policy, model.numLoops),
+    objective: policyObjective(settings.policy, model.numLoops, settings.kvPolicy),
     weights,
   };
 }

@@ -3,9 +3,9 @@
  *
  * The targets of a prompt's answers are the tokens that were drawn; beside each stands what the
  * objective must know of how it was drawn. Answers to one prompt share it, here as in the rollout. Under
- * `per-loop` every token has the keys and values of all loops, as in a packed batch, so the replay computes
- * what the rollout did.
- * Source: docs/math.md (rollout log-probabilities, policy-gradient).
+ * `per-loop` every token has the keys and values of all loops, as in a packed batch, and under `last-exited` those
+ * of the loop at which it exited take the place of deeper ones, so the replay computes what the rollout did.
+ * Source: docs/math.md (rollout log-probabilities, policy-gradient, kv-policies).
  */
 import type { TrainingBatch, TrainingDocument } from '../data/index.js';
 import { BatchPacker, IGNORED_TARGET } from '../data/index.js';
@@ -13,7 +13,8 @@ import type { RolloutRecord } from '../engine/index.js';
 import { exitLogProb } from '../engine/index.js';
 import { ConfigError } from '../errors.js';
 import { quote } from '../util/quote.js';
-import type { PolicySettings } from './objective-settings.js';
+import type { PolicySettings, ReplayedKvPolicy } from './objective-settings.js';
+import { REPLAYED_KV_POLICIES } from './objective-settings.js';
 import { POLICY_INPUTS, loopWeightInput } from './objective.js';
 
 /** A rollout and what it is worth to the trainer. */
@@ -28,6 +29,8 @@ export interface ScoredRollout {
 
 export interface ReplayOptions {
   readonly settings: Pick<PolicySettings, 'credit'>;
+  /** Of all rollouts. Default `per-loop`. */
+  readonly kvPolicy?: ReplayedKvPolicy | undefined;
   readonly rows: number;
   readonly length: number;
   readonly padId: number;
@@ -65,13 +68,20 @@ const PLAIN_SAMPLING = {
  * @throws ConfigError that says which setting of the rollout is in the way
  */
 export function checkReplayable(
-  { kvPolicy, sampling, exitPolicy }: RolloutRecord,
+  { kvPolicy, prefill, sampling, exitPolicy }: RolloutRecord,
   { credit }: Pick<PolicySettings, 'credit'>,
+  replayed: ReplayedKvPolicy = 'per-loop',
 ): void {
-  if (kvPolicy !== 'per-loop') {
+  if (kvPolicy !== replayed) {
     throw new ConfigError(
       'kvPolicy',
-      `A rollout was drawn with KV policy ${kvPolicy}, and a trainer computes keys and values of every loop; draw rollouts with per-loop.`,
+      `A rollout was drawn with KV policy ${kvPolicy}, and is replayed with ${replayed}; a trainer knows ${REPLAYED_KV_POLICIES.join(' and ')}. Draw and replay with the same one.`,
+    );
+  }
+  if (prefill === 'adaptive') {
+    throw new ConfigError(
+      'prefill',
+      'A rollout was drawn with prefill adaptive, whose prompt tokens exit for each answer elsewhere, and answers share their prompt in the replay; draw rollouts with prefill full.',
     );
   }
   for (const [name, plain] of Object.entries(PLAIN_SAMPLING)) {
@@ -104,10 +114,10 @@ export function replayBatches(
   rollouts: readonly ScoredRollout[],
   options: ReplayOptions,
 ): ReplayBatches {
-  const { rows, length, padId, settings } = options;
+  const { rows, length, padId, settings, kvPolicy } = options;
   const packers: { readonly packer: BatchPacker; numSequences: number }[] = [];
   const replayed: ReplayedRollout[] = [];
-  for (const { record } of rollouts) checkReplayable(record, settings);
+  for (const { record } of rollouts) checkReplayable(record, settings, kvPolicy);
   for (const group of sharedPrompts(rollouts, length)) {
     const stemLength = group[0]!.record.promptIds.length - 1;
     for (let batch = 0; ; batch++) {
@@ -166,9 +176,9 @@ const isSame = (a: readonly number[], b: readonly number[]): boolean =>
 function groupDocument(
   group: readonly ScoredRollout[],
   firstSequence: number,
-  { settings, loopWeights }: ReplayOptions,
+  { settings, kvPolicy, loopWeights }: ReplayOptions,
 ): TrainingDocument {
-  const { promptIds } = group[0]!.record;
+  const { promptIds, numLoops } = group[0]!.record;
   const stem = promptIds.slice(0, -1);
   const answers = group.map(({ record: { tokenIds } }) => tokenIds);
   const size = answers.reduce((sum, { length }) => sum + length, stem.length);
@@ -192,7 +202,7 @@ function groupDocument(
   ];
   const floats = (valueOf: (rollout: ScoredRollout, token: number) => number) =>
     Float32Array.from(numbers(valueOf));
-  const { exitDepth, advantage, weight, behavior, sequence, reference } = POLICY_INPUTS;
+  const { exitDepth, advantage, weight, behavior, sequence, reference, kvDepth } = POLICY_INPUTS;
   const hasReference = group[0]!.reference !== undefined;
   return {
     ids: [...stem, ...answers.flatMap((ids) => [promptIds.at(-1)!, ...ids.slice(0, -1)])],
@@ -208,6 +218,15 @@ function groupDocument(
       ),
       ...(hasReference && {
         [reference.name]: floats((rollout, token) => rollout.reference![token]!),
+      }),
+      // The prompt has run all loops, its last token for each answer too.
+      ...(kvPolicy === 'last-exited' && {
+        [kvDepth.name]: Int32Array.from(
+          numbers(
+            ({ record }, token) => (token === 0 ? numLoops : record.exitDepths[token]!),
+            numLoops,
+          ),
+        ),
       }),
       ...Object.fromEntries(
         (loopWeights ?? []).map((value, loopIndex) => [

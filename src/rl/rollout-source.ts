@@ -24,6 +24,7 @@ import { Curriculum } from './curriculum.js';
 import { LoopWeights } from './loop-weights.js';
 import type { ReplayBatches, ReplayOptions, ScoredRollout } from './replay.js';
 import { replayBatches } from './replay.js';
+import { POLICY_INPUTS } from './objective.js';
 import type { RolloutProvider } from './provider.js';
 import { LocalRollouts } from './provider.js';
 import type { GroupPlan, PolicyText, Rollout, RolloutGroup } from './rollouts.js';
@@ -192,6 +193,7 @@ export class RolloutSource<P extends { readonly prompt: PolicyPrompt }> implemen
       task,
       text,
       exitPolicy: this.#exitPolicy,
+      kvPolicy: settings.kvPolicy,
       groupSize: settings.groupSize,
       maxNewTokens: settings.maxNewTokens,
       maxLength: this.length,
@@ -229,7 +231,8 @@ export class RolloutSource<P extends { readonly prompt: PolicyPrompt }> implemen
     }
     const weights = await UpdatableWeights.create(device, model, reference);
     const size = { rows: this.rows, length: this.length };
-    return { weights, scorer: await TokenScorer.create(model, weights, size) };
+    const kvDepth = settings.kvPolicy === 'last-exited' ? POLICY_INPUTS.kvDepth : undefined;
+    return { weights, scorer: await TokenScorer.create(model, weights, size, kvDepth) };
   }
 
   #tellFaults(groups: readonly RolloutGroup[]): void {
@@ -272,6 +275,7 @@ export class RolloutSource<P extends { readonly prompt: PolicyPrompt }> implemen
     const { credit } = settings.policy;
     const options: ReplayOptions = {
       settings: settings.policy,
+      kvPolicy: settings.kvPolicy,
       rows,
       length,
       padId: model.padTokenId ?? 0,

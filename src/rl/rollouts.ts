@@ -11,6 +11,7 @@ import type { Tokenizer } from '../tokenizer/index.js';
 import { generatorFor } from '../util/random.js';
 import type { DrawnAnswer, GroupAnswer, GroupRequest } from './answers.js';
 import { drawAnswers } from './answers.js';
+import type { ReplayedKvPolicy } from './objective-settings.js';
 import type { Answer, Judgement, PolicyPrompt, PolicyTask } from './task.js';
 import { judge } from './task.js';
 
@@ -47,6 +48,7 @@ export interface GroupPlanOptions<P extends { readonly prompt: PolicyPrompt }> {
   readonly task: PolicyTask<P>;
   readonly text: PolicyText;
   readonly exitPolicy: ExitPolicy;
+  readonly kvPolicy: ReplayedKvPolicy;
   readonly groupSize: number;
   readonly maxNewTokens: number;
   /** Longest prompt and answer together that can be replayed. */
@@ -80,7 +82,7 @@ export function planGroups<P extends { readonly prompt: PolicyPrompt }>(
   difficulties: readonly number[],
   options: GroupPlanOptions<P>,
 ): readonly GroupPlan<P>[] {
-  const { task, text, exitPolicy, groupSize, seed } = options;
+  const { task, text, exitPolicy, kvPolicy, groupSize, seed } = options;
   return difficulties.map((difficulty, group) => {
     const problem = task.draw(generatorFor(seed, PROBLEMS, step, group), difficulty);
     const promptIds = text.encode(problem.prompt);
@@ -89,6 +91,7 @@ export function planGroups<P extends { readonly prompt: PolicyPrompt }>(
       maxNewTokens: roomFor(promptIds, options),
       stopIds: text.stopIds,
       exitPolicy: exitPolicy.name,
+      kvPolicy,
       seeds: Array.from({ length: groupSize }, (_, index) =>
         uniformInt(generatorFor(seed, ANSWERS, step, group, index), 0, 2 ** 32 - 1),
       ),

@@ -11,7 +11,7 @@ import {
   word,
 } from '../util/setting-fields.js';
 import { LENGTH_NORMS } from './advantages.js';
-import { policyFields } from './objective-settings.js';
+import { REPLAYED_KV_POLICIES, policyFields } from './objective-settings.js';
 
 const price = numberBetween(0, 1e6).default(0);
 
@@ -25,6 +25,8 @@ export const rlFields = {
   staleness: wholeNumber(0, 1000).default(0),
   /** How rollouts exit, such as `sampled`, `full` or `cdf:0.5`. */
   exitPolicy: text().default('sampled'),
+  /** What tokens read of those that exited before them, in rollouts and in the replay. */
+  kvPolicy: word(REPLAYED_KV_POLICIES).default('per-loop'),
   policy: section(policyFields).prefault({}),
   advantages: section({
     /** Whether advantages are in units of their group's deviation. */

@@ -91,11 +91,14 @@ export function objectiveGraph(config: LoopLMConfig, options: ObjectiveOptions):
   const counted = greaterOrEqual(targets, intScalar(0));
   const weight = mul(cast(counted, 'f32'), input('inverseCount', 'f32', []));
 
+  const extras = extraTensors(objective.extraInputs, rows, length);
+  const extra = (name: string) => extras.get(name)!;
   const { embedded, states, hidden } = batchLoopStates(config, weights, {
     rows,
     length,
     recomputesLoops: options.recompute === 'loop',
     backpropLoops,
+    kvDepth: objective.kvDepth && extra(objective.kvDepth.name),
   });
   const { exitGate } = loopParams(config, weights.leaf);
   const shut = sub(mul(weight, 0), SHUT_GATE);
@@ -104,8 +107,6 @@ export function objectiveGraph(config: LoopLMConfig, options: ObjectiveOptions):
   const entropy = neg(sum(logPdf.map((logP) => mul(exp(logP), logP)))); // [N]
 
   const mean = (x: Tensor) => reduceSum(mul(x, weight)); // [N] to []
-  const extras = extraTensors(objective.extraInputs, rows, length);
-  const extra = (name: string) => extras.get(name)!;
   const parts = { gates, logPdf, entropy, counted, mean, extra };
   const trained = trainedParameters(config, options).map((spec) => ({ spec, tensor: own(spec) }));
   const readouts = readoutLosses(hidden, {

@@ -7,6 +7,8 @@ import type { HostTensor, Program, ResidentWeights } from '../runtime/index.js';
 import { batchFeeds } from './batch-feeds.js';
 import type { ObjectiveGraph } from './objective-graph.js';
 import { objectiveGraph } from './objective-graph.js';
+import type { ExtraInput } from './objectives/index.js';
+import { objectiveOf } from './objectives/index.js';
 
 /** By loop, from 0, and then by position of the batch, row-major. */
 export interface TokenOutputs {
@@ -48,27 +50,42 @@ export class TokenScorer {
   readonly #config: LoopLMConfig;
   readonly #weights: ResidentWeights;
   readonly #program: Program;
+  readonly #extraInputs: readonly ExtraInput[];
 
-  private constructor(config: LoopLMConfig, weights: ResidentWeights, program: Program) {
+  private constructor(
+    config: LoopLMConfig,
+    weights: ResidentWeights,
+    program: Program,
+    extraInputs: readonly ExtraInput[],
+  ) {
     this.#config = config;
     this.#weights = weights;
     this.#program = program;
+    this.#extraInputs = extraInputs;
   }
 
-  /** The weights are borrowed; the caller disposes the scorer. */
+  /**
+   * The weights are borrowed; the caller disposes the scorer.
+   *
+   * @param kvDepth - as an objective has it
+   */
   static async create(
     config: LoopLMConfig,
     weights: ResidentWeights,
     size: Pick<TrainingBatch, 'rows' | 'length'>,
+    kvDepth?: ExtraInput,
   ): Promise<TokenScorer> {
-    const graph = objectiveGraph(config, { ...size, objective: { kind: 'last-loop' } });
+    const extraInputs = kvDepth ? [kvDepth] : [];
+    const objective = { ...objectiveOf({ kind: 'last-loop' }), extraInputs, kvDepth };
+    const graph = objectiveGraph(config, { ...size, objective });
     const program = await weights.device.compile(buildGraph(tokenOutputs(graph)));
-    return new TokenScorer(config, weights, program);
+    return new TokenScorer(config, weights, program, extraInputs);
   }
 
   async score(batch: TrainingBatch): Promise<TokenOutputs> {
     const { device, buffers } = this.#weights;
-    const feeds = { ...batchFeeds(batch, this.#config, 1), ...Object.fromEntries(buffers) };
+    const ofBatch = batchFeeds(batch, this.#config, 1, { extraInputs: this.#extraInputs });
+    const feeds = { ...ofBatch, ...Object.fromEntries(buffers) };
     const used = Object.fromEntries(
       Object.entries(feeds).filter(([name]) => this.#program.inputNames.includes(name)),
     );

@@ -6,10 +6,11 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { TrainingBatch } from '../../src/data/index.js';
 import type { RolloutRecord } from '../../src/engine/index.js';
 import { fullDepth, sampledExit } from '../../src/engine/index.js';
+import { ConfigError } from '../../src/errors.js';
 import type { Tensor } from '../../src/graph/index.js';
 import { add, equal, exp, intScalar, less, mul, neg, sub, where } from '../../src/graph/index.js';
 import type { ModelWeights } from '../../src/model/index.js';
-import type { PolicySettings } from '../../src/rl/index.js';
+import type { PolicySettings, ReplayedKvPolicy } from '../../src/rl/index.js';
 import { policyObjective, replayBatches } from '../../src/rl/index.js';
 import type { Device } from '../../src/runtime/index.js';
 import { createInlineDevice } from '../../src/runtime/index.js';
@@ -53,7 +54,11 @@ afterAll(() => device.dispose());
 const batchOf = (
   settings: PolicySettings,
   advantages: readonly number[] = ADVANTAGES,
-  rest: { loopWeights?: readonly number[]; records?: readonly RolloutRecord[] } = {},
+  rest: {
+    loopWeights?: readonly number[];
+    records?: readonly RolloutRecord[];
+    kvPolicy?: ReplayedKvPolicy;
+  } = {},
 ): TrainingBatch => {
   const { batches } = replayBatches(scored(rest.records ?? records, advantages), {
     settings,
@@ -76,8 +81,30 @@ async function outcomeOf(objective: Objective, batch: TrainingBatch, of: ModelWe
   }
 }
 
-const run = (settings: PolicySettings, batch = batchOf(settings), of?: ModelWeights) =>
-  outcomeOf(policyObjective(settings, numLoops), batch, of);
+const run = (
+  settings: PolicySettings,
+  batch = batchOf(settings),
+  of?: ModelWeights,
+  kvPolicy?: ReplayedKvPolicy,
+) => outcomeOf(policyObjective(settings, numLoops, kvPolicy), batch, of);
+
+/** Finite difference of the loss by one weight. */
+async function slopeOf(
+  settings: PolicySettings,
+  batch: TrainingBatch,
+  name: string,
+  index: number,
+  kvPolicy?: ReplayedKvPolicy,
+): Promise<number> {
+  const moved = async (by: number) => {
+    const values = weights.get(name)!.slice();
+    values[index]! += by;
+    const outcome = await run(settings, batch, new Map([...weights, [name, values]]), kvPolicy);
+    return outcome['loss']![0]!;
+  };
+  const step = 1e-2;
+  return ((await moved(step)) - (await moved(-step))) / (2 * step);
+}
 
 type Outcome = Awaited<ReturnType<typeof outcomeOf>>;
 
@@ -224,15 +251,36 @@ describe('the gradient', () => {
       ['lm_head.weight', 17],
       ['model.layers.0.self_attn.q_proj.weight', 5],
     ] as const) {
-      const moved = async (by: number) => {
-        const values = weights.get(name)!.slice();
-        values[index]! += by;
-        return (await run(settings, batch, new Map([...weights, [name, values]])))['loss']![0]!;
-      };
-      const step = 1e-2;
-      const slope = ((await moved(step)) - (await moved(-step))) / (2 * step);
+      const slope = await slopeOf(settings, batch, name, index);
       expectClose([exact[`grad:${name}`]![index]!], [slope], 2e-3, name);
     }
+  });
+
+  it('under last-exited goes through the keys and values that an exit left to deeper loops', async () => {
+    const kvPolicy = 'last-exited';
+    const settings: PolicySettings = {
+      ...PLAIN,
+      credit: { kind: 'depth-action', exitWeight: 0.5 },
+    };
+    const drawn = await rolloutsOf(device, TINY, behavior, {
+      prompts: PROMPTS,
+      exitPolicy: sampledExit(),
+      kvPolicy,
+    });
+    const batch = batchOf(settings, ADVANTAGES, { records: drawn, kvPolicy });
+    const exact = await run(settings, batch, weights, kvPolicy);
+    const other = await run(settings, batch, weights, 'per-loop');
+    for (const [name, index] of [
+      ['model.early_exit_gate.weight', 2],
+      ['model.layers.0.self_attn.k_proj.weight', 7],
+      ['model.layers.0.self_attn.v_proj.weight', 3],
+    ] as const) {
+      const slope = await slopeOf(settings, batch, name, index, kvPolicy);
+      expectClose([exact[`grad:${name}`]![index]!], [slope], 2e-3, name);
+    }
+    const name = 'grad:model.layers.0.self_attn.v_proj.weight';
+    const apart = exact[name]!.map((value, index) => Math.abs(value - other[name]![index]!));
+    expect(Math.max(...apart)).toBeGreaterThan(1e-2);
   });
 
   it('of the divergence from the weights themselves is zero, and not from others', async () => {
@@ -252,6 +300,15 @@ describe('the gradient', () => {
     const other = await run(settings, withReference(records));
     expect(other['loss']![0]).toBeGreaterThan(1e-3);
   });
+});
+
+it('under last-exited reads nothing of loops beyond an exit', () => {
+  const refused = (settings: Partial<PolicySettings>) => () =>
+    policyObjective({ ...PLAIN, ...settings }, numLoops, 'last-exited');
+  expect(refused({})).not.toThrow();
+  expect(refused({ credit: { kind: 'last-loop' } })).toThrow(ConfigError);
+  expect(refused({ credit: { kind: 'last-loop' } })).toThrow(/policy\.credit.*last-loop.*per-loop/);
+  expect(refused({ exitEntropy: 0.1 })).toThrow(/policy\.exitEntropy is 0\.1.*Take 0/);
 });
 
 describe('a ratio', () => {

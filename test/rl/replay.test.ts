@@ -14,8 +14,14 @@ import {
   withDepthBounds,
 } from '../../src/engine/index.js';
 import { ConfigError } from '../../src/errors.js';
-import type { PolicySettings, ScoredRollout } from '../../src/rl/index.js';
-import { agreementOf, policyObjective, replayBatches } from '../../src/rl/index.js';
+import type { PolicySettings, ReplayedKvPolicy, ScoredRollout } from '../../src/rl/index.js';
+import {
+  POLICY_INPUTS,
+  REPLAYED_KV_POLICIES,
+  agreementOf,
+  policyObjective,
+  replayBatches,
+} from '../../src/rl/index.js';
 import type { Device } from '../../src/runtime/index.js';
 import { createInlineDevice } from '../../src/runtime/index.js';
 import { TokenScorer, TrainState } from '../../src/train/index.js';
@@ -59,23 +65,33 @@ const policyArbitrary: fc.Arbitrary<ExitPolicy> = fc.oneof(
 
 const zeros = (records: readonly RolloutRecord[]) => records.map(() => 0);
 
+type ReplayedDraw = RolloutDraw & { readonly kvPolicy: ReplayedKvPolicy };
+
 /** Draws rollouts, replays them and says how far the two are apart. */
 async function agreementOfModel(
   { config, weights }: Pick<RandomModel, 'config' | 'weights'>,
-  draws: readonly RolloutDraw[],
+  draws: readonly ReplayedDraw[],
 ) {
   const resident = await uploadWeights(device, config, weights);
-  const scorer = await TokenScorer.create(config, resident, { rows: ROWS, length: LENGTH });
+  const size = { rows: ROWS, length: LENGTH };
+  const scorers = {
+    'per-loop': await TokenScorer.create(config, resident, size),
+    'last-exited': await TokenScorer.create(config, resident, size, POLICY_INPUTS.kvDepth),
+  };
   const found = [];
   for (const draw of draws) {
+    const { kvPolicy } = draw;
     const records = await rolloutsOf(device, config, weights, draw);
-    const { batches, rollouts } = replayBatches(scored(records, zeros(records)), OPTIONS);
+    const { batches, rollouts } = replayBatches(scored(records, zeros(records)), {
+      ...OPTIONS,
+      kvPolicy,
+    });
     const outputs = [];
-    for (const batch of batches) outputs.push(await scorer.score(batch));
+    for (const batch of batches) outputs.push(await scorers[kvPolicy].score(batch));
     const depths = records.flatMap(({ exitDepths }) => exitDepths);
-    found.push({ ...agreementOf(rollouts, outputs, settings), depths });
+    found.push({ ...agreementOf(rollouts, outputs, settings), kvPolicy, depths });
   }
-  await scorer.dispose();
+  for (const scorer of Object.values(scorers)) await scorer.dispose();
   for (const buffer of resident.buffers.values()) await device.free(buffer);
   return found;
 }
@@ -104,22 +120,26 @@ const groupsArbitrary = fc
     groups.flatMap(([prompt, count]) => Array.from({ length: count }, () => prompt)),
   );
 
-const drawArbitrary: fc.Arbitrary<RolloutDraw> = fc.record({
+const drawArbitrary: fc.Arbitrary<ReplayedDraw> = fc.record({
   prompts: groupsArbitrary,
   exitPolicy: policyArbitrary,
+  kvPolicy: fc.constantFrom(...REPLAYED_KV_POLICIES),
   seed: fc.nat(1000),
 });
 
 describe('the replay of rollouts', () => {
   it('has their log-probabilities, under random policies', async () => {
     const { config, seed } = SMALL_MODEL;
-    const draws = fc.sample(drawArbitrary, { numRuns: 20, seed: 11 });
+    const draws = fc.sample(drawArbitrary, { numRuns: 30, seed: 11 });
     const found = await agreementOfModel({ config, weights: randomWeights(config, seed) }, draws);
     for (const { maxTokenDifference, maxExitDifference } of found) {
       expect(maxTokenDifference).toBeLessThan(MAX_DIFFERENCE);
       expect(maxExitDifference).toBeLessThan(MAX_DIFFERENCE);
     }
-    expect(new Set(found.flatMap(({ depths }) => depths))).toEqual(new Set([1, 2, 3, 4]));
+    for (const kvPolicy of REPLAYED_KV_POLICIES) {
+      const drawn = found.filter((one) => one.kvPolicy === kvPolicy);
+      expect(new Set(drawn.flatMap(({ depths }) => depths))).toEqual(new Set([1, 2, 3, 4]));
+    }
   });
 
   it('has them of models of any shape, up to what random weights make of rounding', async () => {
@@ -131,6 +151,25 @@ describe('the replay of rollouts', () => {
       }),
       { numRuns: 8, seed: 11 },
     );
+  });
+
+  it('under another KV policy is another computation', async () => {
+    const { config, seed } = SMALL_MODEL;
+    const weights = randomWeights(config, seed);
+    const records = await rolloutsOf(device, config, weights, {
+      prompts: [[1, 2, 3], [4, 5], [6]],
+      exitPolicy: sampledExit(),
+      kvPolicy: 'last-exited',
+    });
+    const asIfPerLoop = records.map((record) => ({ ...record, kvPolicy: 'per-loop' as const }));
+    const resident = await uploadWeights(device, config, weights);
+    const scorer = await TokenScorer.create(config, resident, { rows: ROWS, length: LENGTH });
+    const { batches, rollouts } = replayBatches(scored(asIfPerLoop, zeros(records)), OPTIONS);
+    const outputs = [];
+    for (const batch of batches) outputs.push(await scorer.score(batch));
+    expect(agreementOf(rollouts, outputs, settings).maxTokenDifference).toBeGreaterThan(0.01);
+    await scorer.dispose();
+    for (const buffer of resident.buffers.values()) await device.free(buffer);
   });
 
   it('is told by an update, and notices rollouts of other weights or other depths', async () => {
@@ -244,7 +283,11 @@ describe('the replay of rollouts', () => {
       return () => replayBatches(rollouts, { ...OPTIONS, settings: { credit } });
     };
     expect(refused({})).not.toThrow();
-    expect(refused({ kvPolicy: 'shared' })).toThrow(/KV policy shared.*per-loop/);
+    expect(refused({ kvPolicy: 'shared' })).toThrow(/KV policy shared.*per-loop and last-exited/);
+    expect(refused({ kvPolicy: 'last-exited' })).toThrow(
+      /last-exited, and is replayed with per-loop/,
+    );
+    expect(refused({ prefill: 'adaptive' })).toThrow(/prefill adaptive.*prefill full/);
     const { sampling } = record!;
     expect(refused({ sampling: { ...sampling, temperature: 0.7 } })).toThrow(
       /temperature 0\.7.*temperature 1/,

@@ -56,13 +56,13 @@ async function learn(
   updates: number,
   rate = 0.02,
 ) {
-  const { policy } = parseRLSettings(settings);
+  const { policy, kvPolicy } = parseRLSettings(settings);
   const state = await TrainState.create({
     device,
     config: CONFIG,
     rows: ROWS,
     length: LENGTH,
-    objective: policyObjective(policy, CONFIG.numLoops),
+    objective: policyObjective(policy, CONFIG.numLoops, kvPolicy),
     optimizer: { ...ADAMW, weightDecay: 0 },
     recompute: 'none',
     weights,
@@ -90,6 +90,10 @@ describe('a policy', () => {
   it.each([
     ['depth as an action', DEPTH_ACTION],
     ['credit to the exit', {}],
+    [
+      'depth as an action where exits leave their keys and values',
+      { ...DEPTH_ACTION, kvPolicy: 'last-exited', maxNewTokens: 3 },
+    ],
     ['GRPO', { policy: { ratio: { kind: 'clip' } }, advantages: { lengthNorm: 'sequence' } }],
     [
       'RLTT',

@@ -2,7 +2,7 @@
 import type { RolloutRecord } from '../../src/engine/index.js';
 import { Engine, parseSamplingOptions } from '../../src/engine/index.js';
 import type { ExitPolicy } from '../../src/engine/index.js';
-import type { LoopLMConfig, ModelWeights } from '../../src/model/index.js';
+import type { KvPolicy, LoopLMConfig, ModelWeights } from '../../src/model/index.js';
 import type { ScoredRollout } from '../../src/rl/index.js';
 import type { Device } from '../../src/runtime/index.js';
 import { requestOf, runAll } from '../engine/runs.js';
@@ -10,6 +10,7 @@ import { requestOf, runAll } from '../engine/runs.js';
 export interface RolloutDraw {
   readonly prompts: readonly (readonly number[])[];
   readonly exitPolicy: ExitPolicy;
+  readonly kvPolicy?: KvPolicy;
   readonly seed?: number;
 }
 
@@ -18,13 +19,14 @@ export async function rolloutsOf(
   device: Device,
   config: LoopLMConfig,
   weights: ModelWeights,
-  { prompts, exitPolicy, seed = 1 }: RolloutDraw,
+  { prompts, exitPolicy, kvPolicy = 'per-loop', seed = 1 }: RolloutDraw,
 ): Promise<readonly RolloutRecord[]> {
   const engine = await Engine.create({ device, config, weights });
   try {
     const requests = prompts.map((promptIds, index) =>
       requestOf(promptIds, exitPolicy, {
         record: true,
+        kvPolicy,
         maxNewTokens: 6,
         sampling: parseSamplingOptions({ temperature: 1, seed: seed + index }),
       }),

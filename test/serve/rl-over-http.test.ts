@@ -90,6 +90,7 @@ function overHttp(url: string, weightsRoot: string): RolloutProvider {
               ignore_eos: true,
             },
             exit_policy: request.exitPolicy,
+            kv_policy: request.kvPolicy,
             rollout: true,
           });
           const [choice] = choices as [{ readonly rollout: unknown }];

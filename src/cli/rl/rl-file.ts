@@ -109,12 +109,13 @@ export async function rlRunOf(
         const engine = await Engine.create(of);
         try {
           const { seed } = run.config;
-          const { maxNewTokens, rewardTimeoutSeconds } = settings;
+          const { kvPolicy, maxNewTokens, rewardTimeoutSeconds } = settings;
           const figures = await evaluatePolicy({
             task,
             text: policyText,
             engine,
             exitPolicy,
+            kvPolicy,
             maxNewTokens,
             problems: evaluation.problems,
             seed,

@@ -44,7 +44,7 @@ export function checkAnswers(
     try {
       const record = parseRollout(json);
       // which exits the objective can credit was asked of the settings
-      checkReplayable(record, { credit: { kind: 'exit' } });
+      checkReplayable(record, { credit: { kind: 'exit' } }, request.kvPolicy);
       const fault = faultOf(record, request, index, model);
       if (fault !== undefined) return { fault };
       if (record.weightsVersion !== version || record.weightsVersions) {

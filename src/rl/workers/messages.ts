@@ -7,6 +7,7 @@
  */
 import { z } from 'zod';
 import type { GroupRequest } from '../answers.js';
+import { REPLAYED_KV_POLICIES } from '../objective-settings.js';
 
 /** Record of the newest weights. */
 export const POLICY_KEY = 'policy';
@@ -38,6 +39,7 @@ const requestSchema = z.strictObject({
   maxNewTokens: count,
   stopIds: ids,
   exitPolicy: z.string(),
+  kvPolicy: z.enum(REPLAYED_KV_POLICIES),
   seeds: ids,
 }) satisfies z.ZodType<GroupRequest>;
 

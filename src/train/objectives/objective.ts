@@ -42,6 +42,8 @@ export interface ObjectiveDefinition {
   /** What is trained where a run does not say. */
   readonly trains: TrainableSet;
   readonly extraInputs: readonly ExtraInput[];
+  /** That of `extraInputs` which is the `kvDepth` of the forward pass. Default: every loop leaves its own keys and values. */
+  readonly kvDepth?: ExtraInput | undefined;
   /** The loss of a micro-batch, `[]`: sums times 1 / count, so that those of an update add up. */
   readonly loss: (parts: LossParts) => Tensor;
 }
