@@ -17,7 +17,7 @@ export interface Arm {
 /** Difficulties are drawn alike at all times: rewards of different updates can be compared. */
 const settingsOf = (own: object): RLSettings =>
   parseRLSettings({
-    groups: 8,
+    groups: 32,
     groupSize: 8,
     maxNewTokens: MAX_NEW_TOKENS,
     curriculum: { uniformShare: 1 },
@@ -25,9 +25,13 @@ const settingsOf = (own: object): RLSettings =>
   });
 
 /** What an answer at full depth costs where depth is an action, in rewards. */
-export const DEPTH_PRICE = 1;
-/** Keeps exits spread: where the gate never exits, it can't learn from having exited. */
-export const EXIT_ENTROPY = 0.01;
+export const DEPTH_PRICE = 0.2;
+const depthAsAction = {
+  policy: { credit: { kind: 'depth-action' } },
+  depth: { price: DEPTH_PRICE },
+  // in rewards, as the price is: else depth is all that counts where all answers are right, or none
+  advantages: { dividesByDeviation: false },
+};
 
 const ofLoops = (weights: string) =>
   settingsOf({
@@ -59,12 +63,11 @@ export const ARMS = {
   },
   depth: {
     title: 'depth as an action',
-    settings: settingsOf({
-      policy: { credit: { kind: 'depth-action' }, exitEntropy: EXIT_ENTROPY },
-      depth: { price: DEPTH_PRICE },
-      // in rewards, as the price is: else depth is all that counts where all answers are right, or none
-      advantages: { dividesByDeviation: false },
-    }),
+    settings: settingsOf(depthAsAction),
+  },
+  'depth-last-exited': {
+    title: 'depth as an action, `last-exited`',
+    settings: settingsOf({ ...depthAsAction, kvPolicy: 'last-exited' }),
   },
   'rltt-uniform': { title: 'RLTT, uniform', settings: ofLoops('uniform') },
   'rltt-progressive': { title: 'RLTT, progressive', settings: ofLoops('progressive') },
@@ -77,10 +80,10 @@ export const armOf = (name: ArmName): Arm => ARMS[name];
 
 /** What is compared in each experiment. */
 export const EXPERIMENTS = {
-  'rl-depth': ['grpo', 'depth'],
+  'rl-depth': ['grpo', 'depth', 'depth-last-exited'],
   'rl-fixed-path': ['cispo', 'grpo', 'full-as-early', 'early-as-full'],
   'rl-objectives': ['grpo', 'cispo', 'rltt-uniform', 'rltt-progressive', 'rltt-exit-pdf', 'depth'],
-  'rl-throughput': ['grpo', 'depth'],
+  'rl-throughput': ['grpo', 'depth', 'depth-last-exited'],
 } as const satisfies Readonly<Record<string, readonly ArmName[]>>;
 
 export type ExperimentName = keyof typeof EXPERIMENTS;

@@ -1,6 +1,7 @@
 /** How a policy does under each way of running it: at full depth, and with exits of its own. */
 import type { EngineOptions } from 'looplm/engine';
 import { Engine, parseExitPolicy } from 'looplm/engine';
+import type { KvPolicy } from 'looplm/model';
 import type { PolicyFigures } from 'looplm/rl';
 import { evaluatePolicy } from 'looplm/rl';
 import { MAX_NEW_TOKENS, cupsTask, policyText } from './language.js';
@@ -19,7 +20,7 @@ const SEED = 11;
 export async function deployedFigures(
   model: Pick<EngineOptions, 'device' | 'config' | 'weights'>,
   deployments: readonly Deployment[],
-  problems: number,
+  { problems, kvPolicy = 'per-loop' }: { readonly problems: number; readonly kvPolicy?: KvPolicy },
 ): Promise<Deployed> {
   const engine = await Engine.create(model);
   try {
@@ -30,6 +31,7 @@ export async function deployedFigures(
         text: policyText,
         engine,
         exitPolicy: parseExitPolicy(deployment),
+        kvPolicy,
         maxNewTokens: MAX_NEW_TOKENS,
         problems,
         seed: SEED,

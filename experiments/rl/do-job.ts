@@ -6,6 +6,7 @@ import { fileExists, nodeFolder, writeFileAtomic } from 'looplm/node';
 import type { Device } from 'looplm/runtime';
 import type { MetricRecord } from 'looplm/train';
 import type { ArmName } from './arms.js';
+import { armOf } from './arms.js';
 import { DEPLOYMENTS, FINAL_DEPLOYMENTS, deployedFigures } from './deployments.js';
 import { FIGURES_FILE } from './figures.js';
 import { frontiersOf } from './frontiers.js';
@@ -42,8 +43,8 @@ async function figuresOf(job: Job, work: Work): Promise<object | undefined> {
       if (!weights) return undefined;
       const model = { device, config: MODEL, weights };
       return {
-        look: await deployedFigures(model, DEPLOYMENTS, lookProblems(plan)),
-        deployed: await deployedFigures(model, FINAL_DEPLOYMENTS, problems),
+        look: await deployedFigures(model, DEPLOYMENTS, { problems: lookProblems(plan) }),
+        deployed: await deployedFigures(model, FINAL_DEPLOYMENTS, { problems }),
         frontiers: await frontiersOf(model, problems),
       };
     }
@@ -70,8 +71,9 @@ async function figuresOf(job: Job, work: Work): Promise<object | undefined> {
       const weights = await trainedOf(job.arm, job.seed, work);
       if (!weights) return undefined;
       const model = { device, config: MODEL, weights };
+      const { kvPolicy } = armOf(job.arm).settings;
       return {
-        deployed: await deployedFigures(model, FINAL_DEPLOYMENTS, problems),
+        deployed: await deployedFigures(model, FINAL_DEPLOYMENTS, { problems, kvPolicy }),
         frontiers: await frontiersOf(model, problems),
       };
     }

@@ -40,6 +40,7 @@ export const throughputFigures = z.strictObject({
 export const UPDATE_FIGURES = [
   'reward',
   'meanDepth',
+  'executedShare',
   'divergence',
   'answerTokens',
   'rolloutSeconds',

@@ -20,7 +20,7 @@ test('what others need comes in an earlier stage', () => {
   const stages = stagesOf(experimentsOf(['rl-depth', 'rl-throughput']), { seeds: 1 });
   expect(stages.map((jobs) => jobs.map(({ kind }) => kind))).toEqual([
     ['start'],
-    ['gates', 'arm', 'arm'],
+    ['gates', 'arm', 'arm', 'arm'],
     ['throughput'],
   ]);
 });

@@ -27,9 +27,9 @@ export interface Plan {
 
 export const DEFAULT_PLAN: Omit<Plan, 'out'> = {
   seeds: 3,
-  updates: 40,
-  problems: 220,
-  startSteps: 600,
+  updates: 120,
+  problems: 300,
+  startSteps: 900,
 };
 
 export const lookProblems = ({ problems }: Pick<Plan, 'problems'>): number =>

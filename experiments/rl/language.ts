@@ -1,6 +1,6 @@
 /**
  * What all experiments are about: the ball under five cups, of the bundled model's language. The start
- * model has seen few swaps; the problems of reinforcement learning have more of them.
+ * model is too cautious, and has seen fewer swaps than the problems of reinforcement learning have.
  *
  * A reply is a sentence, such as "It's under cup 4.", of which one word is hard and the others are not.
  */
@@ -13,15 +13,16 @@ import { Tokenizer } from 'looplm/tokenizer';
 import { drawAt, drawForTraining } from '../../recipes/bundled/curriculum.js';
 import type { Labels, Writing } from '../../recipes/bundled/documents.js';
 import { Scribe } from '../../recipes/bundled/documents.js';
-import { replyText } from '../../recipes/bundled/problem.js';
+import { UNKNOWN, replyText } from '../../recipes/bundled/problem.js';
+import { chance } from '../../recipes/bundled/random.js';
 import { cups } from '../../recipes/bundled/tasks/cups.js';
 import { SPECIAL_TOKENS, tokenizerJson } from '../../recipes/bundled/tokenizer.js';
 
 /** Swaps of the problems of reinforcement learning. */
-export const [FEWEST, MOST] = [2, 12];
+export const [FEWEST, MOST] = [1, 5];
 export const NUM_DIFFICULTIES = MOST - FEWEST + 1;
-/** Positions of a row: the longest prompt with its reply, and a little more. */
-export const LENGTH = 136;
+/** Positions of a row: the longest prompt with all the replies to it, or nearly. */
+export const LENGTH = 192;
 /** Tokens of a reply and its end, at most. */
 export const MAX_NEW_TOKENS = 8;
 
@@ -41,6 +42,9 @@ export const policyText: PolicyText = {
   stopIds: STOP_IDS,
 };
 
+/** Part of the start's questions to which the reply is that one does not know. */
+export const UNKNOWN_FRACTION = 0.5;
+
 /** A conversation for stage I, running answers included; `open` says how many lessons have begun. */
 export function lessonDocument(rng: RandomGenerator, open: number): TrainingDocument {
   const problem = drawForTraining(rng, [cups], {
@@ -48,7 +52,10 @@ export function lessonDocument(rng: RandomGenerator, open: number): TrainingDocu
     weights: { [cups.name]: 1 },
     isMixed: false,
   });
-  return scribe.document(problem, WRITING, 'all');
+  const turns = problem.turns.map((turn) =>
+    chance(rng, UNKNOWN_FRACTION) ? { ...turn, reply: UNKNOWN } : turn,
+  );
+  return scribe.document({ turns }, WRITING, 'all');
 }
 
 /** A single question with so many swaps. */

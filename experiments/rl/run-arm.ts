@@ -13,8 +13,10 @@ import { MODEL } from './start.js';
 import { timed } from './timed-source.js';
 
 const LEARNING_RATE = 3e-4;
+/** Updates over which the rate rises; without them the first ones do harm. */
+const WARMUP = 10;
 /** Of a micro-batch. */
-const ROWS = 16;
+const ROWS = 8;
 /** Looks at the policy in the course of a run. */
 const LOOKS = 4;
 
@@ -48,7 +50,17 @@ export async function runArm(options: RunArmOptions): Promise<ModelWeights | und
   const run = policyRun({
     ...shared,
     weights,
-    training: { learningRate: LEARNING_RATE, trainSteps: updates, seed, snapshotEvery: every },
+    training: {
+      learningRate: LEARNING_RATE,
+      schedule: {
+        kind: 'cosine',
+        warmupTrainSteps: Math.min(WARMUP, updates - 1),
+        finalFraction: 0.1,
+      },
+      trainSteps: updates,
+      seed,
+      snapshotEvery: every,
+    },
     evaluateEvery: every,
   });
   const source = pretendsExits
@@ -66,7 +78,10 @@ export async function runArm(options: RunArmOptions): Promise<ModelWeights | und
     onProgress,
     evaluate: async (trained, _, config) =>
       asEvaluation(
-        await deployedFigures({ device, config, weights: trained }, DEPLOYMENTS, problems),
+        await deployedFigures({ device, config, weights: trained }, DEPLOYMENTS, {
+          problems,
+          kvPolicy: settings.kvPolicy,
+        }),
       ),
   });
   return result.finished ? result.weights : undefined;

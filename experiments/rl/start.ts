@@ -1,7 +1,7 @@
 /**
  * The model that every run of reinforcement learning starts from: stage I on few swaps, for some
- * minutes, until the problems to come are solved one time in two or three. One for all runs, so that what
- * differs between them is reinforcement learning alone.
+ * minutes, with replies half of which say that it does not know, so that the problems to come are solved one time in
+ * three. One for all runs, so that what differs between them is reinforcement learning alone.
  */
 import { generatedSource } from 'looplm/data';
 import type { Folder, LoopLMConfig, ModelWeights } from 'looplm/model';
@@ -14,7 +14,7 @@ import { STOP_IDS, lessonDocument, vocabSize } from './language.js';
 const SEED = 7;
 const [ROWS, LENGTH] = [12, 128];
 
-/** Part of the train steps after which another lesson is open. */
+/** Part of the train steps after which all lessons are open. */
 const LESSON_FRACTION = 0.4;
 
 export const MODEL: LoopLMConfig = {
@@ -85,7 +85,7 @@ export async function startWeights({
     config: startConfig(trainSteps),
     source: generatedSource({
       documents: (rng, trainStep) =>
-        lessonDocument(rng, trainStep < LESSON_FRACTION * trainSteps ? 1 : 2),
+        lessonDocument(rng, trainStep < LESSON_FRACTION * trainSteps ? 1 : 3),
       rows: ROWS,
       length: LENGTH,
       seed: SEED,

@@ -2,6 +2,7 @@
 import type { ExitPolicy } from 'looplm/engine';
 import { Engine, fullDepth, sampledExit } from 'looplm/engine';
 import type { ModelWeights } from 'looplm/model';
+import type { ReplayedKvPolicy } from 'looplm/rl';
 import { drawGroups } from 'looplm/rl';
 import type { Device } from 'looplm/runtime';
 import { alternate } from '../../benchmarks/lib/harness.js';
@@ -9,10 +10,19 @@ import { LENGTH, MAX_NEW_TOKENS, NUM_DIFFICULTIES, cupsTask, policyText } from '
 import { MODEL } from './start.js';
 
 const ROUNDS = 7;
+interface Path {
+  readonly exitPolicy: ExitPolicy;
+  readonly kvPolicy: ReplayedKvPolicy;
+}
+
 const [GROUPS, GROUP_SIZE] = [16, 8];
 const SEED = 13;
 
-export const PATHS = { 'by depth': sampledExit(), 'fixed path': fullDepth() } as const;
+export const PATHS = {
+  'by depth': { exitPolicy: sampledExit(), kvPolicy: 'per-loop' },
+  'by depth and `last-exited`': { exitPolicy: sampledExit(), kvPolicy: 'last-exited' },
+  'fixed path': { exitPolicy: fullDepth(), kvPolicy: 'per-loop' },
+} as const satisfies Readonly<Record<string, Path>>;
 
 /**
  * New tokens a second, round by round, by `MODEL, PATH`, and the loops that ran as a part of all. All
@@ -29,15 +39,15 @@ export async function rolloutRates(
       engines.set(name, await Engine.create({ device, config: MODEL, weights }));
     }
     const variants = [...engines].flatMap(([model, engine]) =>
-      Object.entries(PATHS).map(([path, exitPolicy]) => {
-        const name = `${model}, ${path}`;
+      Object.entries<Path>(PATHS).map(([name, path]) => {
+        const variant = `${model}, ${name}`;
         let round = 0;
         const measure = async () => {
-          const { tokensPerSecond, executedShare } = await drawOnce(engine, exitPolicy, round++);
-          shares[name] = executedShare;
+          const { tokensPerSecond, executedShare } = await drawOnce(engine, path, round++);
+          shares[variant] = executedShare;
           return tokensPerSecond;
         };
-        return { name, measure };
+        return { name: variant, measure };
       }),
     );
     for (const { measure } of variants) await measure(); // what is compiled at first use
@@ -48,7 +58,7 @@ export async function rolloutRates(
   }
 }
 
-async function drawOnce(engine: Engine, exitPolicy: ExitPolicy, round: number) {
+async function drawOnce(engine: Engine, { exitPolicy, kvPolicy }: Path, round: number) {
   const begun = performance.now();
   const groups = await drawGroups(
     round,
@@ -58,7 +68,7 @@ async function drawOnce(engine: Engine, exitPolicy: ExitPolicy, round: number) {
       text: policyText,
       engine,
       exitPolicy,
-      kvPolicy: 'per-loop',
+      kvPolicy,
       groupSize: GROUP_SIZE,
       maxNewTokens: MAX_NEW_TOKENS,
       maxLength: LENGTH,

@@ -8,7 +8,7 @@ import type { RolloutRecord } from './rollout.js';
 import { meanDepthOf } from './rollout.js';
 import type { Readout } from './runner/model-ends.js';
 import type { SeenTokens } from './sampler.js';
-import { sampleToken, samplingLogprobs } from './sampler.js';
+import { drawToken, sampleToken, samplingLogprobs, tokenDistribution } from './sampler.js';
 import type { LoopDetail } from './token-logprobs.js';
 import { logprobOf, mostLikely } from './token-logprobs.js';
 
@@ -72,13 +72,13 @@ export class Answer {
     const { sampling, forcedIds, record, topLogprobs, behaviorLogprobs } = this.#request;
     const tokenIndex = this.length;
     const readout = readouts[exitDepth - 1]!;
-    const seen = this.#seen();
-    const sampledId = sampleToken(readout.logits, sampling, seen, tokenIndex);
+    const distribution = tokenDistribution(readout.logits, sampling, this.#seen());
+    const sampledId = drawToken(distribution, sampling, tokenIndex);
     const tokenId = forcedIds?.[tokenIndex] ?? sampledId;
     const logprob = logprobOf(readout, tokenId);
     const isWanted = record || behaviorLogprobs !== undefined;
     const behavior = isWanted
-      ? samplingLogprobs(readout.logits, sampling, seen, tokenId, behaviorLogprobs)
+      ? samplingLogprobs(distribution, tokenId, behaviorLogprobs)
       : undefined;
     if (record) {
       this.#behaviorLogprobs.push(behavior!.logprob);

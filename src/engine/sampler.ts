@@ -137,9 +137,17 @@ export function sampleToken(
   seen: SeenTokens,
   tokenIndex: number,
 ): number {
-  if (options.temperature === 0) return argmax(penalise(logits, options, seen));
-  const { ids, probs } = tokenDistribution(logits, options, seen);
-  const u = drawUniform(options.seed, tokenIndex, 'token');
+  return drawToken(tokenDistribution(logits, options, seen), options, tokenIndex);
+}
+
+/** The draw of `sampleToken` from a distribution that is known. */
+export function drawToken(
+  { ids, probs }: TokenDistribution,
+  { seed }: Pick<SamplingOptions, 'seed'>,
+  tokenIndex: number,
+): number {
+  if (ids.length === 1) return ids[0]!;
+  const u = drawUniform(seed, tokenIndex, 'token');
   let reached = 0;
   let drawn = 0;
   // the last possible token wins where rounding leaves the sum of all a hair below u
@@ -170,25 +178,20 @@ export function tokenDistribution(
     weights[id] = Math.exp((weights[id]! - largest) / options.temperature);
   }
   const ids = survivingIds(weights, options);
-  const probs = new Float64Array(ids.length);
+  // rising ids: none is read after its place has been taken
+  const probs = weights.subarray(0, ids.length);
   for (let n = 0; n < ids.length; n += 1) probs[n] = weights[ids[n]!]!;
   const total = sum(probs);
-  return { ids, probs: probs.map((weight) => weight / total) };
+  for (let n = 0; n < ids.length; n += 1) probs[n]! /= total;
+  return { ids, probs };
 }
 
-/**
- * Log-probability with which `sampleToken` draws a token, and the tokens most likely to be drawn.
- *
- * @throws CheckpointError as `sampleToken`.
- */
+/** Log-probability with which a token is drawn from a distribution, and the tokens most likely to be. */
 export function samplingLogprobs(
-  logits: LogitsRow,
-  options: SamplingOptions,
-  seen: SeenTokens,
+  { ids, probs }: TokenDistribution,
   tokenId: number,
   count = 0,
 ): BehaviorLogprobs {
-  const { ids, probs } = tokenDistribution(logits, options, seen);
   const logprob = (place: number) => {
     const prob = probs[place] ?? 0;
     return prob > 0 ? Math.min(0, Math.log(prob)) : null;
@@ -229,7 +232,11 @@ function penalise(logits: LogitsRow, options: SamplingOptions, seen: SeenTokens)
 function survivingIds(weights: Float64Array, options: SamplingOptions): Uint32Array {
   const { topK, topP, minP } = options;
   const isFiltered = topK !== undefined || topP < 1 || minP > 0;
-  if (!isFiltered) return new Uint32Array(weights.length).map((_, id) => id);
+  if (!isFiltered) {
+    const all = new Uint32Array(weights.length);
+    for (let id = 0; id < all.length; id += 1) all[id] = id;
+    return all;
+  }
   const falling = weights.toSorted().toReversed();
   const ids = new Uint32Array(numKept(falling.subarray(0, topK), topP, minP));
   const cutoff = falling[ids.length - 1]!;

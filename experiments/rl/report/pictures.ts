@@ -58,6 +58,9 @@ export function depthChart(result: Result): string {
     EXPERIMENTS['rl-depth'].map((arm) =>
       lineOf(ARMS[arm].title, looksOf(result, arm, arm === 'grpo' ? 'full' : 'sampled', figure)),
     );
+  const ofRollouts = EXPERIMENTS['rl-depth'].map((arm) =>
+    lineOf(ARMS[arm].title, curvesOf(result, arm, 'executedShare')),
+  );
   return lineChart({
     title: 'Depth as an action against fixed depth, on fresh problems',
     hasMarkers: false,
@@ -69,6 +72,12 @@ export function depthChart(result: Result): string {
         'loops run',
         { name: 'of all, prompt included', format: percent, min: 0, max: 1 },
         lines('executedShare'),
+      ),
+      panel(
+        result,
+        'loops run in rollouts',
+        { name: 'of all, prompts shared', format: percent, min: 0 },
+        ofRollouts,
       ),
     ],
   });
