@@ -5,7 +5,12 @@
 import { text } from 'node:stream/consumers';
 import { LoopLM } from 'looplm';
 import { readLoops } from 'looplm/eval';
-import { bundledModelPath } from 'looplm/node';
+import { bundledModelPath, nodeFolder } from 'looplm/node';
+import { sampledExit } from 'looplm/engine';
+import { loadCheckpoint } from 'looplm/model';
+import type { GroupPlanOptions, PolicyTask } from 'looplm/rl';
+import { planGroups, policyTextOf } from 'looplm/rl';
+import { loadTextFiles } from 'looplm/text';
 import type { GenerateOptions } from 'looplm';
 
 /** Scores tokens from `start` on, each at its exit depth under `cdf:` the model's threshold. */
@@ -32,7 +37,20 @@ interface EncodeCall {
   readonly text: string;
 }
 
-type Call = ScoreCall | AnswerCall | EncodeCall;
+/** What an update of reinforcement learning asks of a policy: prompts and seeds. */
+interface RequestsCall extends Pick<
+  GroupPlanOptions<never>,
+  'groupSize' | 'maxNewTokens' | 'seed'
+> {
+  readonly call: 'requests';
+  /** Module of the task, of a single difficulty. */
+  readonly task: string;
+  readonly step: number;
+  readonly groups: number;
+  readonly length: number;
+}
+
+type Call = ScoreCall | AnswerCall | EncodeCall | RequestsCall;
 
 /** As the engine scores a prompt, and as `looplm/eval` reads the same off one pass over all loops. */
 async function score(model: LoopLM, call: ScoreCall) {
@@ -88,6 +106,25 @@ async function answer(model: LoopLM, { prompt, options = {} }: AnswerCall) {
   throw new Error('an answer without an end');
 }
 
+async function requests({ task: path, step, groups, length, ...settings }: RequestsCall) {
+  const { default: task } = (await import(path)) as { readonly default: PolicyTask };
+  const folder = nodeFolder(modelPath);
+  const { config } = await loadCheckpoint(folder);
+  const plans = planGroups(
+    step,
+    Array.from({ length: groups }, () => 1),
+    {
+      ...settings,
+      task,
+      text: policyTextOf(await loadTextFiles(folder), config),
+      exitPolicy: sampledExit(),
+      kvPolicy: 'per-loop',
+      maxLength: length,
+    },
+  );
+  return plans.map(({ request }) => request);
+}
+
 async function perform(model: LoopLM, call: Call): Promise<unknown> {
   switch (call.call) {
     case 'score':
@@ -96,6 +133,8 @@ async function perform(model: LoopLM, call: Call): Promise<unknown> {
       return answer(model, call);
     case 'encode':
       return model.encode(call.text);
+    case 'requests':
+      return requests(call);
   }
 }
 
@@ -105,8 +144,8 @@ const given = JSON.parse(await text(process.stdin)) as {
   readonly updatable?: boolean;
   readonly calls: readonly Call[];
 };
-const { model: path = bundledModelPath(), updatable = false, calls } = given;
-const model = await LoopLM.fromPretrained(path, { numThreads: 1, updatable });
+const { model: modelPath = bundledModelPath(), updatable = false, calls } = given;
+const model = await LoopLM.fromPretrained(modelPath, { numThreads: 1, updatable });
 const answers: unknown[] = [];
 for (const call of calls) answers.push(await perform(model, call));
 await model.dispose();
