@@ -7,7 +7,7 @@
  * readouts) is the caller's business, as is how documents were packed (data/).
  * Source: docs/math.md (block); block and gate are those of loop-lm.ts.
  */
-import { ConfigError } from '../errors.js';
+import { ConfigError, assert } from '../errors.js';
 import type { Tensor } from '../graph/index.js';
 import {
   cast,
@@ -15,15 +15,21 @@ import {
   greaterOrEqual,
   input,
   intScalar,
+  less,
+  mul,
+  neg,
   recompute,
   reshape,
+  scalar,
+  sigmoid,
   stopGradient,
+  sub,
   where,
 } from '../graph/index.js';
 import type { LoopLMConfig } from './config.js';
 import { resolveNumLoops } from './config.js';
-import type { Attend, LoopContext } from './loop-lm.js';
-import { hiddenOf, loop, loopParams } from './loop-lm.js';
+import type { Attend, LoopContext, LoopParams } from './loop-lm.js';
+import { gateLogit, hiddenOf, loop, loopParams } from './loop-lm.js';
 import { parameterSpecs } from './params.js';
 import type { WeightSource } from './weights.js';
 import { ropeFeeds } from './rope-angles.js';
@@ -43,13 +49,19 @@ export interface BatchForwardOptions {
    * the state is a constant. Default: all.
    */
   readonly backpropLoops?: number | undefined;
-  /**
-   * i32 `[B*T]`: the deepest loop whose keys and values a position leaves to those that see it; deeper
-   * loops find these again, as under the KV policy `last-exited`. What the position itself computes in deeper loops
-   * is of no meaning then. Default: each loop leaves its own.
-   */
-  readonly kvDepth?: Tensor | undefined;
+  /** Where positions exit under the KV policy `last-exited`. Default: nowhere, each loop leaves its own keys and values. */
+  readonly exits?: BatchExits | undefined;
 }
+
+/**
+ * Where positions exit, `[B*T]`: deeper loops of those that see them find the keys and values of that loop again.
+ * What a position itself computes in deeper loops then is not what it would without an exit.
+ */
+export type BatchExits =
+  /** i32: after so many loops. */
+  | { readonly depth: Tensor }
+  /** f32: after the first loop at which the exit distribution, by the gate, reaches this much. */
+  | { readonly quantile: Tensor };
 
 /** What the loops of a batch leave, `[B*T, D]` each. */
 export interface LoopStates {
@@ -86,7 +98,7 @@ export function keepsAttentionWeights(
  * `cos` and `sin`, `[B*T, 1, Dh/2]`; `batchForwardFeeds` makes them.
  *
  * @param weights - gives each weight, the same one each time it is asked
- * @throws ConfigError if the number of loops is out of range, or loops with a `kvDepth` are to be recomputed
+ * @throws ConfigError if the number of loops is out of range, or loops with exits are to be recomputed
  */
 export function batchLoopStates(
   config: LoopLMConfig,
@@ -100,10 +112,10 @@ export function batchLoopStates(
   const params = loopParams(config, weights.leaf);
   const keepsWeights = keepsAttentionWeights({ ...config, numLoops }, options);
   const context = batchContext(config, { rows, length, keepsWeights });
-  const attendIn = options.kvDepth
-    ? attendAfterExits(context.attend, options.kvDepth)
-    : () => context.attend;
-  if (options.kvDepth && options.recomputesLoops) {
+  const { exits } = options;
+  const attendIn = exits && attendAfterExits(context.attend);
+  const goesOn = exits && continuation(exits, params);
+  if (exits && options.recomputesLoops) {
     throw new ConfigError(
       'recompute',
       'recompute is "loop", and under the KV policy last-exited a loop reads what the loops before it left; take recompute "none".',
@@ -111,27 +123,43 @@ export function batchLoopStates(
   }
   const embedded = embed(config, weights, ids);
   const states: Tensor[] = [];
+  const hidden: Tensor[] = [];
   for (let loopIndex = 0; loopIndex < numLoops; loopIndex++) {
     const before = states.at(-1) ?? embedded;
     const isCut = loopIndex > 0 && (numLoops - loopIndex) % backpropLoops === 0;
     const start = isCut ? stopGradient(before) : before;
-    const inLoop = { ...context, attend: attendIn(loopIndex) };
-    const pass = ([x]: readonly Tensor[]) => loop(x!, params, inLoop);
-    states.push(options.recomputesLoops ? recompute(pass, [start]) : pass([start]));
+    const attend = attendIn?.(goesOn!(hidden)) ?? context.attend;
+    const pass = ([x]: readonly Tensor[]) => loop(x!, params, { ...context, attend });
+    const state = options.recomputesLoops ? recompute(pass, [start]) : pass([start]);
+    states.push(state);
+    hidden.push(hiddenOf(state, params, config));
   }
-  return { embedded, states, hidden: states.map((state) => hiddenOf(state, params, config)) };
+  return { embedded, states, hidden };
 }
 
-/** Attention in a loop, counted from 0, in which positions that have exited leave what they left before. */
-function attendAfterExits(attend: Attend, kvDepth: Tensor): (loopIndex: number) => Attend {
+/** Which positions run a loop, bool `[B*T]`, by the h of the loops before it. All run the first. */
+function continuation(
+  exits: BatchExits,
+  { exitGate }: Pick<LoopParams, 'exitGate'>,
+): (hidden: readonly Tensor[]) => Tensor {
+  if ('depth' in exits) {
+    return ({ length }) => greaterOrEqual(exits.depth, intScalar(length + 1));
+  }
+  assert(exitGate !== undefined, 'exits by a gate of a model without one');
+  return (hidden) => {
+    const goingOn = hidden.map((h) => sigmoid(neg(gateLogit(stopGradient(h), exitGate))));
+    const survival = goingOn.reduce((product, factor) => mul(product, factor), scalar(1));
+    return less(sub(1, survival), exits.quantile);
+  };
+}
+
+/** Attention in a loop after another, in which positions that do not run it leave what they left before. */
+function attendAfterExits(attend: Attend): (goesOn: Tensor) => Attend {
   const left: (readonly [k: Tensor, v: Tensor])[] = [];
-  const perPosition = reshape(kvDepth, [kvDepth.shape[0]!, 1, 1]);
-  return (loopIndex) => (layerIndex, q, k, v) => {
+  return (goesOn) => (layerIndex, q, k, v) => {
     const before = left[layerIndex];
-    const goesOn = greaterOrEqual(perPosition, intScalar(loopIndex + 1));
-    const [keys, values] = before
-      ? [where(goesOn, k, before[0]), where(goesOn, v, before[1])]
-      : [k, v];
+    const runs = reshape(goesOn, [k.shape[0]!, 1, 1]);
+    const [keys, values] = before ? [where(runs, k, before[0]), where(runs, v, before[1])] : [k, v];
     left[layerIndex] = [keys, values];
     return attend(layerIndex, q, keys, values);
   };

@@ -2,7 +2,7 @@
  * The looped language model: config, parameters, checkpoints and cost, and the functions that add
  * it to a graph. Knows no device, no training and no generation.
  */
-export type { BatchForwardOptions, PackedInputs } from './batch-forward.js';
+export type { BatchExits, BatchForwardOptions, PackedInputs } from './batch-forward.js';
 export {
   batchContext,
   batchForwardFeeds,

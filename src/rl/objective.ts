@@ -26,7 +26,7 @@ import {
   where,
 } from '../graph/index.js';
 import { staticShape } from '../graph/index.js';
-import type { ExtraInput, LossParts, ObjectiveDefinition } from '../train/index.js';
+import type { ExitInput, ExtraInput, LossParts, ObjectiveDefinition } from '../train/index.js';
 import type { PolicySettings, ReplayedKvPolicy } from './objective-settings.js';
 
 /** Inputs for each position, beside tokens and targets; all are 0 where no target counts. */
@@ -45,6 +45,9 @@ export const POLICY_INPUTS = {
   /** Deepest loop of which the token that is read here left keys and values, 1 to R. */
   kvDepth: { name: 'kvDepth', dtype: 'i32' },
 } as const satisfies Record<string, ExtraInput>;
+
+/** Where the forward pass of a replay under `last-exited` finds its exits. */
+export const REPLAYED_EXITS: ExitInput = { by: 'depth', input: POLICY_INPUTS.kvDepth };
 
 /** The weight of a loop, from 0, where weights are learnt: the same at all positions. */
 export const loopWeightInput = (loopIndex: number): ExtraInput => ({
@@ -67,7 +70,7 @@ export function policyObjective(
 ): ObjectiveDefinition {
   checkLoopsRead(settings, kvPolicy);
   const { credit, ratio, klCoefficient, exitEntropy } = settings;
-  const kvDepth = kvPolicy === 'last-exited' ? POLICY_INPUTS.kvDepth : undefined;
+  const exits = kvPolicy === 'last-exited' ? REPLAYED_EXITS : undefined;
   const isBySequence = 'level' in ratio && ratio.level === 'sequence';
   const { exitDepth, advantage, weight, behavior, sequence, reference } = POLICY_INPUTS;
   const readsDepth =
@@ -81,7 +84,7 @@ export function policyObjective(
     needsGate: readsGate,
     minLoops: 1,
     trains: 'all',
-    kvDepth,
+    exits,
     extraInputs: [
       advantage,
       weight,
@@ -89,7 +92,7 @@ export function policyObjective(
       ...(ratio.kind === 'none' ? [] : [behavior]),
       ...(isBySequence ? [sequence] : []),
       ...(klCoefficient > 0 ? [reference] : []),
-      ...(kvDepth ? [kvDepth] : []),
+      ...(exits ? [exits.input] : []),
       ...(credit.kind === 'loops' && credit.weights === 'learned'
         ? Array.from({ length: numLoops }, (_, loopIndex) => loopWeightInput(loopIndex))
         : []),

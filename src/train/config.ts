@@ -25,10 +25,21 @@ const trainSteps = wholeNumber(1, MAX_TRAIN_STEPS);
 const warmupTrainSteps = wholeNumber(0, MAX_TRAIN_STEPS).default(0);
 const finalFraction = numberBetween(0, 1).default(0.1);
 
+/** Exits in the forward pass: part of the documents, and the quantiles at which their tokens exit. */
+const exits = section({
+  share: numberBetween(0, 1).default(0.75),
+  from: numberBetween(0, 1).default(0.05),
+  to: numberBetween(0, 1).default(0.9),
+}).refine(({ from, to }) => from <= to, rule('a range whose from is not above its to'));
+
 const objective = z.discriminatedUnion(
   'kind',
   [
-    section({ kind: z.literal('stage-1'), beta: numberBetween(0, 1000).default(0.1) }),
+    section({
+      kind: z.literal('stage-1'),
+      beta: numberBetween(0, 1000).default(0.1),
+      exits: exits.optional(),
+    }),
     section({
       kind: z.literal('stage-2'),
       target: word(['published', 'forward']),

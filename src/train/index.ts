@@ -10,17 +10,20 @@ export type {
   RunRecord,
 } from './metrics.js';
 export { METRICS_FILE, parseMetrics } from './metrics.js';
+export { withExitQuantiles } from './exit-quantiles.js';
 export { laneCount } from './lanes.js';
 export type { MetricName, ObjectiveGraph, ObjectiveOptions } from './objective-graph.js';
 export { diagnosedOutputs, gradientOutputs, objectiveGraph } from './objective-graph.js';
 export type {
+  ExitInput,
   ExtraInput,
   LossParts,
   Objective,
   ObjectiveDefinition,
   ObjectiveSettings,
 } from './objectives/index.js';
-export { checkObjective, objectiveOf } from './objectives/index.js';
+export { EXIT_QUANTILE, checkObjective, objectiveOf } from './objectives/index.js';
+export type { ExitSettings } from './objectives/index.js';
 export type {
   AdamWOptions,
   MuonOptions,

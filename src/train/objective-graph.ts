@@ -27,7 +27,7 @@ import {
   sub,
   where,
 } from '../graph/index.js';
-import type { LoopLMConfig, ParameterSpec } from '../model/index.js';
+import type { BatchExits, LoopLMConfig, ParameterSpec } from '../model/index.js';
 import { batchLoopStates, gateLogit, headParam, loopParams } from '../model/index.js';
 import type { ExtraInput, LossParts, Objective, ObjectiveDefinition } from './objectives/index.js';
 import { checkObjective, objectiveOf } from './objectives/index.js';
@@ -98,7 +98,7 @@ export function objectiveGraph(config: LoopLMConfig, options: ObjectiveOptions):
     length,
     recomputesLoops: options.recompute === 'loop',
     backpropLoops,
-    kvDepth: objective.kvDepth && extra(objective.kvDepth.name),
+    exits: batchExits(objective, extra),
   });
   const { exitGate } = loopParams(config, weights.leaf);
   const shut = sub(mul(weight, 0), SHUT_GATE);
@@ -132,6 +132,15 @@ export function objectiveGraph(config: LoopLMConfig, options: ObjectiveOptions):
     states: [embedded, ...states],
     weight,
   };
+}
+
+function batchExits(
+  { exits }: Pick<ObjectiveDefinition, 'exits'>,
+  extra: LossParts['extra'],
+): BatchExits | undefined {
+  if (!exits) return undefined;
+  const at = extra(exits.input.name);
+  return exits.by === 'depth' ? { depth: at } : { quantile: at };
 }
 
 /** How the loss grows with the cross-entropies, found with others in their place. */

@@ -1,6 +1,7 @@
 /** Where a stage gets the batches of its updates, and which they are after a run went back for a spike. */
 import type { BatchSource, TrainingBatch } from '../data/index.js';
 import { ConfigError } from '../errors.js';
+import { withExitQuantiles } from './exit-quantiles.js';
 import type { PolicyMoment, PolicySource } from './policy-source.js';
 import type { Rollback } from './spikes.js';
 import type { Stage } from './stages.js';
@@ -61,11 +62,18 @@ export async function openBatches(
   };
 }
 
-/** The source of a stage. @throws ConfigError if its batches have another size than the stage says */
+/**
+ * The source of a stage, with exits where it trains with them.
+ *
+ * @throws ConfigError if its batches have another size than the stage says
+ */
 export async function openSource(source: RunSource, stage: Stage): Promise<BatchSource> {
   const opened = typeof source === 'function' ? await source(stage) : source;
   checkSize(opened, stage);
-  return opened;
+  const { objective } = stage;
+  return 'exits' in objective && objective.exits
+    ? withExitQuantiles(opened, objective.exits)
+    : opened;
 }
 
 /**

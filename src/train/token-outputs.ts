@@ -7,7 +7,7 @@ import type { HostTensor, Program, ResidentWeights } from '../runtime/index.js';
 import { batchFeeds } from './batch-feeds.js';
 import type { ObjectiveGraph } from './objective-graph.js';
 import { objectiveGraph } from './objective-graph.js';
-import type { ExtraInput } from './objectives/index.js';
+import type { ExitInput, ExtraInput } from './objectives/index.js';
 import { objectiveOf } from './objectives/index.js';
 
 /** By loop, from 0, and then by position of the batch, row-major. */
@@ -67,16 +67,16 @@ export class TokenScorer {
   /**
    * The weights are borrowed; the caller disposes the scorer.
    *
-   * @param kvDepth - as an objective has it
+   * @param exits - as an objective has them
    */
   static async create(
     config: LoopLMConfig,
     weights: ResidentWeights,
     size: Pick<TrainingBatch, 'rows' | 'length'>,
-    kvDepth?: ExtraInput,
+    exits?: ExitInput,
   ): Promise<TokenScorer> {
-    const extraInputs = kvDepth ? [kvDepth] : [];
-    const objective = { ...objectiveOf({ kind: 'last-loop' }), extraInputs, kvDepth };
+    const extraInputs = exits ? [exits.input] : [];
+    const objective = { ...objectiveOf({ kind: 'last-loop' }), extraInputs, exits };
     const graph = objectiveGraph(config, { ...size, objective });
     const program = await weights.device.compile(buildGraph(tokenOutputs(graph)));
     return new TokenScorer(config, weights, program, extraInputs);

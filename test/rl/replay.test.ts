@@ -16,7 +16,7 @@ import {
 import { ConfigError } from '../../src/errors.js';
 import type { PolicySettings, ReplayedKvPolicy, ScoredRollout } from '../../src/rl/index.js';
 import {
-  POLICY_INPUTS,
+  REPLAYED_EXITS,
   REPLAYED_KV_POLICIES,
   agreementOf,
   policyObjective,
@@ -76,7 +76,7 @@ async function agreementOfModel(
   const size = { rows: ROWS, length: LENGTH };
   const scorers = {
     'per-loop': await TokenScorer.create(config, resident, size),
-    'last-exited': await TokenScorer.create(config, resident, size, POLICY_INPUTS.kvDepth),
+    'last-exited': await TokenScorer.create(config, resident, size, REPLAYED_EXITS),
   };
   const found = [];
   for (const draw of draws) {

@@ -10,7 +10,10 @@ import { stage1 } from './stage-1.js';
 import type { Stage2Settings } from './stage-2.js';
 import { stage2 } from './stage-2.js';
 
-export type { ExtraInput, LossParts, ObjectiveDefinition } from './objective.js';
+export type { ExitInput, ExtraInput, LossParts, ObjectiveDefinition } from './objective.js';
+
+export type { ExitSettings } from './stage-1.js';
+export { EXIT_QUANTILE } from './stage-1.js';
 
 /** What is minimised, as a file says it. */
 export type ObjectiveSettings = Stage1Settings | Stage2Settings | LastLoopSettings;

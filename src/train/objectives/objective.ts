@@ -33,6 +33,11 @@ export interface ExtraInput {
   readonly dtype: 'f32' | 'i32';
 }
 
+export interface ExitInput {
+  readonly by: 'depth' | 'quantile';
+  readonly input: ExtraInput;
+}
+
 export interface ObjectiveDefinition {
   /** Name in messages. */
   readonly kind: string;
@@ -42,8 +47,11 @@ export interface ObjectiveDefinition {
   /** What is trained where a run does not say. */
   readonly trains: TrainableSet;
   readonly extraInputs: readonly ExtraInput[];
-  /** That of `extraInputs` which is the `kvDepth` of the forward pass. Default: every loop leaves its own keys and values. */
-  readonly kvDepth?: ExtraInput | undefined;
+  /**
+   * That of `extraInputs` which says where positions exit in the forward pass, as `BatchExits` has it.
+   * Default: nowhere.
+   */
+  readonly exits?: ExitInput | undefined;
   /** The loss of a micro-batch, `[]`: sums times 1 / count, so that those of an update add up. */
   readonly loss: (parts: LossParts) => Tensor;
 }
