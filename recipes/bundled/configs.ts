@@ -12,7 +12,7 @@ export const VARIANTS = ['looped', 'twin', 'iso-flop'] as const;
 export type Variant = (typeof VARIANTS)[number];
 
 export const SEED = 7;
-export const TRAIN_STEPS = 10_400;
+export const TRAIN_STEPS = 11_400;
 export const ROWS = 12;
 export const LENGTH = 160;
 const NUM_LAYERS = 3;
@@ -41,10 +41,14 @@ export function modelConfig(vocabSize: number, variant: Variant): LoopLMConfig {
   };
 }
 
-/** Part of the train steps in which the rate falls. */
-const ANNEALED_FRACTION = 0.35;
+/** Parts of the train steps: in which the rate falls, and in which tokens exit. */
+const ANNEALED_FRACTION = 3640 / 11_400;
+const EXITING_FRACTION = 1000 / 11_400;
 
-/** Learning with open ends, then annealing: stage I for the looped model, cross-entropy for the others. */
+/**
+ * Learning with open ends, annealing, and reading what tokens leave that exit early, those of the question, too:
+ * stage I for the looped model, cross-entropy for the others, which see the same data.
+ */
 export function trainConfig(
   model: LoopLMConfig,
   variant: Variant,
@@ -52,9 +56,40 @@ export function trainConfig(
   seed: number,
 ): TrainConfig {
   const annealed = Math.round(trainSteps * ANNEALED_FRACTION);
+  const exiting = Math.round(trainSteps * EXITING_FRACTION);
+  const learning = trainSteps - annealed - exiting;
+  const isLooped = variant === 'looped';
+  const stages: NonNullable<TrainConfig['stages']> = [
+    {
+      name: 'learning',
+      trainSteps: learning,
+      schedule: { kind: 'constant', warmupTrainSteps: Math.min(100, learning) },
+      optimizerState: 'fresh',
+    },
+    {
+      name: 'annealing',
+      trainSteps: annealed,
+      schedule: { kind: 'cosine', warmupTrainSteps: 0, finalFraction: 0.03 },
+      optimizerState: 'kept',
+    },
+    {
+      name: 'exits',
+      trainSteps: exiting,
+      ...(isLooped && {
+        objective: {
+          kind: 'stage-1',
+          beta: 0.05,
+          exits: { share: 0.75, from: 0.05, to: 0.9 },
+        },
+      }),
+      learningRate: 5e-4,
+      schedule: { kind: 'cosine', warmupTrainSteps: Math.min(20, exiting), finalFraction: 0.03 },
+      optimizerState: 'fresh',
+    },
+  ];
   return {
     model,
-    objective: variant === 'looped' ? { kind: 'stage-1', beta: 0.1 } : { kind: 'last-loop' },
+    objective: isLooped ? { kind: 'stage-1', beta: 0.1 } : { kind: 'last-loop' },
     optimizer: {
       kind: 'muon',
       momentum: 0.95,
@@ -69,20 +104,7 @@ export function trainConfig(
     trainSteps,
     accumulate: 1,
     recompute: 'none',
-    stages: [
-      {
-        name: 'learning',
-        trainSteps: trainSteps - annealed,
-        schedule: { kind: 'constant', warmupTrainSteps: Math.min(100, trainSteps - annealed) },
-        optimizerState: 'fresh',
-      },
-      {
-        name: 'annealing',
-        trainSteps: annealed,
-        schedule: { kind: 'cosine', warmupTrainSteps: 0, finalFraction: 0.03 },
-        optimizerState: 'kept',
-      },
-    ],
+    stages: stages.filter((stage) => stage.trainSteps !== 0),
     logEvery: 20,
     snapshotEvery: 100,
     evaluateEvery: 100,

@@ -42,6 +42,7 @@ import type { PolicyPoint } from './evaluation/streams.js';
 import {
   STREAMED_WAYS,
   adaptiveFigures,
+  cheapestAdaptive,
   pointsNear,
   policySpec,
   streamFigures,
@@ -108,15 +109,19 @@ async function evaluate(device: Device, folder: Folder, size: Size): Promise<Eva
     ...set,
     questions: set.questions.slice(0, size.streamed),
   }));
-  const gates = [
-    { ...gateFigures(shipped!.gate, trained), adaptive: await adaptiveFigures(engine, few) },
-  ];
+  const adaptive = await adaptiveFigures(engine, few);
+  const gates = [{ ...gateFigures(shipped!.gate, trained), adaptive }];
   const asked = { encode, questions, few };
   const shippedPoint: PolicyPoint = { policy: 'cdf', threshold: exitThreshold };
   const fullPoint: PolicyPoint = { policy: 'fixed', threshold: numLoops };
+  const { threshold } = cheapestAdaptive(adaptive);
+  const adaptivePoint: PolicyPoint = { policy: 'cdf', threshold };
   const replies = await repliesOf(engine, shipped!.gate, asked, [
     ...PREFILL_MODES.map((prefill) => ({ point: shippedPoint, prefill })),
     { point: fullPoint },
+    ...(threshold === exitThreshold
+      ? []
+      : [{ point: adaptivePoint, prefill: 'adaptive' as const }]),
     ...cheapestOfPolicies(frontiers.flat())
       .filter(({ policy }) => policy !== 'oracle')
       .filter((point) => ![shippedPoint, fullPoint].map(policySpec).includes(policySpec(point)))

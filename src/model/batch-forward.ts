@@ -113,8 +113,9 @@ export function batchLoopStates(
   const keepsWeights = keepsAttentionWeights({ ...config, numLoops }, options);
   const context = batchContext(config, { rows, length, keepsWeights });
   const { exits } = options;
-  const attendIn = exits && attendAfterExits(context.attend);
-  const goesOn = exits && continuation(exits, params);
+  const attendAfter = exits
+    ? attendAfterExits(context.attend, continuation(exits, params))
+    : () => context.attend;
   if (exits && options.recomputesLoops) {
     throw new ConfigError(
       'recompute',
@@ -128,8 +129,8 @@ export function batchLoopStates(
     const before = states.at(-1) ?? embedded;
     const isCut = loopIndex > 0 && (numLoops - loopIndex) % backpropLoops === 0;
     const start = isCut ? stopGradient(before) : before;
-    const attend = attendIn?.(goesOn!(hidden)) ?? context.attend;
-    const pass = ([x]: readonly Tensor[]) => loop(x!, params, { ...context, attend });
+    const inLoop = { ...context, attend: attendAfter(hidden) };
+    const pass = ([x]: readonly Tensor[]) => loop(x!, params, inLoop);
     const state = options.recomputesLoops ? recompute(pass, [start]) : pass([start]);
     states.push(state);
     hidden.push(hiddenOf(state, params, config));
@@ -153,15 +154,20 @@ function continuation(
   };
 }
 
-/** Attention in a loop after another, in which positions that do not run it leave what they left before. */
-function attendAfterExits(attend: Attend): (goesOn: Tensor) => Attend {
+/** Attention of loops in their order, in which positions that do not run one leave what they left before. */
+function attendAfterExits(
+  attend: Attend,
+  continues: ReturnType<typeof continuation>,
+): (hidden: readonly Tensor[]) => Attend {
   const left: (readonly [k: Tensor, v: Tensor])[] = [];
-  return (goesOn) => (layerIndex, q, k, v) => {
-    const before = left[layerIndex];
-    const runs = reshape(goesOn, [k.shape[0]!, 1, 1]);
-    const [keys, values] = before ? [where(runs, k, before[0]), where(runs, v, before[1])] : [k, v];
-    left[layerIndex] = [keys, values];
-    return attend(layerIndex, q, keys, values);
+  return (hidden) => {
+    const goesOn = continues(hidden);
+    const runs = reshape(goesOn, [goesOn.shape[0]!, 1, 1]);
+    return (layerIndex, q, k, v) => {
+      const before = left[layerIndex];
+      left[layerIndex] = before ? [where(runs, k, before[0]), where(runs, v, before[1])] : [k, v];
+      return attend(layerIndex, q, ...left[layerIndex]);
+    };
   };
 }
 

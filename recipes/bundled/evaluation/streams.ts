@@ -24,7 +24,8 @@ export const STREAMED_WAYS: readonly StreamedWay[] = [
   { kvPolicy: 'last-exited', prefill: 'adaptive' },
 ];
 
-const ADAPTIVE_THRESHOLDS = [0.1, 0.2, 0.3, 0.5, 0.7, 0.9];
+/** The last one is full depth. */
+const ADAPTIVE_THRESHOLDS = [0.05, 0.1, 0.2, 0.3, 0.4, 0.45, 0.5, 0.7, 1];
 
 /** Q-exit at several thresholds where the tokens of the question exit, too. */
 export async function adaptiveFigures(
@@ -39,6 +40,16 @@ export async function adaptiveFigures(
     points.push({ threshold, accuracy, executedFraction });
   }
   return points;
+}
+
+type AdaptivePoint = Evaluation['gates'][number]['adaptive'][number];
+
+/** The point that runs the fewest loops of those that keep 99 % of the accuracy of full depth. */
+export function cheapestAdaptive(points: readonly AdaptivePoint[]): AdaptivePoint {
+  const enough = 0.99 * points.at(-1)!.accuracy;
+  return points
+    .filter(({ accuracy }) => accuracy >= enough)
+    .toSorted((a, b) => a.executedFraction - b.executedFraction)[0]!;
 }
 
 /** The points of a frontier that are nearest to the given mean depths, each once. */

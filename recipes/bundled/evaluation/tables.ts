@@ -18,7 +18,7 @@ import {
 import { cheapestOfPolicies } from './measure.js';
 import type { Kind } from './question-sets.js';
 import type { PolicyPoint, StreamedWay } from './streams.js';
-import { STREAMED_WAYS, policySpec } from './streams.js';
+import { STREAMED_WAYS, cheapestAdaptive, policySpec } from './streams.js';
 
 /** A model that the shipped one is compared with. */
 type Rival = Comparison['models'][number];
@@ -130,7 +130,7 @@ function summary(evaluation: Evaluation, rivals: readonly Rival[]): string {
       ],
     ),
     `${weakestSentence(evaluation)} ${executedSentence(evaluation)} ${adaptiveSentence(evaluation)}`,
-    `The cheapest threshold that keeps 99 % of the full-depth accuracy is ${cheapest.threshold}: ${percent(cheapest.accuracy)} at mean depth ${cheapest.meanDepth.toFixed(2)}, with ${executed(evaluation, { gate: gates[0]!.gate, point: cheapest })} of the loops executed. If every difficulty counts the same instead of every question, it is ${equal.cheapest.threshold}: ${percent(equal.cheapest.accuracy)} of ${percent(equal.fullDepth.accuracy)}, at mean depth ${equal.cheapest.meanDepth.toFixed(2)}.`,
+    `The cheapest threshold that keeps 99 % of the full-depth accuracy is ${cheapest.threshold}: ${percent(cheapest.accuracy)} at mean depth ${cheapest.meanDepth.toFixed(2)}, with ${executed(evaluation, { gate: gates[0]!.gate, point: cheapest })} of the loops executed. If every difficulty counts the same instead of every question, it is ${equal.cheapest.threshold}: ${percent(equal.cheapest.accuracy)} of ${percent(equal.fullDepth.accuracy)}, at mean depth ${equal.cheapest.meanDepth.toFixed(2)}. ${cheapestAdaptiveSentence(evaluation)}`,
   ].join('\n\n');
 }
 
@@ -164,6 +164,20 @@ function adaptiveSentence(evaluation: Evaluation): string {
   const asked = { gate: model.gate, point: shipped, prefill: 'adaptive' } as const;
   const accuracy = repliesOf(evaluation, asked)?.accuracy ?? NaN;
   return `Another computation, in which prompt tokens exit too (\`--kv-policy last-exited --prefill adaptive\`), executes ${executed(evaluation, asked)} and answers ${percent(accuracy)} right.`;
+}
+
+/** What of the loops is needed where the tokens of the question exit too. */
+function cheapestAdaptiveSentence(evaluation: Evaluation): string {
+  const [{ gate, adaptive }] = evaluation.gates as [Evaluation['gates'][number]];
+  const { threshold, accuracy, executedFraction } = cheapestAdaptive(adaptive);
+  const full = adaptive.at(-1)!.accuracy;
+  const point: PolicyPoint = { policy: 'cdf', threshold };
+  const run = { gate, point, prefill: 'adaptive' } as const;
+  const replies = repliesOf(evaluation, run);
+  const whole = replies
+    ? `; of whole replies ${percent(replies.accuracy)} with ${executed(evaluation, run)}`
+    : '';
+  return `Of that computation the cheapest threshold that keeps 99 % is ${threshold}: ${percent(accuracy)} of ${percent(full)}, with ${percent(executedFraction)} of the loops executed${whole}.`;
 }
 
 interface ReplyRun {
