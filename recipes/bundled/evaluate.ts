@@ -187,7 +187,7 @@ async function repliesOf(
   return replies;
 }
 
-/** The questions with another gate, and replies at its cheapest threshold. */
+/** The questions with another gate, and replies at its cheapest thresholds. */
 async function measureGate(
   device: Device,
   config: LoopLMConfig,
@@ -202,7 +202,11 @@ async function measureGate(
     ...gateFigures(gate, measured),
     adaptive: await adaptiveFigures(engine, asked.few),
   };
-  const replies = await repliesOf(engine, gate, asked, [{ point: figures.cheapest }]);
+  const { threshold } = cheapestAdaptive(figures.adaptive);
+  const replies = await repliesOf(engine, gate, asked, [
+    { point: figures.cheapest },
+    { point: { policy: 'cdf', threshold }, prefill: 'adaptive' },
+  ]);
   return { figures, replies };
 }
 

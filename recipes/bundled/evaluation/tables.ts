@@ -59,7 +59,7 @@ export function readmeTables(evaluation: Evaluation): string {
       ['', 'trained wordings', 'wordings never trained'],
       TASK_NAMES.map((task) => [task, full(trained, task), full(newWording, task)]),
     ),
-    `${weakestSentence(evaluation)} ${executedSentence(evaluation)}`,
+    `${weakestSentence(evaluation)} ${cheapestAdaptiveSentence(evaluation)}`,
   ].join('\n\n');
 }
 
@@ -166,18 +166,21 @@ function adaptiveSentence(evaluation: Evaluation): string {
   return `Another computation, in which prompt tokens exit too (\`--kv-policy last-exited --prefill adaptive\`), executes ${executed(evaluation, asked)} and answers ${percent(accuracy)} right.`;
 }
 
-/** What of the loops is needed where the tokens of the question exit too. */
+/** What of the loops is needed where the tokens of the question exit too, by the best gate. */
 function cheapestAdaptiveSentence(evaluation: Evaluation): string {
-  const [{ gate, adaptive }] = evaluation.gates as [Evaluation['gates'][number]];
-  const { threshold, accuracy, executedFraction } = cheapestAdaptive(adaptive);
-  const full = adaptive.at(-1)!.accuracy;
+  const [best] = evaluation.gates
+    .map(({ gate, adaptive }) => {
+      return { gate, full: adaptive.at(-1)!.accuracy, ...cheapestAdaptive(adaptive) };
+    })
+    .toSorted((a, b) => a.executedFraction - b.executedFraction);
+  const { gate, threshold, accuracy, executedFraction, full } = best!;
   const point: PolicyPoint = { policy: 'cdf', threshold };
   const run = { gate, point, prefill: 'adaptive' } as const;
   const replies = repliesOf(evaluation, run);
   const whole = replies
     ? `; of whole replies ${percent(replies.accuracy)} with ${executed(evaluation, run)}`
     : '';
-  return `Of that computation the cheapest threshold that keeps 99 % is ${threshold}: ${percent(accuracy)} of ${percent(full)}, with ${percent(executedFraction)} of the loops executed${whole}.`;
+  return `Where prompt tokens exit too (\`--kv-policy last-exited --prefill adaptive\`), 99 % is kept most cheaply by the gate \`${gate}\` at ${threshold}: ${percent(accuracy)} of ${percent(full)}, with ${percent(executedFraction)} of the loops executed${whole}.`;
 }
 
 interface ReplyRun {
