@@ -66,7 +66,7 @@ export const ARMS = {
     settings: settingsOf(depthAsAction),
   },
   'depth-last-exited': {
-    title: 'depth as an action, `last-exited`',
+    title: 'depth as an action, last-exited',
     settings: settingsOf({ ...depthAsAction, kvPolicy: 'last-exited' }),
   },
   'rltt-uniform': { title: 'RLTT, uniform', settings: ofLoops('uniform') },

@@ -75,8 +75,8 @@ export function depthChart(result: Result): string {
       ),
       panel(
         result,
-        'loops run in rollouts',
-        { name: 'of all, prompts shared', format: percent, min: 0 },
+        'in rollouts',
+        { name: 'loops, prompt shared', format: percent, min: 0 },
         ofRollouts,
       ),
     ],
