@@ -72,7 +72,7 @@ describe('the forward pass with exits', () => {
           const { logProbs } = await scorer.score(atQuantile(packed([{ ids, targets }]), quantile));
           record.loopLogprobs.forEach((byLoop, token) => {
             const position = promptIds.length - 1 + token;
-            byLoop.slice(0, record.exitDepths[token]!).forEach((logprob, loopIndex) => {
+            byLoop.slice(0, record.exitDepths[token]).forEach((logprob, loopIndex) => {
               expect(Math.abs(logProbs[loopIndex]![position]! - logprob)).toBeLessThan(5e-4);
             });
             depths.add(record.exitDepths[token]!);
