@@ -91,8 +91,9 @@ test('--plan shows the stages of the bundled model, and needs no folder for it',
   const { stages } = await cliJson<Plan>(argv);
   const tokens = (trainSteps: number) => trainSteps * 12 * 160;
   expect(stages).toMatchObject([
-    { trainSteps: 195, tokens: tokens(195), numLoops: [4] },
-    { trainSteps: 105, tokens: tokens(105), numLoops: [4] },
+    { trainSteps: 178, tokens: tokens(178), numLoops: [4] },
+    { trainSteps: 96, tokens: tokens(96), numLoops: [4] },
+    { trainSteps: 26, tokens: tokens(26), numLoops: [4] },
   ]);
 });
 
