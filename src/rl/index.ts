@@ -12,7 +12,7 @@ export { evaluatePolicy } from './evaluate.js';
 export { LoopWeights } from './loop-weights.js';
 export type { PolicySettings, ReplayedKvPolicy } from './objective-settings.js';
 export { REPLAYED_KV_POLICIES } from './objective-settings.js';
-export { REPLAYED_EXITS, policyObjective } from './objective.js';
+export { policyObjective, replayedExits } from './objective.js';
 export type { PolicyRun, PolicyRunOptions } from './policy-run.js';
 export { POLICY_TRAINING, policyRun } from './policy-run.js';
 export { policyTextOf } from './policy-text.js';

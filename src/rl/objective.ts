@@ -46,8 +46,9 @@ export const POLICY_INPUTS = {
   kvDepth: { name: 'kvDepth', dtype: 'i32' },
 } as const satisfies Record<string, ExtraInput>;
 
-/** Where the forward pass of a replay under `last-exited` finds its exits. */
-export const REPLAYED_EXITS: ExitInput = { by: 'depth', input: POLICY_INPUTS.kvDepth };
+/** Where the forward pass of a replay finds its exits; nowhere under `per-loop`, which has none. */
+export const replayedExits = (kvPolicy: ReplayedKvPolicy): ExitInput | undefined =>
+  kvPolicy === 'last-exited' ? { by: 'depth', input: POLICY_INPUTS.kvDepth } : undefined;
 
 /** The weight of a loop, from 0, where weights are learnt: the same at all positions. */
 export const loopWeightInput = (loopIndex: number): ExtraInput => ({
@@ -70,7 +71,7 @@ export function policyObjective(
 ): ObjectiveDefinition {
   checkLoopsRead(settings, kvPolicy);
   const { credit, ratio, klCoefficient, exitEntropy } = settings;
-  const exits = kvPolicy === 'last-exited' ? REPLAYED_EXITS : undefined;
+  const exits = replayedExits(kvPolicy);
   const isBySequence = 'level' in ratio && ratio.level === 'sequence';
   const { exitDepth, advantage, weight, behavior, sequence, reference } = POLICY_INPUTS;
   const readsDepth =

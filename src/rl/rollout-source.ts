@@ -24,7 +24,7 @@ import { Curriculum } from './curriculum.js';
 import { LoopWeights } from './loop-weights.js';
 import type { ReplayBatches, ReplayOptions, ScoredRollout } from './replay.js';
 import { replayBatches } from './replay.js';
-import { REPLAYED_EXITS } from './objective.js';
+import { replayedExits } from './objective.js';
 import type { RolloutProvider } from './provider.js';
 import { LocalRollouts } from './provider.js';
 import type { GroupPlan, PolicyText, Rollout, RolloutGroup } from './rollouts.js';
@@ -231,7 +231,7 @@ export class RolloutSource<P extends { readonly prompt: PolicyPrompt }> implemen
     }
     const weights = await UpdatableWeights.create(device, model, reference);
     const size = { rows: this.rows, length: this.length };
-    const exits = settings.kvPolicy === 'last-exited' ? REPLAYED_EXITS : undefined;
+    const exits = replayedExits(settings.kvPolicy);
     return { weights, scorer: await TokenScorer.create(model, weights, size, exits) };
   }
 

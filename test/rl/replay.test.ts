@@ -16,11 +16,11 @@ import {
 import { ConfigError } from '../../src/errors.js';
 import type { PolicySettings, ReplayedKvPolicy, ScoredRollout } from '../../src/rl/index.js';
 import {
-  REPLAYED_EXITS,
   REPLAYED_KV_POLICIES,
   agreementOf,
   policyObjective,
   replayBatches,
+  replayedExits,
 } from '../../src/rl/index.js';
 import type { Device } from '../../src/runtime/index.js';
 import { createInlineDevice } from '../../src/runtime/index.js';
@@ -75,8 +75,8 @@ async function agreementOfModel(
   const resident = await uploadWeights(device, config, weights);
   const size = { rows: ROWS, length: LENGTH };
   const scorers = {
-    'per-loop': await TokenScorer.create(config, resident, size),
-    'last-exited': await TokenScorer.create(config, resident, size, REPLAYED_EXITS),
+    'per-loop': await TokenScorer.create(config, resident, size, replayedExits('per-loop')),
+    'last-exited': await TokenScorer.create(config, resident, size, replayedExits('last-exited')),
   };
   const found = [];
   for (const draw of draws) {

@@ -1,5 +1,6 @@
 """Servers for the clients, and what looplm itself says without one."""
 
+import base64
 import json
 import os
 import random
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 import requests
 
@@ -77,6 +79,17 @@ def library(calls: list[dict], **settings) -> list:
     done = subprocess.run(command, input=json.dumps(given), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+def depths_of(choice: dict) -> np.ndarray:
+    """Exit depths of a choice of `/inference/v1/generate`."""
+    packed = choice["exit_depths"]
+    assert packed["dtype"] == "uint8"
+    return np.frombuffer(base64.b64decode(packed["data"]), np.uint8).reshape(packed["shape"])
+
+
+def logprobs_of(choice: dict) -> list[float]:
+    return [token["logprob"] for token in choice["logprobs"]["content"]]
 
 
 def run(module: str, *words: object, **env: str) -> str:

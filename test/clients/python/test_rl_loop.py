@@ -1,6 +1,5 @@
 """A loop of reinforcement learning: the example of docs/clients.md, and what it must hold to."""
 
-import base64
 import json
 import shutil
 import threading
@@ -9,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import requests
-from conftest import BUNDLED, KEY, PROBLEM, library, serving
+from conftest import BUNDLED, KEY, PROBLEM, depths_of, library, logprobs_of, serving
 from safetensors.numpy import load_file, save_file
 
 LONG = {"temperature": 1, "max_tokens": 600, "ignore_eos": True, "seed": 1}
@@ -46,16 +45,6 @@ def group(server, ids: list[int], **more) -> dict:
     sampling = {"temperature": 1, "max_tokens": 8, "n": 8, "seed": 40, "logprobs": 0, "ignore_eos": True}
     body = {"token_ids": ids, "sampling_params": sampling, "exit_policy": "sampled", "loop_logprobs": True}
     return server.post("/inference/v1/generate", body | more)
-
-
-def depths_of(choice: dict) -> np.ndarray:
-    packed = choice["exit_depths"]
-    assert packed["dtype"] == "uint8"
-    return np.frombuffer(base64.b64decode(packed["data"]), np.uint8).reshape(packed["shape"])
-
-
-def logprobs_of(choice: dict) -> list[float]:
-    return [token["logprob"] for token in choice["logprobs"]["content"]]
 
 
 def check_group(answer: dict, ids: list[int], model: str) -> None:

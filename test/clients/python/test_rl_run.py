@@ -1,13 +1,12 @@
 """A whole run of reinforcement learning by a trainer in Python: it draws over HTTP, computes advantages, gradients
 and updates itself, and sends weights back in folders. It gets the rewards of `looplm rl` in a single process."""
 
-import base64
 import json
 import subprocess
 
 import numpy as np
 import pytest
-from conftest import BUNDLED, KEY, NODE, ROOT, library, serving
+from conftest import BUNDLED, KEY, NODE, ROOT, depths_of, library, logprobs_of, serving
 from policy_trainer import LEARNING_RATE, Policy
 from safetensors.numpy import load_file
 
@@ -48,9 +47,8 @@ def draw(server, request: dict) -> list[dict]:
         }
         body = {"token_ids": request["promptIds"], "sampling_params": sampling, "exit_policy": "sampled"}
         [choice] = server.post("/inference/v1/generate", body)["choices"]
-        depths = np.frombuffer(base64.b64decode(choice["exit_depths"]["data"]), np.uint8)
-        logprobs = [token["logprob"] for token in choice["logprobs"]["content"]]
-        answers.append({"ids": choice["token_ids"], "depths": depths.tolist(), "logprobs": logprobs})
+        depths = depths_of(choice).tolist()
+        answers.append({"ids": choice["token_ids"], "depths": depths, "logprobs": logprobs_of(choice)})
     return answers
 
 
