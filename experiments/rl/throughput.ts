@@ -26,20 +26,21 @@ export const PATHS = {
 
 /**
  * New tokens a second, round by round, by `MODEL, PATH`, and the loops that ran as a part of all. All
- * draw answers to the same prompts, other ones in each round.
+ * draw answers to the same prompts, other ones in each round, and each has an engine of its own: an
+ * engine keeps what it has computed of a prompt, and none is to find what another path has left.
  */
 export async function rolloutRates(
   device: Device,
   models: Readonly<Record<string, ModelWeights>>,
 ): Promise<object> {
-  const engines = new Map<string, Engine>();
+  const engines: Engine[] = [];
   const shares: Record<string, number> = {};
   try {
-    for (const [name, weights] of Object.entries(models)) {
-      engines.set(name, await Engine.create({ device, config: MODEL, weights }));
-    }
-    const variants = [...engines].flatMap(([model, engine]) =>
-      Object.entries<Path>(PATHS).map(([name, path]) => {
+    const variants = [];
+    for (const [model, weights] of Object.entries(models)) {
+      for (const [name, path] of Object.entries<Path>(PATHS)) {
+        const engine = await Engine.create({ device, config: MODEL, weights });
+        engines.push(engine);
         const variant = `${model}, ${name}`;
         let round = 0;
         const measure = async () => {
@@ -47,14 +48,14 @@ export async function rolloutRates(
           shares[variant] = executedShare;
           return tokensPerSecond;
         };
-        return { name: variant, measure };
-      }),
-    );
+        variants.push({ name: variant, measure });
+      }
+    }
     for (const { measure } of variants) await measure(); // what is compiled at first use
     const tokensPerSecond = await alternate(variants, ROUNDS);
     return { tokensPerSecond, executedShare: shares };
   } finally {
-    for (const engine of engines.values()) await engine.dispose();
+    for (const engine of engines) await engine.dispose();
   }
 }
 

@@ -143,6 +143,40 @@ it('compute the beginning of a group that comes together once', async () => {
   expect(executed).toBe(numLoops * (200 + 15));
 });
 
+it('run each loop of their prompt once, however deep each goes and whenever', async () => {
+  const answer = fc.record({
+    maxNewTokens: fc.integer({ min: 1, max: 12 }),
+    priority: fc.constantFrom(0, 0, 1),
+    seed: fc.nat(1000),
+  });
+  const group = fc.record({
+    length: fc.constantFrom(2, 30, 100, 127, 128, 129, 300),
+    answers: fc.array(answer, { minLength: 2, maxLength: 12 }),
+  });
+  await fc.assert(
+    fc.asyncProperty(group, async ({ length, answers }) => {
+      await using fresh = await create({ limits: { maxStepRows: 120, maxLargeRows: 40 } });
+      const requests = answers.map(({ seed, ...rest }) =>
+        requestOf(idsOf(length, 5), sampledExit(), {
+          ...rest,
+          prefill: 'deferred',
+          sampling: parseSamplingOptions({ temperature: 1, seed }),
+        }),
+      );
+      const runs = await runAll(fresh, requests);
+      const depths = runs.map(({ tokens }) => tokens.map(({ exitDepth }) => exitDepth));
+      // A loop runs for the last prompt token and what follows it up to the last token that goes so deep.
+      const own = depths.map((exits) =>
+        sum(exits.map((_, index) => Math.max(...exits.slice(index)))),
+      );
+      const deepest = Math.max(...depths.flat());
+      const executed = sum(runs.map(({ finish }) => finish.executedLoops));
+      expect(executed).toBe((length - 1) * deepest + sum(own));
+    }),
+    { numRuns: 40, seed: 3 },
+  );
+}, 60_000);
+
 it('share nothing where they are not to', async () => {
   const base = requestOf(idsOf(150, 3), fullDepth(), { maxNewTokens: 1 });
   await runAll(engine, [base, { ...base, cacheSalt: 'a' }]);

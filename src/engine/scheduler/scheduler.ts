@@ -70,6 +70,14 @@ interface Entry<T> {
   timesBypassed: number;
 }
 
+/** Work that could run next. */
+interface Open<T> {
+  readonly entry: Entry<T>;
+  readonly work: Work;
+  /** Pieces of one name are one computation. */
+  readonly name: string | symbol;
+}
+
 export class Scheduler<T extends Schedulable> {
   readonly #limits: SchedulerLimits;
   readonly #pages: { readonly numFree: number };
@@ -112,28 +120,22 @@ export class Scheduler<T extends Schedulable> {
     this.#admit();
     const { maxStepRows, maxLargeRows } = this.#limits;
     const chosen = new Map<Entry<T>, Work[]>();
-    const names = new Set<string>();
-    const open = this.#running
-      .toSorted(byRank)
-      .filter(({ item }) => item.isReady)
-      .flatMap((entry) => {
-        return entry.item.adopt().flatMap((work) => {
-          const name = entry.item.sameWork(work);
-          if (name !== undefined && names.has(name)) return [];
-          if (name !== undefined) names.add(name);
-          return [{ entry, work }];
-        });
-      });
+    const taken = new Set<Open<T>['name']>();
+    const open = this.#open();
     let rows = 0;
-    for (const { entry, work } of open) {
-      if (work.count > SMALL_ROWS || rows + work.count > maxStepRows) continue;
-      if (this.#take(entry, work, chosen)) rows += work.count;
+    for (const { entry, work, name } of open) {
+      if (work.count > SMALL_ROWS || rows + work.count > maxStepRows || taken.has(name)) continue;
+      if (!this.#take(entry, work, chosen)) continue;
+      rows += work.count;
+      taken.add(name);
     }
     let left = rows === 0 ? maxStepRows : Math.min(maxLargeRows, maxStepRows - rows);
-    for (const { entry, work } of open) {
-      if (work.count <= SMALL_ROWS || left === 0 || !this.#running.includes(entry)) continue;
+    for (const { entry, work, name } of open) {
+      if (work.count <= SMALL_ROWS || left === 0 || taken.has(name)) continue;
       const part = beginningOf(work, left);
-      if (this.#take(entry, part, chosen)) left -= part.count;
+      if (!this.#take(entry, part, chosen)) continue;
+      left -= part.count;
+      taken.add(name);
     }
     const works = [...chosen].flatMap(([{ item }, own]) => own.map((work) => ({ item, work })));
     const [only, ...others] = this.#running;
@@ -143,6 +145,26 @@ export class Scheduler<T extends Schedulable> {
       only?.item.isReady &&
       only.item.nextWorks().length > 0;
     return isStuck ? { works, stuck: only.item } : { works };
+  }
+
+  /**
+   * What could run next, first by rank. Pieces that are one computation stand together, the one that has
+   * come furthest first: a part that has been run must not be run by another.
+   */
+  #open(): readonly Open<T>[] {
+    const byName = new Map<Open<T>['name'], Open<T>[]>();
+    for (const entry of this.#running.toSorted(byRank)) {
+      if (!entry.item.isReady) continue;
+      for (const work of entry.item.adopt()) {
+        const name = entry.item.sameWork(work) ?? Symbol('its own');
+        const same = byName.get(name) ?? [];
+        if (same.length === 0) byName.set(name, same);
+        same.push({ entry, work, name });
+      }
+    }
+    return [...byName.values()].flatMap((same) =>
+      same.toSorted((a, b) => b.work.first - a.work.first),
+    );
   }
 
   /** Starts waiting sequences, first by rank, as long as their first pages are free. */
