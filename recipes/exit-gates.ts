@@ -6,9 +6,7 @@
  */
 import type { BatchSource } from 'looplm/data';
 import type { LoopLMConfig, ModelWeights } from 'looplm/model';
-import type { Device, HostTensor } from 'looplm/runtime';
-import type { openSafetensors } from 'looplm/runtime';
-import { encodeSafetensors } from 'looplm/runtime';
+import type { Device } from 'looplm/runtime';
 import type { MetricRecord, ObjectiveSettings, TrainConfig } from 'looplm/train';
 import { train } from 'looplm/train';
 
@@ -16,7 +14,7 @@ type Folder = Parameters<typeof train>[0]['folder'];
 
 /** A gate that is to be trained. */
 export interface GatePlan {
-  /** Of the gate in the file of gates, and of what is told. */
+  /** Of the gate among the results, and of what is told. */
   readonly name: string;
   readonly target: Stage2Target;
   /** Problems as the model is to meet them, and what tells them from others. */
@@ -24,10 +22,6 @@ export interface GatePlan {
   readonly problems: string;
 }
 type Stage2Target = Extract<ObjectiveSettings, { kind: 'stage-2' }>['target'];
-
-export const GATES_FILE = 'gates.safetensors';
-const GATE_WEIGHT = 'model.early_exit_gate.weight';
-const GATE_BIAS = 'model.early_exit_gate.bias';
 
 /** Constants of the paper (arXiv 2510.25741, stage II). */
 const STAGE_TWO = { k: 50, gamma: 0.005 } as const;
@@ -72,11 +66,12 @@ export interface TrainGatesOptions {
 /**
  * Trains the gates; each run resumes from its folder.
  *
- * @returns the bytes of a gates file with the stage I gate and all results, or undefined if
- *   stopped by the signal
+ * @returns weights with the stage I gate and with each result by name, or undefined if stopped by the signal
  */
-export async function trainGates(options: TrainGatesOptions): Promise<Uint8Array | undefined> {
-  const gates: [string, ModelWeights][] = [['stage1', options.weights]];
+export async function trainGates(
+  options: TrainGatesOptions,
+): Promise<Map<string, ModelWeights> | undefined> {
+  const gates = new Map([['stage1', options.weights]]);
   for (const plan of options.plans) {
     const config = gateTrainConfig(options, plan);
     const result = await train({
@@ -91,33 +86,7 @@ export async function trainGates(options: TrainGatesOptions): Promise<Uint8Array
       ...(options.signal && { signal: options.signal }),
     });
     if (!result.finished) return undefined;
-    gates.push([plan.name, result.weights]);
+    gates.set(plan.name, result.weights);
   }
-  return encodeSafetensors(
-    gates.flatMap(([name, weights]) => [
-      gateTensor(`${name}.weight`, [1, options.model.hiddenSize], weights.get(GATE_WEIGHT)!),
-      gateTensor(`${name}.bias`, [1], weights.get(GATE_BIAS)!),
-    ]),
-  );
-}
-
-/**
- * Weights with one of the gates of an opened gates file in place of their own.
- *
- * @throws CheckpointError if the file is damaged or lacks the gate
- */
-export async function withGate(
-  file: Awaited<ReturnType<typeof openSafetensors>>,
-  name: string,
-  weights: ModelWeights,
-): Promise<ModelWeights> {
-  return new Map([
-    ...weights,
-    [GATE_WEIGHT, await file.readFloat32(`${name}.weight`)],
-    [GATE_BIAS, await file.readFloat32(`${name}.bias`)],
-  ]);
-}
-
-function gateTensor(name: string, shape: HostTensor['dims'], data: Float32Array) {
-  return { name, shape, dtype: 'F32' as const, data };
+  return gates;
 }

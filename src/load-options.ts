@@ -34,6 +34,11 @@ export interface LoadOptions extends Pick<
    * matrix and token.
    */
   readonly adapter?: Folder | undefined;
+  /**
+   * Name of a gate in the folder's gates.safetensors, which takes the place of the exit gate in the weights
+   * and in an adapter.
+   */
+  readonly gate?: string | undefined;
   /** What config.json says, as `readModelConfig` gives it. Default: it is read. */
   readonly parsedConfig?: ParsedModelConfig | undefined;
   /** What the model is called, such as its hub id. Default the path of the folder. */
@@ -61,6 +66,7 @@ const schema = z.strictObject(
         'it must be a Folder, such as nodeFolder(path) of looplm/node. Leave it out for the model alone.',
       )
       .optional(),
+    gate: z.string(`it must be the name of a gate. ${DEFAULT}`).optional(),
     parsedConfig: z
       .custom<ParsedModelConfig>(
         isParsedConfig,

@@ -48,7 +48,7 @@ import type {
   TokenizerConfig,
 } from './tokenizer/index.js';
 import { isThinkingName, opensThinking, turnEndId } from './tokenizer/index.js';
-import { checkSameModel, failAdapter, plainWeights } from './weight-exchange.js';
+import { checkSameModel, checkUnchanged, plainWeights } from './weight-exchange.js';
 
 export type {
   ChatOptions,
@@ -142,8 +142,8 @@ export class LoopLM {
     checkFolder(folder);
     const checked = parseLoadOptions(options);
     const { device, ownsDevice = false, name = folder.path, parsedConfig, ...others } = checked;
-    const { updatable = false, maxSequences, adapter, ...rest } = others;
-    if (adapter && updatable) failAdapter();
+    const { updatable = false, maxSequences, adapter, gate, ...rest } = others;
+    if (updatable) checkUnchanged({ adapter, gate });
     const texts = await loadTextFiles(folder);
     const parsed = parsedConfig ?? (await readModelConfig(folder));
     const kvDtype = kvDtypeOn(device, parsed, rest.kvDtype);
@@ -151,6 +151,7 @@ export class LoopLM {
       signal: rest.signal,
       parsed,
       adapter,
+      gate,
     });
     const { config } = model;
     const exchanged = updatable

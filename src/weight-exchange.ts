@@ -11,11 +11,20 @@ export function plainWeights(weights: ModelWeights | WeightSource, field: string
   );
 }
 
-/** @throws ConfigError always: weights that are exchanged come without an adapter */
-export function failAdapter(): never {
+/** @throws ConfigError for what would not come with weights that are exchanged */
+export function checkUnchanged(changes: Readonly<Record<'adapter' | 'gate', unknown>>): void {
+  const { adapter, gate } = changes;
+  if (adapter === undefined && gate === undefined) return;
+  const [field, remedy] =
+    adapter === undefined
+      ? ['gate', 'Leave one of them out.']
+      : [
+          'adapter',
+          'Leave one of them out, or merge the adapter into the model first (looplm merge).',
+        ];
   throw new ConfigError(
-    'adapter',
-    'adapter is given and updatable is true: weights that are exchanged would come without the adapter. Leave one of them out, or merge the adapter into the model first (looplm merge).',
+    field,
+    `${field} is given and updatable is true: weights that are exchanged would come without the ${field}. ${remedy}`,
   );
 }
 

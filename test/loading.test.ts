@@ -8,12 +8,14 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, it, vi } from 'vitest';
 import type { Trace } from '../src/engine/index.js';
+import { loadGate, readModelConfig } from '../src/model/index.js';
 import { nodeFolder } from '../src/platform/node/files/index.js';
 import type * as Errors from '../src/errors.js';
 import type * as Library from '../src/index.js';
 import type * as Platform from '../src/platform/node/index.js';
 import type { PretrainedOptions } from '../src/platform/node/index.js';
 import type * as Tokenizers from '../src/tokenizer/index.js';
+import { repositoryPath } from './repository.js';
 
 const built = (path: string) => new URL(`../dist/src/${path}`, import.meta.url);
 if (!existsSync(built('index.js'))) throw new Error('dist/ is missing: run `npm run build` first.');
@@ -46,6 +48,45 @@ describe('weights that can be exchanged', () => {
   it('are of no smaller format', async () => {
     await expect(load({ updatable: true, dtype: 'q8' })).rejects.toThrow(
       'dtype is q8, but weights that can be exchanged are float32. Leave dtype out.',
+    );
+  });
+});
+
+describe('a gate by name', () => {
+  it.each(['f32', 'q8'] as const)('decides, and nothing else changes, in %s', async (dtype) => {
+    const path = repositoryPath('models/bundled');
+    const traceWith = async (options: PretrainedOptions) => {
+      const model = await openPretrained(
+        path,
+        { dtype, convertedDir: folder, numThreads: 1, ...options },
+        LoopLM.load,
+      );
+      try {
+        return await model.trace('Where is the ball?');
+      } finally {
+        await model.dispose();
+      }
+    };
+    const own = await traceWith({});
+    expect(await traceWith({ gate: 'stage1' })).toEqual(own);
+    const { gateLogits, logits } = await traceWith({ gate: 'stage2-published' });
+    expect(logits).toEqual(own.logits);
+    expect(gateLogits).not.toEqual(own.gateLogits);
+    const { config } = await readModelConfig(nodeFolder(path));
+    const [weight, bias] = (await loadGate(nodeFolder(path), config, 'stage2-published')).values();
+    const width = weight!.length;
+    for (const [place, logit] of gateLogits!.entries()) {
+      const h = own.hidden.subarray(place * width, (place + 1) * width);
+      expect(logit).toBeCloseTo(
+        h.reduce((sum, value, i) => sum + value * weight![i]!, bias![0]!),
+        3,
+      );
+    }
+  });
+
+  it('does not go together with weights that are exchanged', async () => {
+    await expect(load({ gate: 'stage1', updatable: true })).rejects.toThrow(
+      'gate is given and updatable is true: weights that are exchanged would come without the gate. Leave one of them out.',
     );
   });
 });

@@ -53,7 +53,6 @@ async function figuresOf(job: Job, work: Work): Promise<object | undefined> {
       const gates = await withStageTwoGates({
         weights: (await startOf(work))!,
         device,
-        folder: nodeFolder(path),
         folderOf: (target) => nodeFolder(join(path, target)),
         signal,
         onProgress: (target, { trainStep, loss }, total) =>

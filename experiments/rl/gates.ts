@@ -2,9 +2,8 @@
 import { generatedSource } from 'looplm/data';
 import type { Folder, ModelWeights } from 'looplm/model';
 import type { Device } from 'looplm/runtime';
-import { openSafetensors } from 'looplm/runtime';
 import type { MetricRecord } from 'looplm/train';
-import { GATES_FILE, trainGates, withGate } from '../../recipes/exit-gates.js';
+import { trainGates } from '../../recipes/exit-gates.js';
 import { LENGTH, questionDocument } from './language.js';
 import { MODEL } from './start.js';
 
@@ -16,7 +15,6 @@ const ROWS = 12;
 export interface GatesOptions {
   readonly weights: ModelWeights;
   readonly device: Device;
-  readonly folder: Folder;
   readonly folderOf: (target: string) => Folder;
   readonly signal: AbortSignal;
   readonly onProgress: (target: string, record: MetricRecord, totalTrainSteps: number) => void;
@@ -26,7 +24,6 @@ export interface GatesOptions {
 export async function withStageTwoGates({
   weights,
   device,
-  folder,
   folderOf,
   signal,
   onProgress,
@@ -50,17 +47,6 @@ export async function withStageTwoGates({
     signal,
     onProgress,
   });
-  if (!gates) return undefined;
-  await folder.write(GATES_FILE, [gates]);
-  const file = await folder.open(GATES_FILE);
-  try {
-    const reader = await openSafetensors(file);
-    const withGates = new Map<string, ModelWeights>();
-    for (const target of GATE_TARGETS) {
-      withGates.set(target, await withGate(reader, target, weights));
-    }
-    return withGates;
-  } finally {
-    await file.close();
-  }
+  gates?.delete('stage1'); // that is the start itself
+  return gates;
 }

@@ -87,7 +87,7 @@ async function evaluate(device: Device, folder: Folder, size: Size): Promise<Eva
   const encode: Encode = (text) => tokenizer.encode(text);
   const scribe = new Scribe(encode);
   const sets = (...kinds: readonly Kind[]) => questionSets(scribe, size.questions, kinds);
-  const [shipped, ...others] = await readGates(folder, weights);
+  const [shipped, ...others] = await readGates(folder, { config, weights });
   await using engine = await Engine.create({ device, config, weights });
   const measure = (what: string, asked: readonly QuestionSet[], numLoops: number) =>
     measureSets(engine, asked, { numLoops, onProgress: progressOf(what) });

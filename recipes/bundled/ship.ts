@@ -12,13 +12,13 @@ import type { TrainingDocument } from 'looplm/data';
 import { generatedSource, generatorFor } from 'looplm/data';
 import type { EngineOptions } from 'looplm/engine';
 import { Engine, argmax } from 'looplm/engine';
-import { saveCheckpoint } from 'looplm/model';
+import { saveCheckpoint, saveGates } from 'looplm/model';
 import { nodeFolder } from 'looplm/node';
-import { createInlineDevice, openSafetensors } from 'looplm/runtime';
+import { createInlineDevice } from 'looplm/runtime';
 import { Tokenizer } from 'looplm/tokenizer';
 import type { RunRecord } from 'looplm/train';
 import { METRICS_FILE, parseMetrics } from 'looplm/train';
-import { GATES_FILE, trainGates, withGate } from '../exit-gates.js';
+import { trainGates } from '../exit-gates.js';
 import { LENGTH, ROWS, SEED, SHIPPED_EXIT_THRESHOLD, SHIPPED_GATE } from './configs.js';
 import { drawDocument } from './course.js';
 import { everything } from './curriculum.js';
@@ -72,17 +72,17 @@ async function main(): Promise<void> {
       console.log(`gate ${name}: ${trainStep}/${total} loss ${loss.toFixed(4)}`),
   });
   if (gates === undefined) return;
-  await out.write(GATES_FILE, [gates]);
-
-  const source = await out.open(GATES_FILE);
-  const reader = await openSafetensors(source);
-  const shipped = await withGate(reader, SHIPPED_GATE, weights);
-  await source.close();
+  await saveGates(out, model, gates);
   const metrics = await nodeFolder(values.run).readText(METRICS_FILE);
-  await saveCheckpoint(out, { ...model, exitThreshold: SHIPPED_EXIT_THRESHOLD }, shipped, {
-    dtype: 'f32',
-    extraFiles: { ...tokenizerFiles(), [METRICS_FILE]: runRecords(parseMetrics(metrics)) },
-  });
+  await saveCheckpoint(
+    out,
+    { ...model, exitThreshold: SHIPPED_EXIT_THRESHOLD },
+    gates.get(SHIPPED_GATE)!,
+    {
+      dtype: 'f32',
+      extraFiles: { ...tokenizerFiles(), [METRICS_FILE]: runRecords(parseMetrics(metrics)) },
+    },
+  );
   console.log(`wrote ${values.out} with gate ${SHIPPED_GATE}, threshold ${SHIPPED_EXIT_THRESHOLD}`);
 }
 

@@ -29,6 +29,7 @@ export interface ModelFlags {
   readonly revision?: string;
   readonly offline?: true;
   readonly adapter?: string;
+  readonly gate?: string;
 }
 
 /** What a command knows of how it uses the model. */
@@ -62,6 +63,7 @@ function addModelFlags(command: Command): Command {
 export function addEngineFlags(command: Command): Command {
   return addModelFlags(command)
     .option('--adapter <folder>', "adapter of the model, in the files of Python's PEFT")
+    .option('--gate <name>', "exit gate of the model's gates.safetensors, in place of its own")
     .addOption(
       new Option(
         '--kv-dtype <type>',
@@ -103,7 +105,7 @@ export async function withModel<T>(
 }
 
 async function loadModelOf(flags: LoadFlags, io: CliIo, signal: AbortSignal): Promise<LoopLM> {
-  const { adapter, threads, kvDtype, context, kvPolicy, maxSequences, updatable, showsPlan } =
+  const { adapter, gate, threads, kvDtype, context, kvPolicy, maxSequences, updatable, showsPlan } =
     flags;
   let plan: MemoryPlan | undefined;
   const start = io.now();
@@ -113,6 +115,7 @@ async function loadModelOf(flags: LoadFlags, io: CliIo, signal: AbortSignal): Pr
       {
         ...options,
         ...(adapter !== undefined && { adapter }),
+        gate,
         kvDtype,
         context,
         kvPolicy,

@@ -33,6 +33,7 @@ export { KV_POLICIES, kvPlaneBytes } from './kv-bytes.js';
 export type { MemoryNeeds, MemoryPlan } from './memory-plan.js';
 export { describePlan, MAX_STEP_ROWS, planMemory, showBytes } from './memory-plan.js';
 export { hasExitGate } from './architectures/index.js';
+export { GATES_FILE, loadGate, saveGates } from './gates.js';
 export type { ArchitectureName, LoopLMConfig } from './config.js';
 export { MAX_NUM_LOOPS, resolveNumLoops } from './config.js';
 export type { ParsedModelConfig } from './config-json.js';

@@ -9,6 +9,8 @@ import type { LoadedCheckpoint, LoadOptions } from './checkpoint.js';
 import { loadCheckpoint, readModelConfig } from './checkpoint.js';
 import type { ParsedModelConfig } from './config-json.js';
 import { CONVERTED_WEIGHTS, openConverted } from './converted.js';
+import { loadGate } from './gates.js';
+import type { Adapter } from './lora/index.js';
 import { besideWeights, loadAdapter, mergeAdapter } from './lora/index.js';
 import type { ModelWeights, ParameterSpec } from './params.js';
 import { parameterSpecs } from './params.js';
@@ -26,15 +28,17 @@ export interface LoadedWeights extends ParsedModelConfig {
 export interface LoadWeightsOptions extends LoadOptions {
   /** Folder of an adapter: merged into weights in memory, beside those of a converted model. */
   readonly adapter?: Folder | undefined;
+  /** Name in the folder's file of gates: the exit gate that takes the place of the weights' and an adapter's. */
+  readonly gate?: string | undefined;
 }
 
-/** @throws LoopLMError as `loadCheckpoint`, `openConverted` and `loadAdapter` do */
+/** @throws LoopLMError as `loadCheckpoint`, `openConverted`, `loadAdapter` and `loadGate` do */
 export async function loadWeights(
   folder: Folder,
-  { signal, parsed: known, adapter: adapterFolder }: LoadWeightsOptions = {},
+  { signal, parsed: known, ...changes }: LoadWeightsOptions = {},
 ): Promise<LoadedWeights> {
   const parsed = known ?? (await readModelConfig(folder));
-  const adapter = adapterFolder && (await loadAdapter(adapterFolder, parsed.config));
+  const adapter = await loadChanges(folder, parsed, changes);
   if (!parsed.format) {
     const loaded = await loadCheckpoint(folder, { signal, parsed });
     if (!adapter) return loaded;
@@ -43,6 +47,19 @@ export async function loadWeights(
   const { tensors, ...model } = await openConverted(folder, { parsed });
   const base = fileWeights({ folder: folder.path, format: model.format, tensors });
   return { ...model, weights: adapter ? besideWeights(base, adapter) : base };
+}
+
+/** What takes the place of weights, or is added to them. */
+async function loadChanges(
+  folder: Folder,
+  { config }: ParsedModelConfig,
+  { adapter: from, gate: name }: Pick<LoadWeightsOptions, 'adapter' | 'gate'>,
+): Promise<Adapter | undefined> {
+  const adapter = from && (await loadAdapter(from, config));
+  if (name === undefined) return adapter;
+  const gate = await loadGate(folder, config, name);
+  const { modules = [], weights = [] } = adapter ?? {};
+  return { modules, weights: new Map([...weights, ...gate]) };
 }
 
 /** What an adapter is trained beside. */

@@ -6,11 +6,10 @@ import { IGNORED_TARGET, generatorFor } from 'looplm/data';
 import { Engine, PREFILL_MODES } from 'looplm/engine';
 import { POLICY_FAMILIES } from 'looplm/eval';
 import type { LoopLMConfig } from 'looplm/model';
-import { initializeWeights, memoryFolder } from 'looplm/model';
-import { createInlineDevice, encodeSafetensors } from 'looplm/runtime';
+import { initializeWeights, memoryFolder, saveGates } from 'looplm/model';
+import { createInlineDevice } from 'looplm/runtime';
 import { Tokenizer } from 'looplm/tokenizer';
 import { expect, test, vi } from 'vitest';
-import { GATES_FILE } from '../../exit-gates.js';
 import { drawForTraining, everything, trainedDifficulties } from '../curriculum.js';
 import { Scribe } from '../documents.js';
 import { replyText, textOf } from '../problem.js';
@@ -134,24 +133,24 @@ test('the nearest point to each depth is taken, each once', () => {
 });
 
 test('the gates of the file take the place of the gate of the model, the shipped one first', async () => {
-  const values = GATES.map((_, gate) => Float32Array.from({ length: 8 }, (_, i) => gate * i));
-  const tensors = GATES.flatMap((gate, index) => [
-    { name: `${gate}.weight`, shape: [1, 8], dtype: 'F32' as const, data: values[index]! },
-    { name: `${gate}.bias`, shape: [1], dtype: 'F32' as const, data: Float32Array.of(index) },
-  ]);
-  const folder = memoryFolder('model', new Map([[GATES_FILE, encodeSafetensors(tensors)]]));
-  const weights = new Map(WEIGHTS);
-  weights.set('model.early_exit_gate.weight', values[2]!);
-  weights.set('model.early_exit_gate.bias', Float32Array.of(2));
-  const gates = await readGates(folder, weights);
+  const withGate = GATES.map((gate, index) => {
+    const values = Float32Array.from({ length: 8 }, (_, place) => index * place);
+    const weights = new Map(WEIGHTS).set('model.early_exit_gate.weight', values);
+    return [gate, weights.set('model.early_exit_gate.bias', Float32Array.of(index))] as const;
+  });
+  const folder = memoryFolder('model', new Map());
+  await saveGates(folder, CONFIG, new Map(withGate));
+  const gates = await readGates(folder, { config: CONFIG, weights: withGate[2]![1] });
   expect(gates.map(({ gate }) => gate)).toEqual([GATES[2], GATES[0], GATES[1], GATES[3]]);
   expect(gates.map(({ isShipped }) => isShipped)).toEqual([true, false, false, false]);
-  expect(gates[1]!.weights.get('model.early_exit_gate.weight')).toEqual(values[0]);
-  expect(gates[1]!.weights.get('lm_head.weight')).toBe(WEIGHTS.get('lm_head.weight'));
+  expect(gates[1]!.weights).toEqual(withGate[0]![1]);
 });
 
 test('without a gates file the model is measured with its own gate', async () => {
-  const gates = await readGates(memoryFolder('model', new Map()), WEIGHTS);
+  const gates = await readGates(memoryFolder('model', new Map()), {
+    config: CONFIG,
+    weights: WEIGHTS,
+  });
   expect(gates).toEqual([{ gate: 'own', weights: WEIGHTS, isShipped: true }]);
 });
 

@@ -1,9 +1,8 @@
 /**
  * The three exit gates of the bundled model, read from gates.safetensors and put into its weights.
  */
-import type { Folder, ModelWeights } from 'looplm/model';
-import { openSafetensors } from 'looplm/runtime';
-import { GATES_FILE, withGate } from '../../exit-gates.js';
+import type { Folder, LoadedCheckpoint, ModelWeights } from 'looplm/model';
+import { GATES_FILE, loadGate } from 'looplm/model';
 import type { GateName } from './figures.js';
 import { GATES } from './figures.js';
 
@@ -19,27 +18,24 @@ export interface GatedWeights {
  * The model with each gate of the folder's gates file. The shipped gate comes first; it is called
  * `own`, and is the only one, where there is no file, and comes in addition where the file lacks it.
  *
- * @throws CheckpointError if the file is damaged or lacks a gate
+ * @throws LoopLMError if the file is damaged or lacks a gate
  */
-export async function readGates(folder: Folder, weights: ModelWeights): Promise<GatedWeights[]> {
+export async function readGates(
+  folder: Folder,
+  { config, weights }: Pick<LoadedCheckpoint, 'config' | 'weights'>,
+): Promise<GatedWeights[]> {
   const own: GatedWeights = { gate: 'own', weights, isShipped: true };
   if (!(await folder.exists(GATES_FILE))) return [own];
-  const source = await folder.open(GATES_FILE);
-  try {
-    const reader = await openSafetensors(source);
-    const gates: GatedWeights[] = [];
-    for (const gate of GATES) {
-      const swapped = await withGate(reader, gate, weights);
-      gates.push({ gate, weights: swapped, isShipped: areEqual(swapped, weights) });
-    }
-    const shipped = gates.filter(({ isShipped }) => isShipped).slice(0, 1);
-    return [
-      ...(shipped.length > 0 ? shipped : [own]),
-      ...gates.filter((gate) => gate !== shipped[0]),
-    ];
-  } finally {
-    await source.close();
+  const gates: GatedWeights[] = [];
+  for (const gate of GATES) {
+    const swapped = new Map([...weights, ...(await loadGate(folder, config, gate))]);
+    gates.push({ gate, weights: swapped, isShipped: areEqual(swapped, weights) });
   }
+  const shipped = gates.filter(({ isShipped }) => isShipped).slice(0, 1);
+  return [
+    ...(shipped.length > 0 ? shipped : [own]),
+    ...gates.filter((gate) => gate !== shipped[0]),
+  ];
 }
 
 function areEqual(a: ModelWeights, b: ModelWeights): boolean {

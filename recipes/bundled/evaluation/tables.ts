@@ -180,7 +180,8 @@ function cheapestAdaptiveSentence(evaluation: Evaluation): string {
   const whole = replies
     ? `; of whole replies ${percent(replies.accuracy)} with ${executed(evaluation, run)}`
     : '';
-  return `Where prompt tokens exit too (\`--kv-policy last-exited --prefill adaptive\`), 99 % is kept most cheaply by the gate \`${gate}\` at ${threshold}: ${percent(accuracy)} of ${percent(full)}, with ${percent(executedFraction)} of the loops executed${whole}.`;
+  const flags = `--gate ${gate} --exit-policy cdf:${threshold} --kv-policy last-exited --prefill adaptive`;
+  return `Where prompt tokens exit too, 99 % is kept most cheaply with \`${flags}\`: ${percent(accuracy)} of ${percent(full)}, with ${percent(executedFraction)} of the loops executed${whole}.`;
 }
 
 interface ReplyRun {
@@ -327,7 +328,7 @@ function gateTable(evaluation: Evaluation): string {
   const graded = TASK_NAMES.filter((task) => gates[0]!.rankCorrelation[task] !== undefined);
   return section(
     'Exit gates',
-    `Q-exit with each gate at its cheapest threshold that keeps 99 % of the full-depth accuracy. The model ships with \`${model.gate}\`.`,
+    `Q-exit with each gate at its cheapest threshold that keeps 99 % of the full-depth accuracy. The model ships with \`${model.gate}\`; \`--gate NAME\` takes another.`,
     table(
       [
         'gate',

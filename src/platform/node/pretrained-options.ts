@@ -55,6 +55,8 @@ export interface PretrainedOptions extends DeviceOptions {
   readonly updatable?: boolean | undefined;
   /** Folder of an adapter in the files of Python's PEFT; see `LoadOptions.adapter`. */
   readonly adapter?: string | undefined;
+  /** Name of an exit gate in the model's gates.safetensors; see `LoadOptions.gate`. */
+  readonly gate?: string | undefined;
   readonly progress?: ((progress: LoadProgress) => void) | undefined;
   /** Called with a sentence if another process does the same, which is waited for. */
   readonly onWait?: ((message: string) => void) | undefined;
@@ -90,6 +92,7 @@ const schema = z.strictObject(
     maxSequences: COUNT.optional(),
     updatable: z.boolean(`it must be true or false. ${DEFAULT}`).optional(),
     adapter: TEXT.optional(),
+    gate: TEXT.optional(),
     progress: callback<NonNullable<PretrainedOptions['progress']>>().optional(),
     onPlan: callback<NonNullable<PretrainedOptions['onPlan']>>().optional(),
     onWait: callback<NonNullable<PretrainedOptions['onWait']>>().optional(),

@@ -86,6 +86,7 @@ export async function openPretrained<T>(
       maxSequences: options.maxSequences,
       updatable: options.updatable,
       ...(options.adapter !== undefined && { adapter: nodeFolder(options.adapter) }),
+      gate: options.gate,
       signal,
       onProgress: (doneBytes, totalBytes) =>
         options.progress?.({ stage: 'load', doneBytes, totalBytes }),

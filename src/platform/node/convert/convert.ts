@@ -6,9 +6,11 @@
  * ended at any moment is continued by the next. It knows formats through the plan only.
  */
 import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { ModelFormat, OpenCheckpoint, OpenOptions } from '../../../model/index.js';
 import {
+  GATES_FILE,
   elementCount,
   modelFormatToJson,
   openCheckpoint,
@@ -99,7 +101,11 @@ export async function prepareConversion(
       ? undefined
       : await readCalibration(settings.calibration, config);
   const weightFiles = new Set([...locations.values()].map(({ file }) => file));
-  const fingerprint = await fingerprintOf(source, weightFiles);
+  const hasGates = await fileExists(join(source, GATES_FILE));
+  const fingerprint = await fingerprintOf(source, [
+    ...weightFiles,
+    ...(hasGates ? [GATES_FILE] : []),
+  ]);
   const identity = [
     FORMAT_VERSION,
     fingerprint,
@@ -168,7 +174,7 @@ async function findFinished(path: string, key: string): Promise<ConversionReport
   return undefined;
 }
 
-/** The text files first, config.json last. */
+/** Text and other gates first, config.json last. */
 async function writeOtherFiles(
   { source, format, checkpoint: { notes } }: PreparedConversion,
   folder: string,
@@ -178,6 +184,10 @@ async function writeOtherFiles(
     const from = join(source, name);
     if (!(await fileExists(from))) continue;
     await writeFileAtomic(join(folder, name), await readTextFile(from));
+  }
+  const gates = join(source, GATES_FILE);
+  if (await fileExists(gates)) {
+    await writeFileAtomic(join(folder, GATES_FILE), [await readFile(gates)]);
   }
   await writeFileAtomic(join(folder, REPORT_FILE), `${JSON.stringify(report, null, 2)}\n`);
   const original = JSON.parse(await readTextFile(join(source, 'config.json'))) as object;
