@@ -32,6 +32,15 @@ def rotate(x, angles: np.ndarray):
     return anp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
 
 
+def write_policy(model: Path, weights: Weights, folder: Path) -> None:
+    """Other weights of a model, as a server takes them: the file STABLE comes last."""
+    folder.mkdir()
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(model / name, folder)
+    save_file({name: value.astype(np.float32) for name, value in weights.items()}, folder / "model.safetensors")
+    (folder / "STABLE").touch()
+
+
 class Policy:
     """A model folder in training: the weights in float32, the moments of the optimizer, and the policy gradient."""
 
@@ -113,9 +122,4 @@ class Policy:
             self.weights[name] = (self.weights[name] - step).astype(np.float32).astype(np.float64)
 
     def save(self, folder: Path) -> None:
-        """As a server takes it: the file STABLE comes last."""
-        folder.mkdir()
-        for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
-            shutil.copy(self.folder / name, folder)
-        save_file({name: value.astype(np.float32) for name, value in self.weights.items()}, folder / "model.safetensors")
-        (folder / "STABLE").touch()
+        write_policy(self.folder, self.weights, folder)

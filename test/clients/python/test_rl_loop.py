@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import requests
 from conftest import BUNDLED, KEY, PROBLEM, depths_of, library, logprobs_of, serving
-from safetensors.numpy import load_file, save_file
+from policy_trainer import write_policy
+from safetensors.numpy import load_file
 
 LONG = {"temperature": 1, "max_tokens": 600, "ignore_eos": True, "seed": 1}
 
@@ -26,19 +27,12 @@ def server(root):
         yield started
 
 
-def write_policy(folder: Path, seed: int, amount: float) -> None:
-    """The bundled model, each weight moved by about so much; the file STABLE comes last."""
+def write_moved(folder: Path, seed: int, amount: float) -> None:
+    """The bundled model, each weight moved by about so much."""
     rng = np.random.default_rng(seed)
     weights = load_file(BUNDLED / "model.safetensors")
-    moved = {
-        name: (weight + amount * rng.standard_normal(weight.shape)).astype(np.float32)
-        for name, weight in weights.items()
-    }
-    folder.mkdir()
-    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(BUNDLED / name, folder)
-    save_file(moved, folder / "model.safetensors")
-    (folder / "STABLE").touch()
+    moved = {name: weight + amount * rng.standard_normal(weight.shape) for name, weight in weights.items()}
+    write_policy(BUNDLED, moved, folder)
 
 
 def group(server, ids: list[int], **more) -> dict:
@@ -104,7 +98,7 @@ def test_groups_weights_and_groups_again(server, root):
     thread.start()
     assert begun.wait(30)
 
-    write_policy(root / "step-1", seed=1, amount=0.02)
+    write_moved(root / "step-1", seed=1, amount=0.02)
     assert server.post("/update_weights", {"weight_dir": str(root / "step-1")}) == {"weights_version": 1}
     thread.join(120)
     told = [token for line in lines for choice in line["choices"] for token in choice["token_ids"]]
@@ -124,7 +118,7 @@ def test_groups_weights_and_groups_again(server, root):
 
 def test_what_is_not_whole_is_not_taken(server, root):
     unfinished = root / "unfinished"
-    write_policy(unfinished, seed=2, amount=0.02)
+    write_moved(unfinished, seed=2, amount=0.02)
     (unfinished / "STABLE").unlink()
     elsewhere = BUNDLED
     version = server.post("/inference/v1/generate", {"token_ids": [5], "sampling_params": {}})["weights_version"]
