@@ -1,7 +1,6 @@
 """A loop of reinforcement learning: the example of docs/clients.md, and what it must hold to."""
 
 import json
-import shutil
 import threading
 from pathlib import Path
 
