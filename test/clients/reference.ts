@@ -11,7 +11,7 @@ import { loadCheckpoint } from 'looplm/model';
 import type { GroupPlanOptions, PolicyTask } from 'looplm/rl';
 import { planGroups, policyTextOf } from 'looplm/rl';
 import { loadTextFiles } from 'looplm/text';
-import type { GenerateOptions } from 'looplm';
+import type { ChatMessage, GenerateOptions, Prompt } from 'looplm';
 
 /** Scores tokens from `start` on, each at its exit depth under `cdf:` the model's threshold. */
 interface ScoreCall {
@@ -28,7 +28,8 @@ interface ScoreCall {
 
 interface AnswerCall {
   readonly call: 'answer';
-  readonly prompt: string | readonly number[];
+  /** Messages are answered as a chat. */
+  readonly prompt: string | readonly number[] | readonly ChatMessage[];
   readonly options?: GenerateOptions;
 }
 
@@ -99,7 +100,11 @@ function exitDepth(gateLogits: readonly number[], threshold: number): number {
 
 async function answer(model: LoopLM, { prompt, options = {} }: AnswerCall) {
   const logprobs: number[] = [];
-  for await (const event of model.generate(prompt, options)) {
+  const isChat = typeof prompt !== 'string' && typeof prompt[0] === 'object';
+  const events = isChat
+    ? model.chat(prompt as readonly ChatMessage[], options)
+    : model.generate(prompt as Prompt, options);
+  for await (const event of events) {
     if (event.kind === 'token') logprobs.push(event.behavior?.logprob ?? event.logprob);
     else return { ...event, logprobs };
   }

@@ -100,23 +100,28 @@ def run(module: str, *words: object, **env: str) -> str:
     return done.stdout
 
 
+def asked(content: str) -> list[dict]:
+    """A conversation that begins with this."""
+    return [{"role": "user", "content": content}]
+
+
 def draw_cups(rng: random.Random) -> tuple[str, str]:
     """A problem as somebody types it, and its answer: any length that was trained, any moves."""
     cup = rng.randint(1, 5)
-    clauses = [f"cup {cup};"]
-    for _ in range(rng.randint(1, 12)):
+    sentences = [f"The ball is under cup {cup}."]
+    for _ in range(rng.randint(1, 8)):
         a, b = rng.sample(range(1, 6), 2)
-        clauses.append(f"swap {a} {b};")
+        sentences.append(f"Swap cups {a} and {b}.")
         cup = {a: b, b: a}.get(cup, cup)
-    return " ".join(clauses), str(cup)
+    return " ".join([*sentences, "Where is the ball?"]), str(cup)
 
 
 def draw_sums(rng: random.Random) -> tuple[str, str]:
-    value = rng.randint(0, 9)
-    clauses = [f"take {value};"]
-    for _ in range(rng.randint(1, 8)):
-        move = rng.choice(["plus", "minus", "times"])
-        by = rng.choice([2, 3, 4, 6, 7, 8, 9]) if move == "times" else rng.randint(1, 9)
-        value = {"plus": value + by, "minus": value - by, "times": value * by}[move] % 10
-        clauses.append(f"{move} {by};")
-    return " ".join(clauses), str(value)
+    value = rng.randint(0, 20)
+    sentences = [f"Start with {value}."]
+    for _ in range(rng.randint(1, 4)):
+        by = rng.randint(1, 20)
+        steps = [(f"Add {by}.", value + by), (f"Take away {by}.", value - by), ("Double it.", value * 2)]
+        sentence, value = rng.choice([step for step in steps if 0 <= step[1] <= 50])
+        sentences.append(sentence)
+    return " ".join([*sentences, "What is the result?"]), str(value)

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import BUNDLED, KEY, ROOT, library, serving
+from conftest import BUNDLED, KEY, PROBLEM, ROOT, asked, library, serving
 from test_evalplus import data  # noqa: F401
-from test_rl_loop import write_policy
+from test_rl_loop import write_moved
 
 PAGE = (ROOT / "docs/clients.md").read_text()
 ADDRESS = "127.0.0.1:8080"
@@ -53,7 +53,7 @@ def draws(prompt, numbers: range, seed: int) -> list[dict]:
 
 
 def test_openai(server, tmp_path):
-    call = {"call": "answer", "prompt": "The ball is under cup 3. Swap cups 2 and 3. Swap cups 1 and 5. Where is the ball?", "options": {"exitPolicy": "cdf:0.5"}}
+    call = {"call": "answer", "prompt": asked(PROBLEM), "options": {"exitPolicy": "cdf:0.5"}}
     [answer] = library([call])
     shown = printed([sys.executable, "-c", example("import OpenAI")], tmp_path, server)
     assert shown == f"{answer['answer']} {answer['exitDepths']} {answer['meanDepth']}\n"
@@ -90,7 +90,7 @@ def test_trl(trainers, tmp_path):
 
 def test_loop(trainers, tmp_path):
     folder = tmp_path / "next"
-    write_policy(folder, seed=3, amount=0.02)
+    write_moved(folder, seed=3, amount=0.02)
     code = f"def train(group):\n    return {str(folder)!r}\n\n\n{example('def post')}"
     shown = printed([sys.executable, "-c", code], tmp_path, trainers)
     lines = shown.splitlines()

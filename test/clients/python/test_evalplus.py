@@ -8,11 +8,12 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import MODEL, library, run
+from conftest import MODEL, asked, library, run
 
 INSTRUCTION = (
     "Please provide a self-contained Python script that solves the following problem in a markdown code block:"
 )
+SYSTEM = {"role": "system", "content": "You are a helpful assistant good at coding."}
 PROBLEMS = {
     "add": "def add(a, b):\n    # The sum of both.\n",
     "is_even": "def is_even(n: int) -> bool:\n    # Whether n is even.\n",
@@ -59,7 +60,7 @@ def test_greedy_samples_are_what_looplm_says(server, data, tmp_path):
     samples = codegen(server, data, tmp_path, "--greedy")
     prompts = [f"{INSTRUCTION}\n```python\n{prompt.strip()}\n```" for prompt in PROBLEMS.values()]
     options = {"maxNewTokens": MAX_NEW_TOKENS}
-    answers = library([{"call": "answer", "prompt": prompt, "options": options} for prompt in prompts])
+    answers = library([{"call": "answer", "prompt": [SYSTEM, *asked(prompt)], "options": options} for prompt in prompts])
     assert [sample["task_id"] for sample in samples] == [f"HumanEval/{n}" for n in range(len(PROBLEMS))]
     assert [sample["solution"] for sample in samples] == [answer["answer"] for answer in answers]
 

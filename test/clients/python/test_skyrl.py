@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import KEY, MODEL, PROBLEM, library, serving
+from conftest import KEY, MODEL, PROBLEM, asked, library, serving
 
 TOLERANCE = 1e-6
 SAMPLING = {"temperature": 0.7, "max_tokens": 8, "seed": 5, "ignore_eos": True, "exit_policy": "sampled"}
@@ -72,5 +72,5 @@ def test_the_server_is_held_and_asked(told):
     for mode in ("keep", "wait", "abort"):
         assert told[mode] == [{"is_paused": True}, {"is_paused": False}]
     assert told["reset"] == 200
-    [answer] = library([{"call": "answer", "prompt": PROBLEM}])
+    [answer] = library([{"call": "answer", "prompt": asked(PROBLEM)}])
     assert told["chat"]["choices"][0]["message"]["content"] == answer["answer"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import conftest
-from conftest import KEY, PROBLEM, serving
+from conftest import KEY, PROBLEM, asked, serving
 
 FOLDER = Path(__file__).parent
 # where each version is installed, without what it depends on
@@ -101,10 +101,10 @@ def test_alternatives_beside_the_drawn_token(client):
 def test_chat(client):
     if client.version < (0, 26):
         pytest.skip("this version has no chat")
-    messages = [[{"role": "user", "content": PROBLEM}], [{"role": "user", "content": "Start with 4. Add 7. What is the result?"}]]
+    messages = [asked(PROBLEM), asked("Start with 4. Add 7. What is the result?")]
     arguments = {"messages": messages, "n": 2, "logprobs": 0, "generation_kwargs": DRAWS, **SAMPLING}
     told = client({"chat": arguments})["chat"]
-    expected = library(draws(PROBLEM, range(2)) + draws("Start with 4. Add 7. What is the result?", range(2)))
+    expected = library([draw for conversation in messages for draw in draws(conversation, range(2))])
     assert told["completion_ids"] == [one["tokenIds"] for one in expected]
     for logprobs, one in zip(told["logprobs"], expected, strict=True):
         assert [own for [own] in logprobs] == pytest.approx(one["logprobs"], abs=TOLERANCE)
