@@ -38,15 +38,15 @@ export async function loadWeights(
   { signal, parsed: known, ...changes }: LoadWeightsOptions = {},
 ): Promise<LoadedWeights> {
   const parsed = known ?? (await readModelConfig(folder));
-  const adapter = await loadChanges(folder, parsed, changes);
+  const changed = await loadChanges(folder, parsed, changes);
   if (!parsed.format) {
     const loaded = await loadCheckpoint(folder, { signal, parsed });
-    if (!adapter) return loaded;
-    return { ...loaded, weights: mergeAdapter(parsed.config, loaded.weights, adapter) };
+    if (!changed) return loaded;
+    return { ...loaded, weights: mergeAdapter(parsed.config, loaded.weights, changed) };
   }
   const { tensors, ...model } = await openConverted(folder, { parsed });
   const base = fileWeights({ folder: folder.path, format: model.format, tensors });
-  return { ...model, weights: adapter ? besideWeights(base, adapter) : base };
+  return { ...model, weights: changed ? besideWeights(base, changed) : base };
 }
 
 /** What takes the place of weights, or is added to them. */
