@@ -105,6 +105,19 @@ describe('initializeWeights', () => {
     }
   });
 
+  it('sets what a layer adds apart from all other norms', () => {
+    const [even, narrow] = [{}, { branchNorm: 0.25 }].map((options) =>
+      initializeWeights(small, 1, options),
+    );
+    const changed = parameterSpecs(small).filter(({ hfName }) => /layernorm_2/.test(hfName));
+    expect(changed).toHaveLength(2 * small.numHiddenLayers);
+    const expected = new Map(even);
+    for (const { hfName, shape } of changed) {
+      expected.set(hfName, new Float32Array(elementCount(shape)).fill(0.25));
+    }
+    expect(narrow).toEqual(expected);
+  });
+
   it('takes the spread of matrices from their columns with fanIn, and the embedding apart', () => {
     const weights = initializeWeights(small, 1, { matrixStd: 'fanIn', embeddingStd: 1 });
     expect(std(weights.get('model.embed_tokens.weight')!)).toBeCloseTo(1, 1);

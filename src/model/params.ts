@@ -63,7 +63,7 @@ export function elementCount(shape: readonly number[]): number {
   return shape.reduce((product, size) => product * size, 1);
 }
 
-/** Spread of fresh weights. Norms are always 1, the exit gate always 0. */
+/** Spread of fresh weights. The exit gate is always 0, and every norm 1 but those of `branchNorm`. */
 export interface InitializeOptions {
   /**
    * Standard deviation of matrices and head: a number, or `fanIn` for 1 / sqrt(columns).
@@ -72,10 +72,15 @@ export interface InitializeOptions {
   readonly matrixStd?: number | 'fanIn';
   /** Standard deviation of the embedding. Default: the config's `initializerRange`. */
   readonly embeddingStd?: number;
+  /**
+   * Weights of the norms behind attention and feed-forward, where a model has them: they say how far
+   * each moves its stream, and so how much of a token is left after all loops. Default 1.
+   */
+  readonly branchNorm?: number;
 }
 
 /**
- * Fresh weights for training: normal matrices, norms of one, an exit gate of zero (so every loop
+ * Fresh weights for training: normal matrices, even norms, an exit gate of zero (so every loop
  * starts with exit probability one half).
  *
  * @param seed - an integer in [0, 2^32); equal seeds give equal weights.
@@ -92,16 +97,22 @@ export function initializeWeights(
       `The seed is ${seed}; it must be an integer from 0 to 4294967295.`,
     );
   }
+  const { branchNorm = 1 } = options;
   const nextNormal = normalSampler(seed);
   const weights = new Map<string, Float32Array>();
   for (const parameter of parameterSpecs(config)) {
     const values = new Float32Array(elementCount(parameter.shape));
-    if (parameter.kind === 'norm') values.fill(1);
+    if (parameter.kind === 'norm') values.fill(isBehindBranch(parameter) ? branchNorm : 1);
     const std = initialStd(parameter, config, options);
     if (std > 0) for (let i = 0; i < values.length; i++) values[i] = std * nextNormal();
     weights.set(parameter.hfName, values);
   }
   return weights;
+}
+
+/** Whether a norm is of what a layer's attention or feed-forward adds to the stream. */
+function isBehindBranch({ name }: ParameterSpec): boolean {
+  return name.endsWith('Layernorm2');
 }
 
 function initialStd(
