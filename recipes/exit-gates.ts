@@ -66,12 +66,12 @@ export interface TrainGatesOptions {
 /**
  * Trains the gates; each run resumes from its folder.
  *
- * @returns weights with the stage I gate and with each result by name, or undefined if stopped by the signal
+ * @returns the model with each of the gates, by name, or undefined if stopped by the signal
  */
 export async function trainGates(
   options: TrainGatesOptions,
-): Promise<Map<string, ModelWeights> | undefined> {
-  const gates = new Map([['stage1', options.weights]]);
+): Promise<ReadonlyMap<string, ModelWeights> | undefined> {
+  const gates = new Map<string, ModelWeights>();
   for (const plan of options.plans) {
     const config = gateTrainConfig(options, plan);
     const result = await train({

@@ -35,7 +35,7 @@ export async function withStageTwoGates({
     seed: SEED,
   });
   const problems = 'cups of reinforcement learning';
-  const gates = await trainGates({
+  return trainGates({
     device,
     model: MODEL,
     weights,
@@ -47,6 +47,4 @@ export async function withStageTwoGates({
     signal,
     onProgress,
   });
-  gates?.delete('stage1'); // that is the start itself
-  return gates;
 }

@@ -55,7 +55,7 @@ async function main(): Promise<void> {
     }),
     problems: 'bundled, all lessons, every token labelled',
   };
-  const gates = await trainGates({
+  const trained = await trainGates({
     device,
     model,
     weights,
@@ -71,7 +71,8 @@ async function main(): Promise<void> {
     onProgress: (name, { trainStep, loss }, total) =>
       console.log(`gate ${name}: ${trainStep}/${total} loss ${loss.toFixed(4)}`),
   });
-  if (gates === undefined) return;
+  if (trained === undefined) return;
+  const gates = new Map([['stage1', weights], ...trained]);
   await saveGates(out, model, gates);
   const metrics = await nodeFolder(values.run).readText(METRICS_FILE);
   await saveCheckpoint(
