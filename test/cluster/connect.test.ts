@@ -9,6 +9,7 @@ import { CapacityError, ConfigError, FileError, ServerError } from '../../src/er
 import { parseRunAddress } from '../../src/platform/node/nats/address.js';
 import { connectRun } from '../../src/platform/node/index.js';
 import { freePort, missingPrograms, sleep } from '../programs.js';
+import { operatorOf } from './nats-operator.js';
 import { NatsServer } from './nats-server.js';
 
 const missing = missingPrograms(['nats-server']);
@@ -60,6 +61,22 @@ describe('addresses', () => {
   });
 });
 
+it.each(['NATS_CREDS', 'NATS_NKEY'])(
+  'a file in %s that holds something else is named',
+  async (variable) => {
+    const path = join(folder, 'notes.txt');
+    for (const content of ['', 'hidden words\n']) {
+      writeFileSync(path, content);
+      const opening = open('nats://127.0.0.1:1/run', { [variable]: path });
+      await expect(opening).rejects.toThrow(FileError);
+      await expect(opening).rejects.toThrow(
+        new RegExp(`notes.txt, which ${variable} names, .*unset`),
+      );
+      await expect(opening).rejects.not.toThrow(/hidden/);
+    }
+  },
+);
+
 it('a server that is not there is told at once', async () => {
   const address = `nats://127.0.0.1:${await freePort()}/run`;
   await expect(open(address)).rejects.toThrow(ServerError);
@@ -109,6 +126,23 @@ describe('a server', () => {
     await expect(open(address)).rejects.toThrow(/Authorization Violation/);
     expect(await isUsable(await open(address, { NATS_NKEY: path }))).toBe(true);
     await expect(open(address, { NATS_NKEY: lost })).rejects.toThrow(FileError);
+  });
+
+  it('of an operator takes a file of credentials from the environment', async () => {
+    const { settings, credentials } = operatorOf(['looplm', 'another']);
+    const [path, foreign] = [join(folder, 'user.creds'), join(folder, 'foreign.creds')];
+    writeFileSync(path, credentials('looplm'));
+    writeFileSync(foreign, operatorOf(['looplm']).credentials('looplm'));
+    await using server = await NatsServer.start({ folder, settings });
+    const address = server.run('run');
+    await expect(open(address)).rejects.toThrow(/Authorization Violation.*the login/);
+    await expect(open(address, { NATS_CREDS: foreign })).rejects.toThrow(/Authorization Violation/);
+    expect(await isUsable(await open(address, { NATS_CREDS: path }))).toBe(true);
+    // Accounts do not see each other's runs.
+    writeFileSync(path, credentials('another'));
+    const store = await open(address, { NATS_CREDS: path });
+    expect(await store.read('key')).toBeUndefined();
+    await store.close();
   });
 
   it('that lets a login do too little is told with what is refused', async () => {

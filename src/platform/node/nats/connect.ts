@@ -1,9 +1,9 @@
 /** Connects to a NATS server for a run, and says what stands in the way. */
 import { readFile } from 'node:fs/promises';
-import type { ConnectionOptions, NatsConnection } from '@nats-io/transport-node';
+import type { Authenticator, ConnectionOptions, NatsConnection } from '@nats-io/transport-node';
 import { connect, credsAuthenticator, nkeyAuthenticator } from '@nats-io/transport-node';
 import type { SharedStore } from '../../../cluster/index.js';
-import { ServerError } from '../../../errors.js';
+import { FileError, ServerError } from '../../../errors.js';
 import { failRead } from '../files/index.js';
 import { parseRunAddress } from './address.js';
 import type { RunAddress } from './address.js';
@@ -22,11 +22,15 @@ const CONNECT_MS = 10_000;
 const PING_MS = 10_000;
 const RECONNECT_MS = 500;
 
+const CREDENTIALS = 'the credentials of a user, as nsc writes them';
+const SEED = 'the seed of an nkey, which begins with SU';
+
 /**
  * The store of a run.
  *
  * @throws ConfigError for an address that is none; ServerError if the server cannot be reached, does not let
- * us in, or has no JetStream; FileError if a file of credentials cannot be read
+ * us in, or has no JetStream; FileError if a file of credentials cannot be
+ * read or holds something else
  */
 export async function connectRun(
   address: string,
@@ -83,11 +87,37 @@ async function loginOf(
   if (token !== undefined) return { token, ...tls };
   if (user !== undefined) return { user, pass: password ?? '', ...tls };
   const creds = await read('NATS_CREDS');
-  if (creds) return { authenticator: credsAuthenticator(encoder.encode(creds)), ...tls };
+  if (creds !== undefined) {
+    const authenticator = credsAuthenticator(encoder.encode(creds));
+    return { authenticator: tried(authenticator, env, 'NATS_CREDS', CREDENTIALS), ...tls };
+  }
   const seed = await read('NATS_NKEY');
-  if (seed) return { authenticator: nkeyAuthenticator(encoder.encode(seed.trim())), ...tls };
+  if (seed !== undefined) {
+    const authenticator = nkeyAuthenticator(encoder.encode(seed.trim()));
+    return { authenticator: tried(authenticator, env, 'NATS_NKEY', SEED), ...tls };
+  }
   const { NATS_USER, NATS_PASSWORD, NATS_TOKEN } = env;
   if (NATS_TOKEN) return { token: NATS_TOKEN, ...tls };
   if (NATS_USER) return { user: NATS_USER, pass: NATS_PASSWORD ?? '', ...tls };
   return { ...tls };
+}
+
+/** Signs once, so that a file which holds something else is told by its name and not by the connection. */
+function tried(
+  authenticator: Authenticator,
+  env: ConnectRunOptions['env'],
+  variable: string,
+  content: string,
+): Authenticator {
+  try {
+    authenticator('nonce');
+    return authenticator;
+  } catch (cause) {
+    const path = env[variable]!;
+    throw new FileError(
+      path,
+      `${path}, which ${variable} names, does not hold ${content} (${messageOf(cause)}). Name a file that does, or unset ${variable}.`,
+      { cause },
+    );
+  }
 }
