@@ -16,6 +16,7 @@ import type {
   Device,
   DeviceBuffer,
   HostTensor,
+  Kept,
   Program,
   ResidentWeights,
 } from '../runtime/index.js';
@@ -28,7 +29,14 @@ import { objectiveOf } from './objectives/index.js';
 import type { Optimizer, OptimizerSettings } from './optimizers/index.js';
 import type { TokenOutputs } from './token-outputs.js';
 import { TOKEN_OUTPUTS, readTokenOutputs, tokenOutputs } from './token-outputs.js';
-import { AVERAGE, accumulateOutputs, applyOutputs, optimizerOf } from './optimizers/index.js';
+import {
+  AVERAGE,
+  accumulateOutputs,
+  applyOutputs,
+  applyParts,
+  clipOutputs,
+  optimizerOf,
+} from './optimizers/index.js';
 import { ownSpecs } from './run-parameters.js';
 import type { RunModel } from './run-weights.js';
 import { residentSpecs, runWeights } from './run-weights.js';
@@ -123,9 +131,16 @@ interface Programs {
   /** By number of loops. */
   readonly gradients: ReadonlyMap<number, Program>;
   readonly accumulate: Program;
-  readonly apply: Program;
+  readonly clip: Program;
+  readonly apply: readonly ApplyProgram[];
   /** Empty where the device computes all rows itself. */
   readonly helpers: readonly GradientHelper[];
+}
+
+/** Changes some parameters. */
+interface ApplyProgram {
+  readonly specs: readonly ParameterSpec[];
+  readonly program: Program;
 }
 
 /** Weights as an engine takes them: in buffers, or with an adapter that is. */
@@ -214,13 +229,18 @@ export class TrainState {
     }
     const accumulate = buildGraph(accumulateOutputs(trained));
     const names = trained.map(({ hfName }) => hfName);
+    // What they keep would be as large as all they update, and they gain nothing by it.
+    const compileOnce = (graph: Graph) => device.compile(graph, { keepsWorkspace: false });
+    const apply: ApplyProgram[] = [];
+    for (const specs of applyParts(trained)) {
+      const program = await compileOnce(buildGraph(applyOutputs(specs, optimizer)));
+      apply.push({ specs, program });
+    }
     const programs: Programs = {
       gradients: gradientPrograms,
-      // What they keep would be as large as all they update, and they gain nothing by it.
-      accumulate: await device.compile(accumulate, { keepsWorkspace: false }),
-      apply: await device.compile(buildGraph(applyOutputs(trained, optimizer)), {
-        keepsWorkspace: false,
-      }),
+      accumulate: await compileOnce(accumulate),
+      clip: await compileOnce(buildGraph(clipOutputs(trained, optimizer))),
+      apply,
       helpers: await Promise.all(
         (piece === undefined ? [] : options.helpers!).map((helper) =>
           GradientHelper.create(helper, { gradients, accumulate }, names, {
@@ -273,13 +293,13 @@ export class TrainState {
       .map((piece) =>
         batchFeeds(piece, this.#config, inverseCount, { extraInputs: this.#extraInputs }),
       );
-    const apply = this.#applyCommand(trainStep, learningRate);
+    const apply = this.#applyCommands(trainStep, learningRate);
     const isAlone = this.#programs.helpers.length === 0 && !this.#exchange;
     // Alone an update is one submit, so that of several under way each begins where the last one ends.
     const results = isAlone
-      ? await this.#submit([...this.#gradientCommands(pieces, numLoops), apply])
+      ? await this.#submit([...this.#gradientCommands(pieces, numLoops), ...apply])
       : await this.#updateTogether(pieces, numLoops, trainStep, apply);
-    const gradNorm = results.at(-1)!['gradNorm']!.data[0] as number;
+    const gradNorm = results.find((result) => result['gradNorm'])!['gradNorm']!.data[0] as number;
     const loops = diagnosticsOf(results);
     const tokens = results.flatMap((result) => readTokenOutputs(result) ?? []);
     return {
@@ -302,11 +322,11 @@ export class TrainState {
     pieces: readonly Piece[],
     numLoops: number,
     trainStep: number,
-    apply: Command,
+    apply: readonly Command[],
   ): Promise<Results> {
     const accumulated = await this.#accumulate(pieces, numLoops);
     if (this.#exchange) await this.#exchanged(this.#exchange, trainStep);
-    return [...accumulated, ...(await this.#submit([apply]))];
+    return [...accumulated, ...(await this.#submit(apply))];
   }
 
   async #exchanged(exchange: Exchange, trainStep: number): Promise<void> {
@@ -386,10 +406,11 @@ export class TrainState {
 
   /** Frees the buffers and programs; the device stays. */
   async dispose(): Promise<void> {
-    const { gradients, accumulate, apply, helpers } = this.#programs;
+    const { gradients, accumulate, clip, apply, helpers } = this.#programs;
+    const applying = apply.map(({ program }) => program);
     for (const helper of helpers) await helper.dispose();
     for (const buffer of this.#buffers.values()) await this.#device.free(buffer);
-    for (const program of [...gradients.values(), accumulate, apply]) {
+    for (const program of [...gradients.values(), accumulate, clip, ...applying]) {
       await this.#device.free(program);
     }
   }
@@ -398,20 +419,20 @@ export class TrainState {
   async #accumulate(pieces: readonly Piece[], numLoops: number): Promise<Results> {
     const { helpers } = this.#programs;
     const [own, ...others] = deal(pieces, 1 + helpers.length);
-    const weights = helpers.length > 0 ? await this.weights() : new Map<string, Float32Array>();
-    const helping = helpers.map((helper, index) =>
-      helper.run({
-        weights: Object.fromEntries(
-          this.#own.map(({ hfName, shape }) => [
-            hfName,
-            { dtype: 'f32', dims: shape, data: weights.get(hfName)!.slice() },
-          ]),
-        ),
+    // Weights are asked for before the device has something else to do.
+    const helping = helpers.map(async (helper, index) => {
+      const weights = await this.weights();
+      const tensors = this.#own.map(({ hfName, shape }): [string, HostTensor] => [
+        hfName,
+        { dtype: 'f32', dims: shape, data: weights.get(hfName)! },
+      ]);
+      return helper.run({
+        weights: Object.fromEntries(tensors),
         pieces: others[index]!,
         numLoops,
         fetch: this.#fetched(numLoops),
-      }),
-    );
+      });
+    });
     const commands = this.#gradientCommands(own!, numLoops);
     const [mine, ...theirs] = await Promise.all([this.#device.submit(commands), ...helping]);
     for (const { totals } of theirs) await this.#device.submit([this.#accumulateCommand(totals)]);
@@ -458,24 +479,41 @@ export class TrainState {
     return { kind: 'run', program: this.#programs.accumulate, feeds, store };
   }
 
-  #applyCommand(trainStep: number, learningRate: number): Command {
-    const program = this.#programs.apply;
+  /** The norm of the gradients in `total`, then part after part what they change. */
+  #applyCommands(trainStep: number, learningRate: number): readonly Command[] {
+    const { clip, apply } = this.#programs;
+    const grads = (specs: readonly ParameterSpec[]) =>
+      Object.fromEntries(
+        specs.map(({ hfName }) => [`grad:${hfName}`, this.#buffer(`total:${hfName}`)]),
+      );
+    const looking: Command = {
+      kind: 'run',
+      program: clip,
+      feeds: grads(this.#trained),
+      fetch: ['gradNorm'],
+      keep: { clipFactor: 'clipFactor' },
+    };
     const scalars = this.#optimizer.scalars({ trainStep, learningRate });
-    const feeds: Record<string, HostTensor | DeviceBuffer> = {};
-    // An optimizer need not use all its scalars for every set of parameters.
-    for (const [name, value] of Object.entries(scalars)) {
-      if (program.inputNames.includes(name)) feeds[name] = scalarTensor(value);
-    }
-    const store: Record<string, DeviceBuffer> = {};
-    for (const spec of this.#trained) {
-      const { hfName } = spec;
-      feeds[`grad:${hfName}`] = this.#buffer(`total:${hfName}`);
-      for (const kind of ['param', ...this.#optimizer.slots(spec).map(({ name }) => name)]) {
-        feeds[`${kind}:${hfName}`] = this.#buffer(`${kind}:${hfName}`);
-        store[`next:${kind}:${hfName}`] = this.#buffer(`${kind}:${hfName}`);
+    const applying = apply.map(({ specs, program }): Command => {
+      const feeds: Record<string, HostTensor | DeviceBuffer | Kept> = {
+        ...grads(specs),
+        clipFactor: { kept: 'clipFactor' },
+      };
+      // An optimizer need not use all its scalars for every set of parameters.
+      for (const [name, value] of Object.entries(scalars)) {
+        if (program.inputNames.includes(name)) feeds[name] = scalarTensor(value);
       }
-    }
-    return { kind: 'run', program, feeds, fetch: ['gradNorm'], store };
+      const store: Record<string, DeviceBuffer> = {};
+      for (const spec of specs) {
+        for (const kind of ['param', ...this.#optimizer.slots(spec).map(({ name }) => name)]) {
+          const name = `${kind}:${spec.hfName}`;
+          feeds[name] = this.#buffer(name);
+          store[`next:${name}`] = this.#buffer(name);
+        }
+      }
+      return { kind: 'run', program, feeds, store };
+    });
+    return [looking, ...applying];
   }
 
   #buffer(name: string): DeviceBuffer {

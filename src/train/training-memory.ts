@@ -16,7 +16,7 @@ import {
 import { pieceRows } from './lanes.js';
 import type { ObjectiveOptions } from './objective-graph.js';
 import type { OptimizerSettings } from './optimizers/index.js';
-import { optimizerOf } from './optimizers/index.js';
+import { applyParts, optimizerOf } from './optimizers/index.js';
 import { chunkRows } from './readout-rows.js';
 import type { Trains } from './run-parameters.js';
 import { ownSpecs, trainedParameters } from './run-parameters.js';
@@ -37,9 +37,10 @@ const FLOAT_BYTES = 4;
 const PROCESS_BYTES = 222e6;
 /**
  * Floats for each parameter that is trained, for each number that the optimizer keeps of it, for each
- * parameter on each further device, and for each element of embedding or head.
+ * of both that is applied at a time, for each parameter on each further device, and for each element of
+ * embedding or head.
  */
-const [TRAINED, SLOT, COPIED, TABLE] = [7.2, 3.1, 5.2, 2.1];
+const [TRAINED, SLOT, APPLIED, COPIED, TABLE] = [5.1, 1.8, 1.5, 5.2, 1.8];
 /** Floats of a layer in one loop for each token: widths of the stream and of the MLP. */
 const [STREAM, MLP] = [9.6, 5.7];
 /** Floats for each attention weight that is kept, or widths of the stream where none is. */
@@ -48,10 +49,10 @@ const [KEPT_WEIGHT, NO_WEIGHTS] = [1.6, 23];
 const LOGIT = 1.1;
 /** Widths of the stream of a layer for each token, where loops are computed again. */
 const RECOMPUTED = 13.5;
-/** Workspaces up to this size are planned, and then that many times as large. */
-const [PLANNED_BYTES, PLANNED] = [500e6, 1.9];
-/** Bytes for each weight of a checkpoint that an adapter is beside: here and on the device. */
-const BESIDE_BYTES = 8;
+/** Workspaces up to this size are planned, and then that many times as large, with more floats for each logit. */
+const [PLANNED_BYTES, PLANNED, PLANNED_LOGIT] = [500e6, 1.9, 5.2];
+/** Bytes for each weight that an adapter is beside, here and on the device; and for others that stay, which are saved, too. */
+const [BESIDE_BYTES, FROZEN_BYTES] = [8, 12];
 /** Some rows of a matrix as float32, and what is made of them on the way. */
 const WIDENED_BYTES = 80e6;
 
@@ -74,28 +75,36 @@ export function trainingMemory(
   const { rows, length, recompute, optimizer, numLanes = 1, lora, format } = options;
   const trained = trainedParameters(config, options);
   const { slots } = optimizerOf(optimizer);
-  const slotCount = trained.reduce(
-    (sum, spec) => sum + slots(spec).length * elementCount(spec.shape),
-    0,
-  );
+  const slotCountOf = (specs: readonly ParameterSpec[]) =>
+    specs.reduce((sum, spec) => sum + slots(spec).length * elementCount(spec.shape), 0);
+  const applied = applyParts(trained).map((part) => countOf(part) + slotCountOf(part));
   const isTable = ({ kind }: ParameterSpec) => kind === 'embedding' || kind === 'head';
   const piece = lora ? undefined : pieceRows({ rows, length }, numLanes, config);
   const lanes = piece === undefined ? 1 : numLanes;
   const floats =
     TRAINED * countOf(trained) +
-    SLOT * slotCount +
+    SLOT * slotCountOf(trained) +
+    APPLIED * Math.max(...applied) +
     TABLE * countOf(trained.filter(isTable)) +
     COPIED * (lanes - 1) * countOf(ownSpecs(config, lora));
-  const stateBytes = FLOAT_BYTES * floats + (lora ? frozenBytes(config, format) : 0);
-  const onlyGate = trained.every(isGate);
+  const frozen = lora
+    ? frozenBytes(config, format)
+    : FROZEN_BYTES * (countOf(parameterSpecs(config)) - countOf(trained));
+  const stateBytes = FLOAT_BYTES * floats + frozen;
   const size = { rows: piece ?? rows, length, recompute };
-  const workspace = onlyGate ? 0 : workspaceBytes(config, size);
-  const batchBytes = lanes * workspace * (plansWorkspace(config, size) ? PLANNED : 1);
+  const batchBytes = trained.every(isGate) ? 0 : lanes * batchOf(config, size);
   return { stateBytes, batchBytes, totalBytes: PROCESS_BYTES + stateBytes + batchBytes };
 }
 
 interface PieceSize extends Pick<ObjectiveOptions, 'rows' | 'length'> {
   readonly recompute?: ObjectiveOptions['recompute'] | undefined;
+}
+
+/** What a device takes for a pass over some rows. */
+function batchOf(config: LoopLMConfig, size: PieceSize): number {
+  const workspace = workspaceBytes(config, size);
+  if (!plansWorkspace(config, size)) return workspace;
+  return PLANNED * workspace + PLANNED_LOGIT * FLOAT_BYTES * logitsOf(config, size);
 }
 
 /** Whether the values of a pass are planned as one block: faster, and larger. */
@@ -105,7 +114,7 @@ export function plansWorkspace(config: LoopLMConfig, size: PieceSize): boolean {
 
 /** What a pass over some rows keeps for its way back, and its logits. */
 function workspaceBytes(config: LoopLMConfig, { rows, length, recompute }: PieceSize): number {
-  const { hiddenSize, intermediateSize, numAttentionHeads, numHiddenLayers, vocabSize } = config;
+  const { hiddenSize, intermediateSize, numAttentionHeads, numHiddenLayers } = config;
   const recomputesLoops = recompute === 'loop';
   const tokens = rows * length;
   const layers = numHiddenLayers * (recomputesLoops ? 1 : config.numLoops);
@@ -117,10 +126,14 @@ function workspaceBytes(config: LoopLMConfig, { rows, length, recompute }: Piece
   const floats =
     tokens * layers * layer +
     (keepsWeights ? weights * layers * KEPT_WEIGHT : 0) +
-    chunkRows(tokens, vocabSize) * vocabSize * LOGIT +
+    LOGIT * logitsOf(config, { rows, length }) +
     (recomputesLoops ? tokens * numHiddenLayers * hiddenSize * RECOMPUTED : 0);
   return FLOAT_BYTES * floats;
 }
+
+/** Logits of a chunk. */
+const logitsOf = ({ vocabSize }: LoopLMConfig, { rows, length }: PieceSize): number =>
+  chunkRows(rows * length, vocabSize) * vocabSize;
 
 const countOf = (specs: readonly ParameterSpec[]) =>
   specs.reduce((sum, { shape }) => sum + elementCount(shape), 0);

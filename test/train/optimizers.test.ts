@@ -13,7 +13,7 @@ import { parameterSpecs } from '../../src/model/index.js';
 import type { Device, HostTensor } from '../../src/runtime/index.js';
 import { createInlineDevice } from '../../src/runtime/index.js';
 import type { OptimizerSettings } from '../../src/train/index.js';
-import { applyOutputs, optimizerOf } from '../../src/train/index.js';
+import { applyOutputs, clipOutputs, optimizerOf } from '../../src/train/index.js';
 import { expectClose } from '../parity/fixtures.js';
 import { ADAMW, TINY } from './support.js';
 
@@ -51,6 +51,7 @@ interface Stepped {
 /** What the program gives after each update. */
 async function run(settings: OptimizerSettings): Promise<readonly Stepped[]> {
   const optimizer = optimizerOf(settings);
+  const clip = await device.compile(buildGraph(clipOutputs(SPECS, optimizer)));
   const program = await device.compile(buildGraph(applyOutputs(SPECS, optimizer)));
   const tensor = (shape: readonly number[], values: Vector): HostTensor => ({
     dtype: 'f32',
@@ -78,11 +79,16 @@ async function run(settings: OptimizerSettings): Promise<readonly Stepped[]> {
     const scalars = optimizer.scalars({ trainStep, learningRate: RATES[trainStep]! });
     const feeds: Record<string, HostTensor> = Object.fromEntries(values);
     for (const [name, value] of Object.entries(scalars)) feeds[name] = tensor([], [value]);
-    for (const { hfName, shape } of SPECS) {
-      feeds[`grad:${hfName}`] = tensor(shape, grads.get(hfName)!);
-    }
+    const given = Object.fromEntries(
+      SPECS.map(({ hfName, shape }) => [`grad:${hfName}`, tensor(shape, grads.get(hfName)!)]),
+    );
     const fetch = [...values.keys()].map((name) => `next:${name}`);
-    const [result] = await device.submit([{ kind: 'run', program, feeds, fetch }]);
+    const keep = { clipFactor: 'clipFactor' };
+    const clipFactor = { kept: 'clipFactor' };
+    const [, result] = await device.submit([
+      { kind: 'run', program: clip, feeds: given, keep },
+      { kind: 'run', program, feeds: { ...feeds, ...given, clipFactor }, fetch },
+    ]);
     values = new Map([...values.keys()].map((name) => [name, result![`next:${name}`]!]));
     const all = [...values].map(([name, { data }]) => [name, Array.from(data, Number)] as const);
     const isParam = (name: string) => name.startsWith('param:');
@@ -91,6 +97,7 @@ async function run(settings: OptimizerSettings): Promise<readonly Stepped[]> {
       slots: new Map(all.filter(([name]) => !isParam(name))),
     });
   }
+  await device.free(clip);
   await device.free(program);
   return steps;
 }
