@@ -136,7 +136,7 @@ export const PACKAGE_RULES: readonly PackageRule[] = [
   },
   {
     packages: /^@nats-io\//,
-    within: /^src\/platform\/node\/nats\//,
+    within: /^(?:src\/platform\/node\/nats|test\/cluster)\//,
     todo: 'use the SharedStore that src/platform/node/nats/ connects to; it is loaded only when asked for',
   },
   {

@@ -50,7 +50,7 @@ export interface ObjectiveOptions extends RunModel {
    * loops. Default `none`.
    */
   readonly recompute?: 'none' | 'loop';
-  /** Rows whose logits exist together, at most; `batchFeeds` must know it. Default: as many as take at most 128 MiB. */
+  /** Rows whose logits exist together, at most; `batchFeeds` must know it. Default: as many as take at most 64 MiB. */
   readonly chunkRows?: number;
   /** Loops through which a gradient flows back at most; docs/math.md (truncated). Default: all. */
   readonly backpropLoops?: number | undefined;

@@ -59,14 +59,14 @@ describe('the rows that are read out', () => {
   });
 });
 
-it('chunks are about equal, and their logits take at most 128 MiB', () => {
+it('chunks are about equal, and their logits take at most 64 MiB', () => {
   fc.assert(
     fc.property(
       fc.integer({ min: 1, max: 100_000 }),
       fc.integer({ min: 2, max: 200_000 }),
       (n, v) => {
         const size = chunkRows(n, v);
-        expect(size === 1 || size * v * 4 <= 2 ** 27).toBe(true);
+        expect(size === 1 || size * v * 4 <= 2 ** 26).toBe(true);
         const numChunks = Math.ceil(n / size);
         expect(numChunks * size - n).toBeLessThan(numChunks);
       },

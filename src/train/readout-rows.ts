@@ -22,7 +22,7 @@ import {
 import type { HostTensor } from '../runtime/index.js';
 
 /** Bytes of the logits of a chunk, at most (unless those of one row are more). */
-const CHUNK_BYTES = 2 ** 27;
+const CHUNK_BYTES = 2 ** 26;
 /** Lengths that a line may have. */
 const LENGTHS = 8;
 /** The target of a filler. */

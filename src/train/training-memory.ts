@@ -43,14 +43,14 @@ const PROCESS_BYTES = 222e6;
 const [TRAINED, SLOT, APPLIED, COPIED, TABLE] = [5.1, 1.8, 1.5, 5.2, 1.8];
 /** Floats of a layer in one loop for each token: widths of the stream and of the MLP. */
 const [STREAM, MLP] = [9.6, 5.7];
-/** Floats for each attention weight that is kept, or widths of the stream where none is. */
-const [KEPT_WEIGHT, NO_WEIGHTS] = [1.6, 23];
-/** Floats for each logit of a chunk. */
-const LOGIT = 1.1;
+/** Floats of a layer in one loop for each attention weight, those that are kept or else those of one block of queries. */
+const WEIGHT = 1.6;
 /** Widths of the stream of a layer for each token, where loops are computed again. */
 const RECOMPUTED = 13.5;
-/** Workspaces up to this size are planned, and then that many times as large, with more floats for each logit. */
-const [PLANNED_BYTES, PLANNED, PLANNED_LOGIT] = [500e6, 1.9, 5.2];
+/** Of a chunk, as many times as large as its logits; the same where workspaces are planned. */
+const [LOGIT, PLANNED_LOGIT] = [5, 7.3];
+/** How many times as large the rest is where workspaces are planned, which they are up to a size. */
+const [PLANNED, PLANNED_BYTES] = [1.9, 640e6];
 /** Bytes for each weight that an adapter is beside, here and on the device; and for others that stay, which are saved, too. */
 const [BESIDE_BYTES, FROZEN_BYTES] = [8, 12];
 /** Some rows of a matrix as float32, and what is made of them on the way. */
@@ -102,38 +102,36 @@ interface PieceSize extends Pick<ObjectiveOptions, 'rows' | 'length'> {
 
 /** What a device takes for a pass over some rows. */
 function batchOf(config: LoopLMConfig, size: PieceSize): number {
-  const workspace = workspaceBytes(config, size);
-  if (!plansWorkspace(config, size)) return workspace;
-  return PLANNED * workspace + PLANNED_LOGIT * FLOAT_BYTES * logitsOf(config, size);
+  if (plansWorkspace(config, size)) return plannedBytes(config, size);
+  return keptBytes(config, size) + LOGIT * logitsBytes(config, size);
 }
 
 /** Whether the values of a pass are planned as one block: faster, and larger. */
 export function plansWorkspace(config: LoopLMConfig, size: PieceSize): boolean {
-  return workspaceBytes(config, size) <= PLANNED_BYTES;
+  return plannedBytes(config, size) <= PLANNED_BYTES;
 }
 
-/** What a pass over some rows keeps for its way back, and its logits. */
-function workspaceBytes(config: LoopLMConfig, { rows, length, recompute }: PieceSize): number {
+function plannedBytes(config: LoopLMConfig, size: PieceSize): number {
+  return PLANNED * keptBytes(config, size) + PLANNED_LOGIT * logitsBytes(config, size);
+}
+
+/** What a pass over some rows keeps for its way back. */
+function keptBytes(config: LoopLMConfig, { rows, length, recompute }: PieceSize): number {
   const { hiddenSize, intermediateSize, numAttentionHeads, numHiddenLayers } = config;
   const recomputesLoops = recompute === 'loop';
-  const tokens = rows * length;
   const layers = numHiddenLayers * (recomputesLoops ? 1 : config.numLoops);
   const keepsWeights = keepsAttentionWeights(config, { rows, length, recomputesLoops });
-  const stream = STREAM + (keepsWeights ? 0 : NO_WEIGHTS);
-  const layer = stream * hiddenSize + MLP * intermediateSize;
   const block = Math.min(length, attentionBlock(length));
-  const weights = (rows * numAttentionHeads * length * (length + block)) / 2;
-  const floats =
-    tokens * layers * layer +
-    (keepsWeights ? weights * layers * KEPT_WEIGHT : 0) +
-    LOGIT * logitsOf(config, { rows, length }) +
-    (recomputesLoops ? tokens * numHiddenLayers * hiddenSize * RECOMPUTED : 0);
-  return FLOAT_BYTES * floats;
+  const keys = keepsWeights ? (length + block) / 2 : block;
+  const layer = STREAM * hiddenSize + MLP * intermediateSize + WEIGHT * numAttentionHeads * keys;
+  const again = recomputesLoops ? numHiddenLayers * hiddenSize * RECOMPUTED : 0;
+  return FLOAT_BYTES * rows * length * (layers * layer + again);
 }
 
-/** Logits of a chunk. */
-const logitsOf = ({ vocabSize }: LoopLMConfig, { rows, length }: PieceSize): number =>
-  chunkRows(rows * length, vocabSize) * vocabSize;
+/** The logits of a chunk. */
+function logitsBytes({ vocabSize }: LoopLMConfig, { rows, length }: PieceSize): number {
+  return FLOAT_BYTES * chunkRows(rows * length, vocabSize) * vocabSize;
+}
 
 const countOf = (specs: readonly ParameterSpec[]) =>
   specs.reduce((sum, { shape }) => sum + elementCount(shape), 0);
