@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { FileError } from 'looplm/errors';
 import { fileExists, readTextFile, writeFileAtomic } from 'looplm/node';
 import { METRICS_FILE, parseMetrics } from 'looplm/train';
-import { bundledCharts, trainingCharts } from './evaluation/charts.js';
+import { bundledCharts, comparedCharts, trainingCharts } from './evaluation/charts.js';
 import {
   COMPARISON_FILE,
   comparisonSchema,
@@ -40,6 +40,7 @@ async function main(): Promise<void> {
   );
   await update('README.md', 'bundled figures', readmeTables(evaluation));
   await draw(bundledCharts(evaluation));
+  if (comparison) await draw(comparedCharts(comparison));
   const records = parseMetrics(await readTextFile(join(MODEL_FOLDER, METRICS_FILE)));
   await draw(trainingCharts(records));
   const quantizationPath = join(MODEL_FOLDER, QUANTIZATION_FILE);

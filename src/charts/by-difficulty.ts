@@ -16,17 +16,40 @@ const DIFFICULTY = 'difficulty (steps)';
 export function accuracyByDepthChart(
   kinds: readonly DifficultySeries<readonly number[]>[],
 ): string {
-  const names = depthNames(mostLoops(kinds));
+  return accuracyChart(
+    'Accuracy by difficulty at each depth',
+    depthNames(mostLoops(kinds)),
+    kinds,
+    {
+      isOrdered: true,
+    },
+  );
+}
+
+/** Accuracy against difficulty with a line for each model, a panel for each kind. Values in the order of `models`. */
+export function accuracyByModelChart(
+  models: readonly string[],
+  kinds: readonly DifficultySeries<readonly number[]>[],
+): string {
+  return accuracyChart('Accuracy by difficulty of each model', models, kinds);
+}
+
+function accuracyChart(
+  title: string,
+  names: readonly string[],
+  kinds: readonly DifficultySeries<readonly number[]>[],
+  options: { readonly isOrdered?: boolean } = {},
+): string {
   return lineChart({
-    title: 'Accuracy by difficulty at each depth',
-    isOrdered: true,
+    title,
+    ...options,
     panels: kinds.map(({ name: kind, points }) => ({
       name: kind,
       x: difficultyScale(points),
       y: { ...fraction, name: 'accuracy', min: 0, max: 1 },
-      lines: names.map((name, loopIndex) => ({
+      lines: names.map((name, index) => ({
         name,
-        points: points.map(({ difficulty, value }) => [difficulty, value[loopIndex]!]),
+        points: points.map(({ difficulty, value }) => [difficulty, value[index]!]),
       })),
     })),
   });

@@ -6,6 +6,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
   accuracyByDepthChart,
+  accuracyByModelChart,
   errorByDepthChart,
   exitDepthByDifficulty,
   exitDepthHeatmap,
@@ -48,6 +49,8 @@ const CHARTS = {
       { trainStep: 2, reward: 0.5, meanDepth: 2 },
     ]),
   accuracyByDepthChart: () => accuracyByDepthChart([{ name: 'cups', points: shares }]),
+  accuracyByModelChart: () =>
+    accuracyByModelChart(['looped', 'twin'], [{ name: 'cups', points: shares }]),
   exitDepthByDifficulty: () => exitDepthByDifficulty([{ name: 'cups', points: depths }], 4),
   exitDepthHeatmap: () => exitDepthHeatmap([{ name: 'cups', points: shares }]),
   frontierChart: () =>
@@ -81,6 +84,7 @@ const WORDS: Readonly<Record<keyof typeof CHARTS, readonly string[]>> = {
   lossCurves: ['Training loss by depth', 'depth 1', 'depth 2', 'train step', '0.1', '10'],
   policyCurves: ['reward', 'mean exit depth (loops)', 'train step', '0.5'],
   accuracyByDepthChart: ['cups', 'depth 1', 'depth 2', 'accuracy', 'difficulty (steps)', '100 %'],
+  accuracyByModelChart: ['cups', 'looped', 'twin', 'accuracy', 'difficulty (steps)', '100 %'],
   exitDepthByDifficulty: ['cups', 'mean exit depth (loops)', 'difficulty (steps)', '3'],
   exitDepthHeatmap: ['cups', 'exit depth (loops)', '25', '75', '100'],
   frontierChart: [

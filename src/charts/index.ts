@@ -7,7 +7,12 @@ export type { PolicyRecord } from './by-update.js';
 export { policyCurves } from './by-update.js';
 export { errorByDepthChart, frontierChart, lossCurves } from './by-depth.js';
 export type { DifficultySeries } from './by-difficulty.js';
-export { accuracyByDepthChart, exitDepthByDifficulty, exitDepthHeatmap } from './by-difficulty.js';
+export {
+  accuracyByDepthChart,
+  accuracyByModelChart,
+  exitDepthByDifficulty,
+  exitDepthHeatmap,
+} from './by-difficulty.js';
 export type { Line, LineChart, LinePanel } from './line-chart.js';
 export { lineChart } from './line-chart.js';
 export type { Scale } from './scale.js';

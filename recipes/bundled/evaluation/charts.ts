@@ -4,15 +4,17 @@
 import type { DifficultySeries, FrontierSeries } from 'looplm/charts';
 import {
   accuracyByDepthChart,
+  accuracyByModelChart,
   exitDepthByDifficulty,
   exitDepthHeatmap,
   frontierChart,
   lineChart,
   lossCurves,
 } from 'looplm/charts';
-import { POLICY_FAMILIES } from 'looplm/eval';
+import { POLICY_FAMILIES, mean } from 'looplm/eval';
 import type { EvaluationRecord, RunRecord } from 'looplm/train';
-import type { Evaluation } from './figures.js';
+import type { Comparison, Evaluation } from './figures.js';
+import { VARIANTS } from '../configs.js';
 import { trainedDifficulties } from '../curriculum.js';
 import { uniformName } from '../curriculum.js';
 import { TASKS, TASK_NAMES } from '../tasks/index.js';
@@ -59,6 +61,28 @@ export function bundledCharts(evaluation: Evaluation): Readonly<Record<string, s
       model.numLoops,
     ),
   };
+}
+
+/** The models that were compared, as SVG texts by file name; a variant of several seeds as their mean. */
+export function comparedCharts({ models }: Comparison): Readonly<Record<string, string>> {
+  const variants = VARIANTS.filter((name) => models.some(({ variant }) => variant === name));
+  const accuracy = (variant: string, task: string, difficulty: number) =>
+    mean(
+      models
+        .filter((model) => model.variant === variant)
+        .flatMap(({ cells }) => cells)
+        .filter((cell) => cell.kind === 'uniform' && cell.task === task)
+        .filter((cell) => cell.difficulty === difficulty)
+        .map((cell) => cell.accuracy),
+    );
+  const byTask = TASKS.filter(({ name }) => GRADED.includes(name)).map((task) => ({
+    name: task.name,
+    points: trainedDifficulties(task).map((difficulty) => ({
+      difficulty,
+      value: variants.map((variant) => accuracy(variant, task.name, difficulty)),
+    })),
+  }));
+  return { 'compared-models.svg': accuracyByModelChart(variants, byTask) };
 }
 
 /** How the run went, as SVG texts by file name. */

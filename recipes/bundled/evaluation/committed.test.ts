@@ -8,7 +8,7 @@ import { Tokenizer } from 'looplm/tokenizer';
 import { METRICS_FILE, parseMetrics } from 'looplm/train';
 import { expect, test } from 'vitest';
 import type { z } from 'zod';
-import { bundledCharts, trainingCharts } from './charts.js';
+import { bundledCharts, comparedCharts, trainingCharts } from './charts.js';
 import { COMPARISON_FILE, comparisonSchema, EVALUATION_FILE, evaluationSchema } from './figures.js';
 import { replaceMarked } from './marked-text.js';
 import { accuracyCell, measureSets } from './measure.js';
@@ -29,10 +29,11 @@ const figures = <Schema extends z.ZodType>(name: string, schema: Schema) =>
 const evaluation = figures(EVALUATION_FILE, evaluationSchema);
 const quantization = figures(QUANTIZATION_FILE, quantizationSchema);
 
+const comparison = existsSync(pathOf(`models/bundled/${COMPARISON_FILE}`))
+  ? figures(COMPARISON_FILE, comparisonSchema)
+  : undefined;
+
 test('the model card and the README say what the figures say', () => {
-  const comparison = existsSync(pathOf(`models/bundled/${COMPARISON_FILE}`))
-    ? figures(COMPARISON_FILE, comparisonSchema)
-    : undefined;
   const card = read('models/bundled/README.md');
   expect(replaceMarked(card, 'figures', evaluationTables(evaluation, comparison))).toBe(card);
   expect(replaceMarked(card, 'quantization', quantizationTables(quantization))).toBe(card);
@@ -43,6 +44,7 @@ test('the model card and the README say what the figures say', () => {
 test('the pictures show the figures', () => {
   const pictures = {
     ...bundledCharts(evaluation),
+    ...(comparison && comparedCharts(comparison)),
     'quantization.svg': quantizationChart(quantization),
     ...trainingCharts(parseMetrics(read(`models/bundled/${METRICS_FILE}`))),
   };
