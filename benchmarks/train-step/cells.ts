@@ -3,7 +3,7 @@
  * three lengths and two vocabularies. A step has about 2,048 tokens, or fewer where one would take
  * more than some ten seconds.
  *
- * Left out, so that all takes some twenty minutes: the large vocabulary at length 1,024, which lies
+ * Left out, so that all takes twenty to forty minutes: the large vocabulary at length 1,024, which lies
  * between its neighbours, and for 50M at 2,048; compiling but in two cells, which takes half a minute
  * each and shows what there is to see; in large cells the C library's allocator as it comes, which
  * is the slower one there.
