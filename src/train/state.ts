@@ -229,17 +229,17 @@ export class TrainState {
     }
     const accumulate = buildGraph(accumulateOutputs(trained));
     const names = trained.map(({ hfName }) => hfName);
-    // What they keep would be as large as all they update, and they gain nothing by it.
-    const compileOnce = (graph: Graph) => device.compile(graph, { keepsWorkspace: false });
+    // What these keep would be as large as all they update, and they gain nothing by it.
+    const compileUnkept = (graph: Graph) => device.compile(graph, { keepsWorkspace: false });
     const apply: ApplyProgram[] = [];
     for (const specs of applyParts(trained)) {
-      const program = await compileOnce(buildGraph(applyOutputs(specs, optimizer)));
+      const program = await compileUnkept(buildGraph(applyOutputs(specs, optimizer)));
       apply.push({ specs, program });
     }
     const programs: Programs = {
       gradients: gradientPrograms,
-      accumulate: await compileOnce(accumulate),
-      clip: await compileOnce(buildGraph(clipOutputs(trained, optimizer))),
+      accumulate: await compileUnkept(accumulate),
+      clip: await compileUnkept(buildGraph(clipOutputs(trained, optimizer))),
       apply,
       helpers: await Promise.all(
         (piece === undefined ? [] : options.helpers!).map((helper) =>

@@ -14,6 +14,7 @@ import {
 import { POLICY_FAMILIES, mean } from 'looplm/eval';
 import type { EvaluationRecord, RunRecord } from 'looplm/train';
 import type { Comparison, Evaluation } from './figures.js';
+import { comparedCells } from './figures.js';
 import { VARIANTS } from '../configs.js';
 import { trainedDifficulties } from '../curriculum.js';
 import { uniformName } from '../curriculum.js';
@@ -70,9 +71,7 @@ export function comparedCharts({ models }: Comparison): Readonly<Record<string, 
     mean(
       models
         .filter((model) => model.variant === variant)
-        .flatMap(({ cells }) => cells)
-        .filter((cell) => cell.kind === 'uniform' && cell.task === task)
-        .filter((cell) => cell.difficulty === difficulty)
+        .flatMap((model) => comparedCells(model, { kind: 'uniform', task, difficulty }))
         .map((cell) => cell.accuracy),
     );
   const byTask = TASKS.filter(({ name }) => GRADED.includes(name)).map((task) => ({

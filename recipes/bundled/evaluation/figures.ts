@@ -145,6 +145,19 @@ export const comparisonSchema = z.strictObject({
 });
 export type Comparison = z.infer<typeof comparisonSchema>;
 
+/** Cells of a compared model, of all difficulties if none is named. */
+export function comparedCells(
+  { cells }: Comparison['models'][number],
+  of: Pick<Cell, 'kind' | 'task'> & { readonly difficulty?: number | undefined },
+) {
+  return cells.filter(
+    (one) =>
+      one.kind === of.kind &&
+      one.task === of.task &&
+      (of.difficulty === undefined || one.difficulty === of.difficulty),
+  );
+}
+
 /**
  * Reads a file of figures.
  *

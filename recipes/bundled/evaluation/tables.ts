@@ -6,6 +6,7 @@ import { mean, meanRows } from 'looplm/eval';
 import { SEED } from '../configs.js';
 import { TASK_NAMES } from '../tasks/index.js';
 import type { Cell, Comparison, Evaluation, GateName } from './figures.js';
+import { comparedCells } from './figures.js';
 import {
   at,
   depths,
@@ -67,13 +68,8 @@ const ofTask = <One extends { readonly task: string }>(cells: readonly One[], ta
   cells.filter((cell) => cell.task === task);
 
 /** Accuracy of a compared model on a task, or on one difficulty of it; nothing where it was not asked. */
-function rivalShare({ cells }: Rival, kind: Kind, task: string, difficulty?: number): string {
-  const asked = cells.filter(
-    (cell) =>
-      cell.kind === kind &&
-      cell.task === task &&
-      (difficulty === undefined || cell.difficulty === difficulty),
-  );
+function rivalShare(rival: Rival, kind: Kind, task: string, difficulty?: number): string {
+  const asked = comparedCells(rival, { kind, task, difficulty });
   return asked.length === 0 ? '' : percent(meanOverQuestions(asked, ({ accuracy }) => accuracy));
 }
 
