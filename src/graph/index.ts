@@ -43,7 +43,14 @@ export { blockLinear, blockRowMultiple } from './ops/quantized.js';
 export type { StoredMatrix, StoredRows } from './ops/stored.js';
 export { storedLinear } from './ops/stored.js';
 export { addAt, addRows, gatherRows, pick, rowMax } from './ops/lookup.js';
-export { crossEntropy, inverseRms, logSoftmax, rmsNorm, softmax } from './ops/normalize.js';
+export {
+  crossEntropy,
+  inverseRms,
+  logSoftmax,
+  rmsNorm,
+  softmax,
+  sumSquares,
+} from './ops/normalize.js';
 export { rope } from './ops/position.js';
 export { dependsOn, gradients, pullback } from './gradient.js';
 export { recompute } from './recompute.js';

@@ -21,7 +21,9 @@ import type {
   Device,
   DeviceBuffer,
   DeviceOptions,
+  Feed,
   HostTensor,
+  Kept,
   Program,
 } from './device.js';
 
@@ -219,6 +221,102 @@ export function deviceConformance(
       y!.data.fill(0 as never);
       expect(await contents(buffer)).toEqual([2, 4]);
       await device.free(buffer);
+    });
+
+    describe('an elementwise run', () => {
+      /** next = x + scale * y, for vectors. */
+      let step: Program;
+      beforeAll(async () => {
+        const scaled = mul(input('y', 'f32', ['N']), input('scale', 'f32', []));
+        step = await device.compile(buildGraph({ next: add(input('x', 'f32', ['N']), scaled) }));
+      });
+      afterAll(() => device.free(step));
+
+      const elementwise = (
+        { x, y }: { readonly x: readonly Feed[]; readonly y: readonly Feed[] },
+        scale: number,
+        next: readonly (DeviceBuffer | Kept)[],
+      ): Command => ({
+        kind: 'runElementwise',
+        program: step,
+        feeds: { scale: f32([], scale) },
+        lines: { x, y },
+        store: { next },
+      });
+
+      test('takes tensors of any shape and writes over buffers and kept outputs', async () => {
+        const x = await device.upload(f32([2, 2], 1, 2, 3, 4));
+        const kept = { kept: 'kept' };
+        const results = await device.submit([
+          { kind: 'run', program: double, feeds: { x: f32([1, 2], 1, 0) }, keep: { y: 'kept' } },
+          elementwise({ x: [x, kept], y: [f32([4], 1, 1, 1, 0), f32([2, 1], 3, 4)] }, 10, [
+            x,
+            kept,
+          ]),
+          elementwise({ x: [kept], y: [kept] }, 1, [kept]),
+          { kind: 'take', names: ['kept'] },
+        ]);
+        expect(results).toEqual([{}, {}, {}, { kept: f32([1, 2], 64, 80) }]);
+        expect((await device.download(x)).dims).toEqual([2, 2]);
+        expect(await contents(x)).toEqual([11, 12, 13, 4]);
+        await device.free(x);
+      });
+
+      test('computes every element, however many there are', async () => {
+        const many = 2 ** 18;
+        const line = [3, many - 1, 0, 2, 2 * many + 3, many, 1];
+        const numbers = line.map((size) => Float32Array.from({ length: size }, (_, i) => size + i));
+        const buffers = await Promise.all(
+          numbers.map((data) => device.upload({ dtype: 'f32', dims: [data.length], data })),
+        );
+        await device.submit([elementwise({ x: buffers, y: buffers }, 2, buffers)]);
+        for (const [index, buffer] of buffers.entries()) {
+          const data = (await device.download(buffer)).data as Float32Array;
+          expect(data).toHaveLength(line[index]!);
+          expect(data.findIndex((number, i) => number !== 3 * numbers[index]![i]!)).toBe(-1);
+          await device.free(buffer);
+        }
+      });
+
+      test('refuses tensors of different sizes and other mistakes, and writes nothing', async () => {
+        const x = await device.upload(f32([2], 1, 2));
+        const ints = await device.allocate('i32', [2]);
+        const right = elementwise({ x: [x], y: [x] }, 1, [x]);
+        const refuse = async (rest: object, message: RegExp) => {
+          const refused = device.submit([{ ...right, ...rest }]);
+          await expect(refused).rejects.toThrow(ShapeError);
+          await expect(refused).rejects.toThrow(message);
+        };
+        const lines = (y: readonly Feed[]) => ({ lines: { x: [x], y } });
+        await refuse(lines([f32([1, 1], 1)]), /with "x" of 2 elements and "y" of 1\. Pass as many/);
+        await refuse(lines([x, x]), /with "x" of 2 elements and "y" of 2, 2\. Pass as many/);
+        await refuse(
+          { lines: { x: [x, x], y: [x, ints] }, store: { next: [x, x] } },
+          /with "y" of f32 and i32\. Pass tensors of one type/,
+        );
+        await refuse(lines([ints]), /"y" as i32 \[2\]; it takes f32 \[N\]/);
+        await refuse({ lines: { x: [], y: [] }, store: { next: [] } }, /over no tensors/);
+        await refuse({ lines: { x: [x] } }, /was not fed "y"/);
+        await refuse({ feeds: {} }, /was not fed "scale"/);
+        await refuse({ feeds: { scale: f32([1], 1) } }, /"scale" as f32 \[1\]; it takes f32 \[\]/);
+        await refuse({ feeds: { scale: f32([], 1), z: x } }, /was fed "z"/);
+        await refuse({ store: {} }, /for no output; it has "next"/);
+        await refuse({ store: { other: [x] } }, /asked for "other"; it has "next"/);
+        await refuse(
+          { store: { next: [ints] } },
+          /f32 \[2\]; it is stored into a buffer of i32 \[2\]/,
+        );
+        expect(await contents(x)).toEqual([1, 2]);
+        await device.free(x);
+        await device.free(ints);
+      });
+    });
+
+    test('what is taken is there no longer', async () => {
+      const keeping = { kind: 'run', program: double, feeds: { x: f32([1, 2], 1, 2) } } as const;
+      const taking = { kind: 'take', names: ['y'] } as const;
+      const refused = device.submit([{ ...keeping, keep: { y: 'y' } }, taking, taking]);
+      await expect(refused).rejects.toThrow(/reads the kept value "y"; none is kept/);
     });
 
     test('scatter writes the rows it names along its axis and leaves the others', async () => {

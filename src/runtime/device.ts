@@ -52,6 +52,9 @@ export interface Kept {
   readonly kept: string;
 }
 
+/** What an input may get. */
+export type Feed = HostTensor | DeviceBuffer | Kept;
+
 /** Keys and values of all layers of a model in pages, on the device until `device.free`. */
 export interface KvStore {
   readonly id: number;
@@ -66,7 +69,7 @@ export type Command =
       /** Runs a program. Every input that is not bound to a buffer must be fed. */
       readonly kind: 'run';
       readonly program: Program;
-      readonly feeds: Readonly<Record<string, HostTensor | DeviceBuffer | Kept>>;
+      readonly feeds: Readonly<Record<string, Feed>>;
       /** Outputs to keep for later commands: the name to keep each under. */
       readonly keep?: Readonly<Record<string, string>>;
       /** Outputs to return to the caller, in the result of this command. */
@@ -85,6 +88,21 @@ export type Command =
           { readonly to: DeviceBuffer; readonly axis: number; readonly rows: readonly number[] }
         >
       >;
+    }
+  | {
+      /**
+       * Runs a program of vectors `[N]` over tensors in line, of any shapes, some of their elements after the
+       * others, and writes its outputs over their elements. What is computed stays near the processor, and
+       * nothing as large as all of them is made.
+       */
+      readonly kind: 'runElementwise';
+      readonly program: Program;
+      /** For inputs that are no vectors. */
+      readonly feeds: Readonly<Record<string, Feed>>;
+      /** For inputs `[N]`: tensors that are one by one as large as those of `store`. */
+      readonly lines: Readonly<Record<string, readonly Feed[]>>;
+      /** At least one. */
+      readonly store: Readonly<Record<string, readonly (DeviceBuffer | Kept)[]>>;
     }
   | {
       /** Copies rows of one buffer into another (or itself): `from[fromRows[i]]` to `to[toRows[i]]` along `axis`. */
@@ -107,9 +125,14 @@ export type Command =
       readonly fetch?: boolean;
     }
   | {
-      /** Keeps values of the caller, for several later commands. */
+      /** Keeps values of the caller for later commands. Their arrays are given away with the submit. */
       readonly kind: 'keep';
       readonly values: Readonly<Record<string, HostTensor>>;
+    }
+  | {
+      /** Returns kept values by their names. They are given away, not copied: later commands cannot read them. */
+      readonly kind: 'take';
+      readonly names: readonly string[];
     }
   | {
       /** Makes at least `numPages` pages of a store exist; contents stay. */

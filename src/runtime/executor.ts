@@ -20,20 +20,24 @@ import type {
   DeviceBuffer,
   DeviceOptions,
   DeviceSupport,
+  Feed,
   HostTensor,
   KvStore,
   KvStoreSpec,
   Program,
 } from './device.js';
-import type { InputSpec } from './feeds.js';
+import type { Fed, InputSpec } from './feeds.js';
 import { checkFeeds } from './feeds.js';
 import { checkHostTensor, showTensor, zeros } from './host-tensor.js';
 import type { OrtModule, OrtSession, OrtTensor } from './ort.js';
 import { dtypeOf, elementsOf, sessionOptions, toOrtTensor } from './ort.js';
 import { compileError, runError } from './ort-errors.js';
 import { checkOtherAxes, checkRows, copyRows, rowLayout } from './rows.js';
+import type { Line } from './stretches.js';
+import { asVector, elementsIn, lineSizes, stretchesOf, writeInto } from './stretches.js';
 
 type RunCommand = Extract<Command, { kind: 'run' }>;
+type ElementwiseCommand = Extract<Command, { kind: 'runElementwise' }>;
 type CopyRowsCommand = Extract<Command, { kind: 'copyRows' }>;
 type GatherCommand = Extract<Command, { kind: 'gather' }>;
 type AttendCommand = Extract<Command, { kind: 'attend' }>;
@@ -203,15 +207,21 @@ export class Executor implements Backend {
     switch (command.kind) {
       case 'run':
         return this.#run(command, kept);
+      case 'runElementwise':
+        return this.#runElementwise(command, kept);
       case 'copyRows':
         return this.#copyRows(command);
       case 'gather':
         return this.#gather(command, kept);
       case 'keep':
-        for (const [name, { dtype, dims, data }] of Object.entries(command.values)) {
+        for (const [name, value] of Object.entries(command.values)) {
+          const { dtype, dims, data } = value;
+          checkHostTensor(`the kept value "${name}"`, value);
           kept.set(name, this.#hold(dtype, dims, data));
         }
         return {};
+      case 'take':
+        return Object.fromEntries(command.names.map((name) => [name, takeValue(kept, name)]));
       case 'growPages':
         this.#store(command.store).attention.memory.ensurePages(command.numPages);
         return {};
@@ -268,7 +278,7 @@ export class Executor implements Backend {
 
   async #run(command: RunCommand, kept: KeptValues): Promise<CommandResult> {
     const { label, session, inputs, bound } = this.#program(command.program.id);
-    const wanted = wantedOutputs(label, session, command);
+    const wanted = wantedOutputs(label, session, usedOutputs(command));
     const given: Record<string, HostTensor | DeviceBuffer | Stored> = {};
     for (const [name, feed] of Object.entries(command.feeds)) {
       given[name] = 'kept' in feed ? keptValue(kept, feed.kept) : feed;
@@ -286,7 +296,9 @@ export class Executor implements Backend {
     );
     const { fetch = [], store = {}, scatter = {}, keep = {} } = command;
     for (const [name, keptName] of Object.entries(keep)) kept.set(keptName, outputs[name]!);
-    for (const [name, buffer] of Object.entries(store)) this.#checkStore(name, outputs, buffer);
+    for (const [name, buffer] of Object.entries(store)) {
+      checkStore(name, outputs[name]!, this.#stored(buffer));
+    }
     for (const [name, to] of Object.entries(scatter)) this.#scatter(name, outputs[name]!, to);
     for (const [name, { id }] of Object.entries(store)) this.#buffers.set(id, outputs[name]!);
     // The array of a stored or kept output stays here; the caller gets a copy.
@@ -298,22 +310,59 @@ export class Executor implements Backend {
     );
   }
 
+  async #runElementwise(command: ElementwiseCommand, kept: KeptValues): Promise<CommandResult> {
+    const { label, session, inputs } = this.#program(command.program.id);
+    const wanted = wantedOutputs(label, session, Object.keys(command.store));
+    const linesOf = (lines: Readonly<Record<string, readonly Feed[]>>) =>
+      Object.entries(lines).map(([name, line]): Line => ({
+        name,
+        tensors: line.map((feed) => this.#read(name, feed, kept)),
+      }));
+    const [from, to] = [linesOf(command.lines), linesOf(command.store)];
+    const sizes = lineSizes(label, [...from, ...to]);
+    const fed: Record<string, Fed> = {};
+    const feeds: Record<string, OrtTensor> = {};
+    const feed = (name: string, { dtype, dims, data }: HostTensor) => {
+      feeds[name] = toOrtTensor(this.#ort, dtype, dims, data);
+    };
+    for (const [name, given] of Object.entries(command.feeds)) {
+      const tensor = this.#read(name, given, kept);
+      fed[name] = tensor;
+      feed(name, tensor);
+    }
+    for (const { name, tensors } of from) fed[name] = asVector(tensors);
+    checkFeeds(label, inputs, fed);
+
+    for (const stretch of stretchesOf(sizes)) {
+      this.#checkAlive();
+      for (const { name, tensors } of from) feed(name, elementsIn(tensors, stretch));
+      const raw = await session.run(feeds, wanted).catch((cause) => {
+        throw runError(label, cause);
+      });
+      for (const { name, tensors } of to) {
+        checkStore(name, toStored(raw[name]!), {
+          dtype: tensors[0]!.dtype,
+          dims: [stretch.size],
+        });
+      }
+      for (const { name, tensors } of to) writeInto(tensors, stretch, elementsOf(raw[name]!));
+    }
+    return {};
+  }
+
+  /** What a feed stands for. */
+  #read(name: string, feed: Feed, kept: KeptValues): HostTensor {
+    if ('kept' in feed) return keptValue(kept, feed.kept);
+    if (!('data' in feed)) return this.#stored(feed);
+    checkHostTensor(`the feed "${name}"`, feed);
+    return feed;
+  }
+
   #view(name: string, feed: HostTensor | DeviceBuffer | Stored): OrtTensor {
     if ('tensor' in feed) return feed.tensor;
     if (!('data' in feed)) return this.#stored(feed).tensor;
     checkHostTensor(`the feed "${name}"`, feed);
     return toOrtTensor(this.#ort, feed.dtype, feed.dims, feed.data);
-  }
-
-  #checkStore(name: string, outputs: Readonly<Record<string, Stored>>, to: DeviceBuffer): void {
-    const output = outputs[name]!;
-    const { dtype, dims } = this.#stored(to);
-    const got = showTensor(output.dtype, output.dims);
-    const allowed = showTensor(dtype, dims);
-    if (got === allowed) return;
-    throw new ShapeError(
-      `output "${name}" is ${got}; it is stored into a buffer of ${allowed}. Allocate one of that shape.`,
-    );
   }
 
   #scatter(name: string, output: Stored, { to, axis, rows }: Scatter): void {
@@ -399,14 +448,13 @@ export class Executor implements Backend {
 }
 
 /** The outputs that a command uses. Others are not asked for: each one returned costs a copy. */
-function wantedOutputs(label: string, session: OrtSession, command: RunCommand): string[] {
-  const { fetch = [], store = {}, scatter = {}, keep = {} } = command;
-  const wanted = new Set([
-    ...fetch,
-    ...Object.keys(store),
-    ...Object.keys(scatter),
-    ...Object.keys(keep),
-  ]);
+function usedOutputs({ fetch = [], store = {}, scatter = {}, keep = {} }: RunCommand) {
+  return [...fetch, ...Object.keys(store), ...Object.keys(scatter), ...Object.keys(keep)];
+}
+
+/** Names of outputs, each once. @throws ShapeError if there are none, or not such ones */
+function wantedOutputs(label: string, session: OrtSession, names: readonly string[]): string[] {
+  const wanted = new Set(names);
   const outputs = session.outputNames;
   const list = outputs.map((name) => `"${name}"`).join(', ');
   if (wanted.size === 0) {
@@ -422,6 +470,15 @@ function wantedOutputs(label: string, session: OrtSession, command: RunCommand):
   return [...wanted];
 }
 
+function checkStore(name: string, output: Fed, to: Fed): void {
+  const got = showTensor(output.dtype, output.dims);
+  const allowed = showTensor(to.dtype, to.dims);
+  if (got === allowed) return;
+  throw new ShapeError(
+    `output "${name}" is ${got}; it is stored into a buffer of ${allowed}. Allocate one of that shape.`,
+  );
+}
+
 function keptValue(kept: KeptValues, name: string): Stored {
   const value = kept.get(name);
   if (value) return value;
@@ -429,6 +486,12 @@ function keptValue(kept: KeptValues, name: string): Stored {
   throw new ShapeError(
     `a command reads the kept value "${name}"; ${names || 'none'} is kept. Keep it in an earlier command of the submit.`,
   );
+}
+
+function takeValue(kept: KeptValues, name: string): HostTensor {
+  const value = keptValue(kept, name);
+  kept.delete(name);
+  return toHost(value, false);
 }
 
 const floats = ({ data }: Stored): Float32Array => data as Float32Array;

@@ -73,6 +73,6 @@ export function ownCopy(what: string, tensor: HostTensor): HostTensor {
   return { dtype: tensor.dtype, dims: tensor.dims, data };
 }
 
-function numElements(dims: readonly number[]): number {
+export function numElements(dims: readonly number[]): number {
   return dims.reduce((product, dim) => product * dim, 1);
 }

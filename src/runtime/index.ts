@@ -7,6 +7,7 @@ export type {
   DeviceBuffer,
   DeviceOptions,
   DeviceSupport,
+  Feed,
   HostTensor,
   Kept,
   KvStore,

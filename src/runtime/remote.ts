@@ -13,8 +13,8 @@ import type {
   CommandResult,
   DeviceBuffer,
   DeviceSupport,
+  Feed,
   HostTensor,
-  Kept,
   KvStore,
   KvStoreSpec,
   Program,
@@ -146,25 +146,20 @@ export class RemoteBackend implements Backend {
 
 /** A command with arrays of its own, and without the names that the executor has anyway. */
 function toSend(command: Command): Command {
-  if (command.kind === 'keep') return { ...command, values: copies(command.values) };
-  if (command.kind !== 'run') return command;
-  return {
-    ...command,
-    program: { id: command.program.id, inputNames: [], outputNames: [] },
-    feeds: copies(command.feeds),
-  };
+  if (command.kind !== 'run' && command.kind !== 'runElementwise') return command;
+  const program = { id: command.program.id, inputNames: [], outputNames: [] };
+  const feeds = Object.fromEntries(
+    Object.entries(command.feeds).map(([name, feed]) => [name, ownFeed(name, feed)]),
+  );
+  if (command.kind === 'run') return { ...command, program, feeds };
+  const lines = Object.entries(command.lines).map(
+    ([name, line]) => [name, line.map((feed) => ownFeed(name, feed))] as const,
+  );
+  return { ...command, program, feeds, lines: Object.fromEntries(lines) };
 }
 
-function copies<T extends HostTensor | DeviceBuffer | Kept>(
-  feeds: Readonly<Record<string, T>>,
-): Record<string, T> {
-  return Object.fromEntries(
-    Object.entries(feeds).map(([name, feed]) => [
-      name,
-      'data' in feed ? (ownCopy(`the feed "${name}"`, feed) as T & HostTensor) : feed,
-    ]),
-  );
-}
+const ownFeed = (name: string, feed: Feed): Feed =>
+  'data' in feed ? ownCopy(`the feed "${name}"`, feed) : feed;
 
 /** The memory of all typed arrays in a message, each once. Lists of numbers are not searched. */
 function buffersIn(message: unknown): ArrayBuffer[] {

@@ -9,14 +9,7 @@ import type { TrainingBatch } from '../data/index.js';
 import type { Graph } from '../graph/index.js';
 import type { LoopLMConfig } from '../model/index.js';
 import { elementCount, parameterSpecs } from '../model/index.js';
-import type {
-  Command,
-  CompileOptions,
-  Device,
-  HostTensor,
-  Kept,
-  Program,
-} from '../runtime/index.js';
+import type { Command, CompileOptions, Device, HostTensor, Program } from '../runtime/index.js';
 
 /** Parameters for each token and loop of a batch, at most: 650 won a tenth, 12,000 lost as much. */
 const MOST_PARAMETERS = 4000;
@@ -141,35 +134,25 @@ export class GradientHelper {
   async run({ weights, pieces, numLoops, fetch }: HelperTask) {
     const program = this.#gradients.get(numLoops)!;
     const used = Object.entries(weights).filter(([name]) => program.inputNames.includes(name));
-    const kept = Object.fromEntries(used.map(([name]) => [name, { kept: name }]));
+    const weightsKept = Object.fromEntries(used.map(([name]) => [name, { kept: name }]));
     const commands: Command[] = [{ kind: 'keep', values: Object.fromEntries(used) }];
     pieces.forEach((piece, index) => {
-      const isFirst = index === 0;
+      const kept = index === 0 ? 'total' : 'grad';
       commands.push({
         kind: 'run',
         program,
-        feeds: { ...piece, ...kept },
-        keep: this.#named((name) => [`grad:${name}`, `${isFirst ? 'total' : 'grad'}:${name}`]),
-        fetch: [...fetch, ...(pieces.length === 1 ? this.#names('grad') : [])],
+        feeds: { ...piece, ...weightsKept },
+        keep: this.#named((name) => [`grad:${name}`, `${kept}:${name}`]),
+        fetch,
       });
-      if (isFirst) return;
-      commands.push({
-        kind: 'run',
-        program: this.#accumulate,
-        feeds: {
-          ...this.#named((name): [string, Kept] => [`grad:${name}`, { kept: `grad:${name}` }]),
-          ...this.#named((name): [string, Kept] => [`total:${name}`, { kept: `total:${name}` }]),
-        },
-        keep: this.#named((name) => [`next:total:${name}`, `total:${name}`]),
-        fetch: index === pieces.length - 1 ? this.#names('next:total') : [],
-      });
+      if (index > 0) commands.push(this.#accumulateCommand());
     });
+    commands.push({ kind: 'take', names: this.#trained.map((name) => `total:${name}`) });
     const results = await this.#device.submit(commands);
-    const prefix = pieces.length === 1 ? 'grad' : 'next:total';
-    const last = results.at(-1)!;
+    const totals = results.at(-1)!;
     return {
-      totals: this.#named((name): [string, HostTensor] => [name, last[`${prefix}:${name}`]!]),
-      results,
+      totals: this.#named((name): [string, HostTensor] => [name, totals[`total:${name}`]!]),
+      results: results.slice(0, -1),
     };
   }
 
@@ -179,8 +162,15 @@ export class GradientHelper {
     }
   }
 
-  #names(prefix: string): readonly string[] {
-    return this.#trained.map((name) => `${prefix}:${name}`);
+  #accumulateCommand(): Command {
+    const line = (prefix: string) => this.#trained.map((name) => ({ kept: `${prefix}:${name}` }));
+    return {
+      kind: 'runElementwise',
+      program: this.#accumulate,
+      feeds: {},
+      lines: { grad: line('grad'), total: line('total') },
+      store: { next: line('total') },
+    };
   }
 
   #named<T>(entry: (name: string) => [string, T]): Record<string, T> {

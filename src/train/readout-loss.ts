@@ -18,6 +18,7 @@ import {
   gatherRows,
   greaterOrEqual,
   log,
+  matmul,
   mul,
   neg,
   pick,
@@ -28,6 +29,7 @@ import {
   softmax,
   stopGradient,
   sub,
+  transpose,
   withGradient,
 } from '../graph/index.js';
 import type { Weight } from '../model/index.js';
@@ -61,7 +63,12 @@ export function readoutLosses(
   hidden: readonly Tensor[],
   { head, rows, rates, trained }: ReadoutOptions,
 ): readonly ReadoutLoss[] {
-  /** Of the parameters, over all chunks so far. */
+  /** Where a head that is trained as it is stands among the parameters. */
+  const plain = trained.findIndex((parameter) => parameter === head);
+  /**
+   * Of the parameters, over all chunks so far. That of a plain head is transposed, so that the gradients of the
+   * logits need not be, which are larger than hidden states.
+   */
   let sums: readonly (Tensor | undefined)[] = trained.map(() => undefined);
   /** Is there when the chunk before has been computed. */
   let done: readonly Tensor[] = [];
@@ -89,8 +96,14 @@ export function readoutLosses(
     const needsH = dependsOn(h, trained);
     const [byH] = needsH ? pullback(readout(leaf, head), gradLogits, [leaf]) : [];
     const gradH = byH && mul(byH, factor);
-    const scaled = readout(mul(leaf, factor), head);
-    sums = pullback(scaled, gradLogits, trained).map((grad, index) => {
+    const scaled = mul(leaf, factor);
+    const grads =
+      plain === -1
+        ? pullback(readout(scaled, head), gradLogits, trained)
+        : trained.map((_, index) =>
+            index === plain ? matmul(scaled, gradLogits, { transposeA: true }) : undefined,
+          );
+    sums = grads.map((grad, index) => {
       const sum = sums[index];
       return grad && sum ? add(sum, grad) : (grad ?? sum);
     });
@@ -113,7 +126,10 @@ export function readoutLosses(
     if (rate === 'unknown') return { tokenLoss, correct };
     if (rate === 'none') return { tokenLoss: stopGradient(tokenLoss), correct };
     // The parameters' gradients are those of all loops: the last one hands them on.
-    const ofTrained = loopIndex === last ? sums : trained.map(() => undefined);
+    const ofTrained = trained.map((_, index) => {
+      const sum = loopIndex === last ? sums[index] : undefined;
+      return sum && index === plain ? transpose(sum, [1, 0]) : sum;
+    });
     const grads = [gradH, ...ofTrained];
     return {
       tokenLoss: withGradient(tokenLoss, [hidden[loopIndex]!, ...trained], () => grads),

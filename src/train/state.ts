@@ -15,8 +15,8 @@ import type {
   Command,
   Device,
   DeviceBuffer,
+  Feed,
   HostTensor,
-  Kept,
   Program,
   ResidentWeights,
 } from '../runtime/index.js';
@@ -26,14 +26,13 @@ import type { DiagnosticName, MetricName, ObjectiveOptions } from './objective-g
 import { diagnosedOutputs, gradientOutputs, objectiveGraph } from './objective-graph.js';
 import type { ExtraInput, Objective } from './objectives/index.js';
 import { objectiveOf } from './objectives/index.js';
-import type { Optimizer, OptimizerSettings } from './optimizers/index.js';
+import type { ApplyProgram, Optimizer, OptimizerSettings } from './optimizers/index.js';
 import type { TokenOutputs } from './token-outputs.js';
 import { TOKEN_OUTPUTS, readTokenOutputs, tokenOutputs } from './token-outputs.js';
 import {
   AVERAGE,
   accumulateOutputs,
-  applyOutputs,
-  applyParts,
+  applyPrograms,
   clipOutputs,
   optimizerOf,
 } from './optimizers/index.js';
@@ -132,14 +131,12 @@ interface Programs {
   readonly gradients: ReadonlyMap<number, Program>;
   readonly accumulate: Program;
   readonly clip: Program;
-  readonly apply: readonly ApplyProgram[];
+  readonly apply: readonly CompiledApply[];
   /** Empty where the device computes all rows itself. */
   readonly helpers: readonly GradientHelper[];
 }
 
-/** Changes some parameters. */
-interface ApplyProgram {
-  readonly specs: readonly ParameterSpec[];
+interface CompiledApply extends Omit<ApplyProgram, 'outputs'> {
   readonly program: Program;
 }
 
@@ -227,14 +224,13 @@ export class TrainState {
     for (const [numLoops, graph] of gradients) {
       gradientPrograms.set(numLoops, await device.compile(graph, compiling));
     }
-    const accumulate = buildGraph(accumulateOutputs(trained));
+    const accumulate = buildGraph(accumulateOutputs());
     const names = trained.map(({ hfName }) => hfName);
     // What these keep would be as large as all they update, and they gain nothing by it.
     const compileUnkept = (graph: Graph) => device.compile(graph, { keepsWorkspace: false });
-    const apply: ApplyProgram[] = [];
-    for (const specs of applyParts(trained)) {
-      const program = await compileUnkept(buildGraph(applyOutputs(specs, optimizer)));
-      apply.push({ specs, program });
+    const apply: CompiledApply[] = [];
+    for (const { outputs, ...of } of applyPrograms(trained, optimizer)) {
+      apply.push({ ...of, program: await compileUnkept(buildGraph(outputs)) });
     }
     const programs: Programs = {
       gradients: gradientPrograms,
@@ -435,7 +431,10 @@ export class TrainState {
     });
     const commands = this.#gradientCommands(own!, numLoops);
     const [mine, ...theirs] = await Promise.all([this.#device.submit(commands), ...helping]);
-    for (const { totals } of theirs) await this.#device.submit([this.#accumulateCommand(totals)]);
+    for (const { totals } of theirs) {
+      const kept = this.#trained.map(({ hfName }) => ({ kept: hfName }));
+      await this.#device.submit([{ kind: 'keep', values: totals }, this.#accumulateCommand(kept)]);
+    }
     return [...mine, ...theirs.flatMap(({ results }) => results)];
   }
 
@@ -444,7 +443,10 @@ export class TrainState {
     return pieces.flatMap((piece, index) =>
       index === 0
         ? [this.#gradientCommand(piece, numLoops, 'total')]
-        : [this.#gradientCommand(piece, numLoops, 'grad'), this.#accumulateCommand()],
+        : [
+            this.#gradientCommand(piece, numLoops, 'grad'),
+            this.#accumulateCommand(this.#line('grad')),
+          ],
     );
   }
 
@@ -467,53 +469,61 @@ export class TrainState {
     );
   }
 
-  /** @param gradients - to be added to the total; default those in `grad` */
-  #accumulateCommand(gradients?: Readonly<Record<string, HostTensor>>): Command {
-    const feeds: Record<string, HostTensor | DeviceBuffer> = {};
-    const store: Record<string, DeviceBuffer> = {};
-    for (const { hfName } of this.#trained) {
-      feeds[`grad:${hfName}`] = gradients?.[hfName] ?? this.#buffer(`grad:${hfName}`);
-      feeds[`total:${hfName}`] = this.#buffer(`total:${hfName}`);
-      store[`next:total:${hfName}`] = this.#buffer(`total:${hfName}`);
-    }
-    return { kind: 'run', program: this.#programs.accumulate, feeds, store };
+  #line(kind: string, specs = this.#trained): readonly DeviceBuffer[] {
+    return specs.map(({ hfName }) => this.#buffer(`${kind}:${hfName}`));
   }
 
-  /** The norm of the gradients in `total`, then part after part what they change. */
+  /** @param grad - to be added to the total, in the order of the trained parameters */
+  #accumulateCommand(grad: readonly Feed[]): Command {
+    const total = this.#line('total');
+    return {
+      kind: 'runElementwise',
+      program: this.#programs.accumulate,
+      feeds: {},
+      lines: { grad, total },
+      store: { next: total },
+    };
+  }
+
+  /** The norm of the gradients in `total`, then what they change. */
   #applyCommands(trainStep: number, learningRate: number): readonly Command[] {
-    const { clip, apply } = this.#programs;
-    const grads = (specs: readonly ParameterSpec[]) =>
-      Object.fromEntries(
-        specs.map(({ hfName }) => [`grad:${hfName}`, this.#buffer(`total:${hfName}`)]),
-      );
     const looking: Command = {
       kind: 'run',
-      program: clip,
-      feeds: grads(this.#trained),
+      program: this.#programs.clip,
+      feeds: Object.fromEntries(
+        this.#trained.map(({ hfName }) => [`grad:${hfName}`, this.#buffer(`total:${hfName}`)]),
+      ),
       fetch: ['gradNorm'],
       keep: { clipFactor: 'clipFactor' },
     };
     const scalars = this.#optimizer.scalars({ trainStep, learningRate });
-    const applying = apply.map(({ specs, program }): Command => {
-      const feeds: Record<string, HostTensor | DeviceBuffer | Kept> = {
-        ...grads(specs),
-        clipFactor: { kept: 'clipFactor' },
-      };
-      // An optimizer need not use all its scalars for every set of parameters.
-      for (const [name, value] of Object.entries(scalars)) {
-        if (program.inputNames.includes(name)) feeds[name] = scalarTensor(value);
-      }
-      const store: Record<string, DeviceBuffer> = {};
-      for (const spec of specs) {
-        for (const kind of ['param', ...this.#optimizer.slots(spec).map(({ name }) => name)]) {
-          const name = `${kind}:${spec.hfName}`;
-          feeds[name] = this.#buffer(name);
-          store[`next:${name}`] = this.#buffer(name);
-        }
-      }
-      return { kind: 'run', program, feeds, store };
+    return [looking, ...this.#programs.apply.flatMap((apply) => this.#applying(apply, scalars))];
+  }
+
+  #applying(
+    { specs, isElementwise, program }: CompiledApply,
+    scalars: Readonly<Record<string, number>>,
+  ): readonly Command[] {
+    const feeds: Record<string, Feed> = { clipFactor: { kept: 'clipFactor' } };
+    // An optimizer need not use all its scalars for every parameter.
+    for (const [name, value] of Object.entries(scalars)) {
+      if (program.inputNames.includes(name)) feeds[name] = scalarTensor(value);
+    }
+    const kinds = ['param', ...this.#optimizer.slots(specs[0]!).map(({ name }) => name)];
+    const named = <T>(valueOf: (kind: string) => T) => ({
+      read: Object.fromEntries(kinds.map((kind) => [kind, valueOf(kind)])),
+      store: Object.fromEntries(kinds.map((kind) => [`next:${kind}`, valueOf(kind)])),
     });
-    return [looking, ...applying];
+    if (isElementwise) {
+      const { read, store } = named((kind) => this.#line(kind, specs));
+      const lines = { ...read, grad: this.#line('total', specs) };
+      return [{ kind: 'runElementwise', program, feeds, lines, store }];
+    }
+    return specs.map(({ hfName }) => {
+      const { read, store } = named((kind) => this.#buffer(`${kind}:${hfName}`));
+      const grad = this.#buffer(`total:${hfName}`);
+      return { kind: 'run', program, feeds: { ...feeds, ...read, grad }, store };
+    });
   }
 
   #buffer(name: string): DeviceBuffer {

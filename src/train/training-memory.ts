@@ -16,7 +16,7 @@ import {
 import { pieceRows } from './lanes.js';
 import type { ObjectiveOptions } from './objective-graph.js';
 import type { OptimizerSettings } from './optimizers/index.js';
-import { applyParts, optimizerOf } from './optimizers/index.js';
+import { optimizerOf } from './optimizers/index.js';
 import { chunkRows } from './readout-rows.js';
 import type { Trains } from './run-parameters.js';
 import { ownSpecs, trainedParameters } from './run-parameters.js';
@@ -37,20 +37,18 @@ const FLOAT_BYTES = 4;
 const PROCESS_BYTES = 222e6;
 /**
  * Floats for each parameter that is trained, for each number that the optimizer keeps of it, for each
- * of both that is applied at a time, for each parameter on each further device, and for each element of
- * embedding or head.
+ * of both of the largest parameter that is applied as a whole, for each parameter on each further
+ * device, and for each element of embedding or head.
  */
-const [TRAINED, SLOT, APPLIED, COPIED, TABLE] = [5.1, 1.8, 1.5, 5.2, 1.8];
+const [TRAINED, SLOT, APPLIED, COPIED, TABLE] = [6.9, 1.35, 1.5, 4.7, 1.2];
 /** Floats of a layer in one loop for each token: widths of the stream and of the MLP. */
-const [STREAM, MLP] = [9.6, 5.7];
+const [STREAM, MLP] = [10.2, 5.9];
 /** Floats of a layer in one loop for each attention weight, those that are kept or else those of one block of queries. */
-const WEIGHT = 1.6;
-/** Widths of the stream of a layer for each token, where loops are computed again. */
-const RECOMPUTED = 13.5;
+const WEIGHT = 1.45;
 /** Of a chunk, as many times as large as its logits; the same where workspaces are planned. */
-const [LOGIT, PLANNED_LOGIT] = [5, 7.3];
+const [LOGIT, PLANNED_LOGIT] = [3.4, 6.8];
 /** How many times as large the rest is where workspaces are planned, which they are up to a size. */
-const [PLANNED, PLANNED_BYTES] = [1.9, 640e6];
+const [PLANNED, PLANNED_BYTES] = [1.96, 640e6];
 /** Bytes for each weight that an adapter is beside, here and on the device; and for others that stay, which are saved, too. */
 const [BESIDE_BYTES, FROZEN_BYTES] = [8, 12];
 /** Some rows of a matrix as float32, and what is made of them on the way. */
@@ -74,17 +72,19 @@ export function trainingMemory(
 ): TrainingMemory {
   const { rows, length, recompute, optimizer, numLanes = 1, lora, format } = options;
   const trained = trainedParameters(config, options);
-  const { slots } = optimizerOf(optimizer);
+  const { slots, elementwiseRule } = optimizerOf(optimizer);
   const slotCountOf = (specs: readonly ParameterSpec[]) =>
     specs.reduce((sum, spec) => sum + slots(spec).length * elementCount(spec.shape), 0);
-  const applied = applyParts(trained).map((part) => countOf(part) + slotCountOf(part));
+  const applied = trained
+    .filter((spec) => elementwiseRule(spec) === undefined)
+    .map((spec) => countOf([spec]) + slotCountOf([spec]));
   const isTable = ({ kind }: ParameterSpec) => kind === 'embedding' || kind === 'head';
   const piece = lora ? undefined : pieceRows({ rows, length }, numLanes, config);
   const lanes = piece === undefined ? 1 : numLanes;
   const floats =
     TRAINED * countOf(trained) +
     SLOT * slotCountOf(trained) +
-    APPLIED * Math.max(...applied) +
+    APPLIED * Math.max(0, ...applied) +
     TABLE * countOf(trained.filter(isTable)) +
     COPIED * (lanes - 1) * countOf(ownSpecs(config, lora));
   const frozen = lora
@@ -124,8 +124,7 @@ function keptBytes(config: LoopLMConfig, { rows, length, recompute }: PieceSize)
   const block = Math.min(length, attentionBlock(length));
   const keys = keepsWeights ? (length + block) / 2 : block;
   const layer = STREAM * hiddenSize + MLP * intermediateSize + WEIGHT * numAttentionHeads * keys;
-  const again = recomputesLoops ? numHiddenLayers * hiddenSize * RECOMPUTED : 0;
-  return FLOAT_BYTES * rows * length * (layers * layer + again);
+  return FLOAT_BYTES * rows * length * layers * layer;
 }
 
 /** The logits of a chunk. */

@@ -119,6 +119,7 @@ describe('by hand', () => {
       [1],
       [ln(4 / 3)],
     ],
+    sumSquares: [g.sumSquares(numbers([1, 2, 3, 0, -1, -2], [2, 3])), [2], [14, 5]],
     inverseRms: [
       g.inverseRms(numbers([3, 4], [2]), numbers([1, 2], [2]), 0),
       [1],

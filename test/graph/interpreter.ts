@@ -367,6 +367,8 @@ const RULES: Readonly<Record<string, Rule>> = {
   logSoftmax: (_, [x], dims) => fill(dims, (index) => logSoftmaxAt(x!, index)),
   crossEntropy: (_, [logits, targets], dims) =>
     fill(dims, (index) => -logSoftmaxAt(logits!, [...index, at(targets!, index)])),
+  sumSquares: (_, [x], dims) =>
+    fill(dims, (index) => row(x!, index).reduce((sum, v) => sum + v * v, 0)),
   inverseRms,
   rmsNorm,
   rope,

@@ -302,6 +302,7 @@ const lookups: readonly OpCase[] = [
 const rows: readonly OpCase[] = [
   unary('softmax', g.softmax, real, 'f32', rowDims),
   unary('logSoftmax', g.logSoftmax, real, 'f32', rowDims),
+  unary('sumSquares', g.sumSquares, real, 'f32', rowDims),
   opCase(
     'rmsNorm',
     'f32',

@@ -8,12 +8,12 @@ import { uniformInt } from 'pure-rand/distribution/uniformInt';
 import { mersenne } from 'pure-rand/generator/mersenne';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { buildGraph } from '../../src/graph/index.js';
-import type { LoopLMConfig } from '../../src/model/index.js';
+import type { LoopLMConfig, ParameterSpec } from '../../src/model/index.js';
 import { parameterSpecs } from '../../src/model/index.js';
-import type { Device, HostTensor } from '../../src/runtime/index.js';
+import type { Command, Device, DeviceBuffer, HostTensor } from '../../src/runtime/index.js';
 import { createInlineDevice } from '../../src/runtime/index.js';
 import type { OptimizerSettings } from '../../src/train/index.js';
-import { applyOutputs, clipOutputs, optimizerOf } from '../../src/train/index.js';
+import { applyPrograms, clipOutputs, optimizerOf } from '../../src/train/index.js';
 import { expectClose } from '../parity/fixtures.js';
 import { ADAMW, TINY } from './support.js';
 
@@ -48,57 +48,88 @@ interface Stepped {
   readonly slots: Values;
 }
 
-/** What the program gives after each update. */
+/** What the programs give after each update. */
 async function run(settings: OptimizerSettings): Promise<readonly Stepped[]> {
   const optimizer = optimizerOf(settings);
   const clip = await device.compile(buildGraph(clipOutputs(SPECS, optimizer)));
-  const program = await device.compile(buildGraph(applyOutputs(SPECS, optimizer)));
   const tensor = (shape: readonly number[], values: Vector): HostTensor => ({
     dtype: 'f32',
     dims: shape,
     data: Float32Array.from(values),
   });
-  let values: Map<string, HostTensor> = new Map();
+  /** By parameter and `param` or slot. */
+  const buffers = new Map<string, DeviceBuffer>();
+  const names = (spec: ParameterSpec) => ['param', ...optimizer.slots(spec).map((s) => s.name)];
   for (const spec of SPECS) {
     const { hfName, shape } = spec;
-    const param = tensor(shape, start.get(hfName)!);
-    values.set(`param:${hfName}`, param);
-    for (const { name, starts } of optimizer.slots(spec)) {
-      const fresh =
-        starts === 'as the weight'
-          ? param
-          : tensor(
-              shape,
-              draw(size(shape)).map(() => 0),
-            );
-      values.set(`${name}:${hfName}`, fresh);
+    const zero = draw(size(shape)).map(() => 0);
+    for (const name of names(spec)) {
+      const slot = optimizer.slots(spec).find((s) => s.name === name);
+      const values = slot?.starts === 'at zero' ? zero : start.get(hfName)!;
+      buffers.set(`${name}:${hfName}`, await device.upload(tensor(shape, values)));
     }
   }
+  const programs = await Promise.all(
+    applyPrograms(SPECS, optimizer).map(async ({ outputs, ...rest }) => ({
+      ...rest,
+      program: await device.compile(buildGraph(outputs)),
+    })),
+  );
   const steps: Stepped[] = [];
   for (const [trainStep, grads] of GRADIENTS.entries()) {
+    const given = (spec: ParameterSpec) => tensor(spec.shape, grads.get(spec.hfName)!);
+    const feeds = Object.fromEntries(SPECS.map((spec) => [`grad:${spec.hfName}`, given(spec)]));
+    const commands: Command[] = [
+      { kind: 'run', program: clip, feeds, keep: { clipFactor: 'clipFactor' } },
+    ];
     const scalars = optimizer.scalars({ trainStep, learningRate: RATES[trainStep]! });
-    const feeds: Record<string, HostTensor> = Object.fromEntries(values);
-    for (const [name, value] of Object.entries(scalars)) feeds[name] = tensor([], [value]);
-    const given = Object.fromEntries(
-      SPECS.map(({ hfName, shape }) => [`grad:${hfName}`, tensor(shape, grads.get(hfName)!)]),
+    for (const { program, specs, isElementwise } of programs) {
+      const used = Object.entries(scalars).filter(([name]) => program.inputNames.includes(name));
+      const whole = {
+        clipFactor: { kept: 'clipFactor' },
+        ...Object.fromEntries(used.map(([name, value]) => [name, tensor([], [value])])),
+      };
+      const own = names(specs[0]!);
+      const of = ({ hfName }: ParameterSpec, name: string) => buffers.get(`${name}:${hfName}`)!;
+      if (isElementwise) {
+        const lines = own.map((name) => [name, specs.map((spec) => of(spec, name))] as const);
+        commands.push({
+          kind: 'runElementwise',
+          program,
+          feeds: whole,
+          lines: { ...Object.fromEntries(lines), grad: specs.map(given) },
+          store: Object.fromEntries(lines.map(([name, line]) => [`next:${name}`, line])),
+        });
+        continue;
+      }
+      for (const spec of specs) {
+        const read = own.map((name) => [name, of(spec, name)] as const);
+        commands.push({
+          kind: 'run',
+          program,
+          feeds: { ...whole, ...Object.fromEntries(read), grad: given(spec) },
+          store: Object.fromEntries(read.map(([name, buffer]) => [`next:${name}`, buffer])),
+        });
+      }
+    }
+    await device.submit(commands);
+    const values = await Promise.all(
+      [...buffers].map(async ([name, buffer]) => {
+        const { data } = await device.download(buffer);
+        return [name, Array.from(data, Number)] as const;
+      }),
     );
-    const fetch = [...values.keys()].map((name) => `next:${name}`);
-    const keep = { clipFactor: 'clipFactor' };
-    const clipFactor = { kept: 'clipFactor' };
-    const [, result] = await device.submit([
-      { kind: 'run', program: clip, feeds: given, keep },
-      { kind: 'run', program, feeds: { ...feeds, ...given, clipFactor }, fetch },
-    ]);
-    values = new Map([...values.keys()].map((name) => [name, result![`next:${name}`]!]));
-    const all = [...values].map(([name, { data }]) => [name, Array.from(data, Number)] as const);
     const isParam = (name: string) => name.startsWith('param:');
     steps.push({
-      params: new Map(all.filter(([name]) => isParam(name)).map(([name, v]) => [name.slice(6), v])),
-      slots: new Map(all.filter(([name]) => !isParam(name))),
+      params: new Map(
+        values.filter(([name]) => isParam(name)).map(([name, v]) => [name.slice(6), v]),
+      ),
+      slots: new Map(values.filter(([name]) => !isParam(name))),
     });
   }
+  for (const { program } of programs) await device.free(program);
+  for (const buffer of buffers.values()) await device.free(buffer);
   await device.free(clip);
-  await device.free(program);
   return steps;
 }
 

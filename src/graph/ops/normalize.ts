@@ -1,6 +1,6 @@
 /**
- * Operations over whole rows that have a fused kernel: softmax, log-softmax, RMSNorm and the
- * cross-entropy of a row of logits. Their gradients are written with simpler operations.
+ * Operations over whole rows that have a fused kernel: softmax, log-softmax, RMSNorm, the sum of a row's
+ * squares and the cross-entropy of a row of logits. Their gradients are written with simpler operations.
  */
 import { ShapeError } from '../../errors.js';
 import { attribute, defineOp } from '../op.js';
@@ -71,6 +71,20 @@ const crossEntropyOp = defineOp({
 export function crossEntropy(logits: Tensor, targets: Tensor): Tensor {
   return crossEntropyOp([logits, targets]);
 }
+
+const sumSquaresOp = defineOp({
+  name: 'sumSquares',
+  infer: ([x]) => ({ dtype: x!.dtype, shape: x!.shape.slice(0, -1) }),
+  gradient(node, grad) {
+    const x = node.inputs[0]!;
+    return [mul(x, reshape(mul(grad, 2), [...grad.shape, 1]))];
+  },
+  lower: (_, [x], context) =>
+    context.emit('ReduceSumSquare', [x!, context.int64([-1])], { keepdims: 0 }),
+});
+
+/** Sum of the squares over the last axis. */
+export const sumSquares = (x: Tensor): Tensor => sumSquaresOp([x]);
 
 const NORMALIZATION = 'SimplifiedLayerNormalization';
 const normAttributes = (node: Tensor) => ({

@@ -4,6 +4,7 @@
  */
 import type { Tensor } from '../../graph/index.js';
 import { add, div, mul, sqrt, sub } from '../../graph/index.js';
+import type { ParameterSpec } from '../../model/index.js';
 import type { Optimizer, ParameterUpdate } from './optimizer.js';
 
 export interface AdamWOptions {
@@ -18,35 +19,43 @@ export interface AdamWOptions {
 }
 
 export function adamW(options: AdamWOptions): Optimizer {
-  const { beta1, beta2, epsilon, clipNorm } = options;
+  const { beta1, beta2, epsilon, weightDecay, clipNorm } = options;
   return {
     clipNorm,
     slots: () => [
       { name: 'm', starts: 'at zero' },
       { name: 'v', starts: 'at zero' },
     ],
-    scalars: ({ trainStep, learningRate }) => ({
-      learningRate,
-      correction1: 1 - beta1 ** (trainStep + 1),
-      correction2: 1 - beta2 ** (trainStep + 1),
-    }),
+    // The bias corrections go into scalars, so that elements take fewer operations.
+    scalars: ({ trainStep, learningRate }) => {
+      const correction1 = 1 - beta1 ** (trainStep + 1);
+      const correction2 = Math.sqrt(1 - beta2 ** (trainStep + 1));
+      return {
+        stepSize: (learningRate * correction2) / correction1,
+        correctedEpsilon: epsilon * correction2,
+        decay: learningRate * weightDecay,
+      };
+    },
+    elementwiseRule: (spec) => (isDecayed(spec) ? 'decayed' : 'not decayed'),
     step(update) {
       const { grad, slot, scalar } = update;
       const m = add(mul(slot('m'), beta1), mul(grad, 1 - beta1));
       const v = add(mul(slot('v'), beta2), mul(mul(grad, grad), 1 - beta2));
-      const root = sqrt(div(v, scalar('correction2')));
-      const direction = div(div(m, scalar('correction1')), add(root, epsilon));
-      const change = mul(direction, scalar('learningRate'));
-      return { param: sub(decayed(update, options), change), slots: { m, v } };
+      const change = div(mul(m, scalar('stepSize')), add(sqrt(v), scalar('correctedEpsilon')));
+      return { param: sub(decayed(update), change), slots: { m, v } };
     },
   };
 }
 
-/** The parameter after weight decay, which only tensors of two dimensions have. */
-export function decayed(
-  { spec, param, scalar }: Pick<ParameterUpdate, 'spec' | 'param' | 'scalar'>,
-  { weightDecay }: Pick<AdamWOptions, 'weightDecay'>,
-): Tensor {
-  if (spec.shape.length !== 2 || weightDecay === 0) return param;
-  return sub(param, mul(param, mul(scalar('learningRate'), weightDecay)));
+/** The parameter after weight decay. */
+export function decayed({
+  spec,
+  param,
+  scalar,
+}: Pick<ParameterUpdate, 'spec' | 'param' | 'scalar'>): Tensor {
+  return isDecayed(spec) ? sub(param, mul(param, scalar('decay'))) : param;
+}
+
+function isDecayed({ shape }: ParameterSpec): boolean {
+  return shape.length === 2;
 }

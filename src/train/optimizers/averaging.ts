@@ -12,7 +12,7 @@ export const AVERAGE = 'average';
 
 export function averaged(optimizer: Optimizer, decay: number): Optimizer {
   return {
-    clipNorm: optimizer.clipNorm,
+    ...optimizer,
     slots: (spec) => [...optimizer.slots(spec), { name: AVERAGE, starts: 'as the weight' }],
     scalars: (moment) => ({
       ...optimizer.scalars(moment),

@@ -34,8 +34,10 @@ export function muon(options: MuonOptions): Optimizer {
   const { momentum, iterations } = options;
   return {
     ...rest,
+    scalars: (moment) => ({ ...rest.scalars(moment), learningRate: moment.learningRate }),
     slots: (spec) =>
       isLayerMatrix(spec) ? [{ name: 'momentum', starts: 'at zero' }] : rest.slots(spec),
+    elementwiseRule: (spec) => (isLayerMatrix(spec) ? undefined : rest.elementwiseRule(spec)),
     step(update) {
       const { spec, grad, slot, scalar } = update;
       if (!isLayerMatrix(spec)) return rest.step(update);
@@ -44,7 +46,7 @@ export function muon(options: MuonOptions): Optimizer {
       const direction = orthogonalized(ahead, spec.shape, iterations);
       const scale = UPDATE_RMS * Math.sqrt(Math.max(...spec.shape));
       const change = mul(direction, mul(scalar('learningRate'), scale));
-      return { param: sub(decayed(update, options), change), slots: { momentum: buffer } };
+      return { param: sub(decayed(update), change), slots: { momentum: buffer } };
     },
   };
 }

@@ -20,8 +20,12 @@ export interface UpdateMoment {
   readonly learningRate: number;
 }
 
-/** One parameter in one update. */
+/**
+ * One parameter in one update, or some elements of all parameters of an elementwise rule: tensors have the
+ * same shape.
+ */
 export interface ParameterUpdate {
+  /** The first one, where it is several. */
   readonly spec: ParameterSpec;
   readonly param: Tensor;
   /** Clipped. */
@@ -37,6 +41,11 @@ export interface Optimizer {
   slots(spec: ParameterSpec): readonly Slot[];
   /** The scalar inputs of an update; always of the same names. */
   scalars(moment: UpdateMoment): Readonly<Record<string, number>>;
+  /**
+   * Names the rule by which each element changes by itself, whatever its neighbours are; undefined where they
+   * matter. Parameters of one rule have the same slots and are updated as one long vector.
+   */
+  elementwiseRule(spec: ParameterSpec): string | undefined;
   /** The new parameter and, by name, the new slots. */
   step(update: ParameterUpdate): {
     readonly param: Tensor;
