@@ -100,7 +100,7 @@ test('stopped at a measurement, before or after one, and resumed it ends in the 
   const drawn = (course: Course) =>
     Array.from({ length: TRAIN_STEPS }, (_, step) => course.document(generatorFor(1, step), step));
   expect(drawn(other)).toEqual(drawn(own));
-}, 60_000);
+});
 
 test('a task that is right in its newest lesson and wrong over all difficulties gets more than one right in both', () => {
   const record = (trainStep: number, cupsByDepth: readonly number[]) => ({

@@ -34,7 +34,7 @@ beforeAll(async () => {
   // The pages that an engine has once needed stay with it for the next run: need many of them now.
   const many = Array.from({ length: 8 }, () => requestOf([1, 2, 3], fullDepth()));
   await runAll(engine, many);
-}, 60_000);
+});
 beforeEach(async () => {
   before = await device.stats();
 });

@@ -31,7 +31,7 @@ let server: TestServer;
 beforeAll(async () => {
   model = await loadModel({ updatable: true });
   server = await openServer(model, { apiKeys: ['secret'], trainers });
-}, 60_000);
+});
 afterAll(async () => {
   await server[Symbol.asyncDispose]();
   await model.dispose();
