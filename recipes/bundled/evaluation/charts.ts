@@ -15,7 +15,6 @@ import { POLICY_FAMILIES, mean } from 'looplm/eval';
 import type { EvaluationRecord, RunRecord } from 'looplm/train';
 import type { Comparison, Evaluation } from './figures.js';
 import { comparedCells } from './figures.js';
-import { VARIANTS } from '../configs.js';
 import { trainedDifficulties } from '../curriculum.js';
 import { uniformName } from '../curriculum.js';
 import { TASKS, TASK_NAMES } from '../tasks/index.js';
@@ -64,24 +63,27 @@ export function bundledCharts(evaluation: Evaluation): Readonly<Record<string, s
   };
 }
 
-/** The models that were compared, as SVG texts by file name; a variant of several seeds as their mean. */
+/** The models that were compared, as SVG texts by file name: each seed a line, since their mean may be like none of them. */
 export function comparedCharts({ models }: Comparison): Readonly<Record<string, string>> {
-  const variants = VARIANTS.filter((name) => models.some(({ variant }) => variant === name));
-  const accuracy = (variant: string, task: string, difficulty: number) =>
-    mean(
-      models
-        .filter((model) => model.variant === variant)
-        .flatMap((model) => comparedCells(model, { kind: 'uniform', task, difficulty }))
-        .map((cell) => cell.accuracy),
-    );
+  const names = models.map(({ variant, seed }) =>
+    models.filter((other) => other.variant === variant).length > 1
+      ? `${variant}, seed ${seed}`
+      : variant,
+  );
   const byTask = TASKS.filter(({ name }) => GRADED.includes(name)).map((task) => ({
     name: task.name,
     points: trainedDifficulties(task).map((difficulty) => ({
       difficulty,
-      value: variants.map((variant) => accuracy(variant, task.name, difficulty)),
+      value: models.map((model) =>
+        mean(
+          comparedCells(model, { kind: 'uniform', task: task.name, difficulty }).map(
+            ({ accuracy }) => accuracy,
+          ),
+        ),
+      ),
     })),
   }));
-  return { 'compared-models.svg': accuracyByModelChart(variants, byTask) };
+  return { 'compared-models.svg': accuracyByModelChart(names, byTask) };
 }
 
 /** How the run went, as SVG texts by file name. */
