@@ -279,13 +279,11 @@ export class Executor implements Backend {
   async #run(command: RunCommand, kept: KeptValues): Promise<CommandResult> {
     const { label, session, inputs, bound } = this.#program(command.program.id);
     const wanted = wantedOutputs(label, session, usedOutputs(command));
-    const given: Record<string, HostTensor | DeviceBuffer | Stored> = {};
-    for (const [name, feed] of Object.entries(command.feeds)) {
-      given[name] = 'kept' in feed ? keptValue(kept, feed.kept) : feed;
-    }
-    checkFeeds(label, inputs, given);
+    const fed: Record<string, HostTensor | DeviceBuffer | Stored> = {};
+    for (const [name, feed] of Object.entries(command.feeds)) fed[name] = given(feed, kept);
+    checkFeeds(label, inputs, fed);
     const feeds: Record<string, OrtTensor> = {};
-    for (const [name, feed] of Object.entries(given)) feeds[name] = this.#view(name, feed);
+    for (const [name, feed] of Object.entries(fed)) feeds[name] = this.#view(name, feed);
     for (const [name, buffer] of Object.entries(bound)) feeds[name] = this.#view(name, buffer);
 
     const raw = await session.run(feeds, wanted).catch((cause) => {
@@ -316,26 +314,24 @@ export class Executor implements Backend {
     const linesOf = (lines: Readonly<Record<string, readonly Feed[]>>) =>
       Object.entries(lines).map(([name, line]): Line => ({
         name,
-        tensors: line.map((feed) => this.#read(name, feed, kept)),
+        tensors: line.map((feed) => this.#read(name, given(feed, kept))),
       }));
     const [from, to] = [linesOf(command.lines), linesOf(command.store)];
     const sizes = lineSizes(label, [...from, ...to]);
     const fed: Record<string, Fed> = {};
     const feeds: Record<string, OrtTensor> = {};
-    const feed = (name: string, { dtype, dims, data }: HostTensor) => {
-      feeds[name] = toOrtTensor(this.#ort, dtype, dims, data);
-    };
-    for (const [name, given] of Object.entries(command.feeds)) {
-      const tensor = this.#read(name, given, kept);
-      fed[name] = tensor;
-      feed(name, tensor);
+    for (const [name, feed] of Object.entries(command.feeds)) {
+      fed[name] = given(feed, kept);
+      feeds[name] = this.#view(name, given(feed, kept));
     }
     for (const { name, tensors } of from) fed[name] = asVector(tensors);
     checkFeeds(label, inputs, fed);
 
     for (const stretch of stretchesOf(sizes)) {
       this.#checkAlive();
-      for (const { name, tensors } of from) feed(name, elementsIn(tensors, stretch));
+      for (const { name, tensors } of from) {
+        feeds[name] = this.#view(name, elementsIn(tensors, stretch));
+      }
       const raw = await session.run(feeds, wanted).catch((cause) => {
         throw runError(label, cause);
       });
@@ -350,9 +346,8 @@ export class Executor implements Backend {
     return {};
   }
 
-  /** What a feed stands for. */
-  #read(name: string, feed: Feed, kept: KeptValues): HostTensor {
-    if ('kept' in feed) return keptValue(kept, feed.kept);
+  /** The elements that are fed. */
+  #read(name: string, feed: HostTensor | DeviceBuffer): HostTensor {
     if (!('data' in feed)) return this.#stored(feed);
     checkHostTensor(`the feed "${name}"`, feed);
     return feed;
@@ -361,8 +356,8 @@ export class Executor implements Backend {
   #view(name: string, feed: HostTensor | DeviceBuffer | Stored): OrtTensor {
     if ('tensor' in feed) return feed.tensor;
     if (!('data' in feed)) return this.#stored(feed).tensor;
-    checkHostTensor(`the feed "${name}"`, feed);
-    return toOrtTensor(this.#ort, feed.dtype, feed.dims, feed.data);
+    const { dtype, dims, data } = this.#read(name, feed);
+    return toOrtTensor(this.#ort, dtype, dims, data);
   }
 
   #scatter(name: string, output: Stored, { to, axis, rows }: Scatter): void {
@@ -478,6 +473,10 @@ function checkStore(name: string, output: Fed, to: Fed): void {
     `output "${name}" is ${got}; it is stored into a buffer of ${allowed}. Allocate one of that shape.`,
   );
 }
+
+/** A feed with the kept value in place of its name. */
+const given = (feed: Feed, kept: KeptValues): HostTensor | DeviceBuffer | Stored =>
+  'kept' in feed ? keptValue(kept, feed.kept) : feed;
 
 function keptValue(kept: KeptValues, name: string): Stored {
   const value = kept.get(name);
