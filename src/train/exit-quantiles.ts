@@ -6,6 +6,7 @@
  * run all loops, so that full depth is not forgotten.
  * Source: docs/math.md (exits-in-training).
  */
+import { uniformFloat64 } from 'pure-rand/distribution/uniformFloat64';
 import type { BatchSource, TrainingBatch } from '../data/index.js';
 import { generatorFor } from '../util/random.js';
 import type { ExitSettings } from './objectives/index.js';
@@ -35,8 +36,8 @@ function quantilesOf(
   indices: readonly number[],
 ): Float32Array {
   const rng = generatorFor(EXITS, ...indices);
-  const uniform = () => (rng.next() >>> 0) / 2 ** 32;
-  const draw = () => (uniform() < share ? from + (to - from) * uniform() : NEVER);
+  const draw = () =>
+    uniformFloat64(rng) < share ? from + (to - from) * uniformFloat64(rng) : NEVER;
   let quantile = NEVER;
   return Float32Array.from(segments, (segment, at) => {
     if (at % length === 0 || segment !== segments[at - 1]) quantile = draw();
