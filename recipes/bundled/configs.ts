@@ -11,8 +11,8 @@ import type { TrainConfig } from 'looplm/train';
 export const VARIANTS = ['looped', 'twin', 'iso-flop'] as const;
 export type Variant = (typeof VARIANTS)[number];
 
-export const SEED = 7;
-export const TRAIN_STEPS = 11_400;
+export const SEED = 9;
+export const TRAIN_STEPS = 14_000;
 export const ROWS = 12;
 export const LENGTH = 160;
 const NUM_LAYERS = 3;
@@ -42,8 +42,8 @@ export function modelConfig(vocabSize: number, variant: Variant): LoopLMConfig {
 }
 
 /** Parts of the train steps: in which the rate falls, and in which tokens exit. */
-const ANNEALED_FRACTION = 3640 / 11_400;
-const EXITING_FRACTION = 1000 / 11_400;
+const ANNEALED_FRACTION = 0.32;
+const EXITING_FRACTION = 0.085;
 
 /**
  * Learning with open ends, annealing, and reading what tokens leave that exit early, those of the question, too:

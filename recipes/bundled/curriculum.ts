@@ -151,8 +151,8 @@ export const isHeldOutProblem = (key: string): boolean => isHeldOut(key, HELD_OU
 function lessonOf(rng: RandomGenerator, { lessons }: TaskDefinition, open: number): Lesson {
   const newest = lessons[open - 1]!;
   if (chance(rng, NEWEST_FRACTION)) return newest;
-  // What is plain is left behind: its answers are no sentences.
-  const known = lessons.slice(0, open).filter(({ isPlain }) => isPlain === newest.isPlain);
+  // Forms are left behind: answers to the first ones are no sentences.
+  const known = lessons.slice(0, open).filter(({ form }) => form === newest.form);
   return pickWeighted(rng, known, () => 1);
 }
 

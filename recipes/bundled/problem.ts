@@ -50,12 +50,15 @@ export type Range = readonly [from: number, to: number];
 
 /** How large problems are. */
 export interface Lesson {
-  /** Steps, hops, rank: what a task counts as difficulty. */
+  /** Steps, hops, comparisons: what a task counts as difficulty. */
   readonly difficulty: Range;
   /** Facts or people of a problem, numbers that occur in it, places of a move: what a task counts as size. */
   readonly size: Range;
-  /** Everything is said in one way, and as plain text: for what is hard to begin with. */
-  readonly isPlain?: boolean;
+  /**
+   * For what is hard to begin with: many questions to a text, answered by a word alone, all said in one
+   * way (`plain`) or in every way (`worded`). By default as people type, answered in sentences.
+   */
+  readonly form?: 'plain' | 'worded';
 }
 
 /** Phrasings that training uses, and those that it never shows. */

@@ -30,7 +30,7 @@ const SOLVED = TASKS.filter(({ name }) => name !== 'talk');
 function draws(task: TaskDefinition, count = 150): Problem[] {
   return task.lessons.flatMap((lesson, lessonIndex) =>
     Array.from({ length: count }, (_, index) => {
-      const wording = index % 3 === 2 && !lesson.isPlain ? 'held-out' : 'trained';
+      const wording = index % 3 === 2 && lesson.form === undefined ? 'held-out' : 'trained';
       return task.draw(generatorFor(3, lessonIndex, index), lesson, wording);
     }),
   );

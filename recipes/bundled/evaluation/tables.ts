@@ -211,7 +211,7 @@ function unseenTable({ model, trained, unseen }: Evaluation, rivals: readonly Ri
     ofTask(unseen, task).filter((cell) => cell.kind === kind);
   return section(
     'Never trained, and in a conversation',
-    'At full depth: all questions, those in wordings that training never used, problems that it held out, and chains that begin with a country with which no trained chain begins; and questions that follow one of another problem in their chat. The compared models on the new wordings.',
+    `At full depth: all questions, those in wordings that training never used, problems that it held out, and chains that begin with a country with which no trained chain begins; and questions that follow one of another problem in their chat.${rivals.length > 0 ? ' The compared models on the new wordings.' : ''}`,
     table(
       ['task', 'all', ...columns, ...rivals.map(({ variant }) => `${variant}, ${wording}`)],
       TASK_NAMES.map((task) => [

@@ -1,8 +1,8 @@
 /** People in an order of age or height, of which neighbours are compared. */
 import type { RandomGenerator } from 'pure-rand/types/RandomGenerator';
 import { NAMES } from '../names.js';
-import type { Piece, Range, TaskDefinition, Turn, Wording } from '../problem.js';
-import { itIs, question } from '../problem.js';
+import type { Piece, Reply, TaskDefinition, Turn, Wording } from '../problem.js';
+import { UNKNOWN, itIs, question } from '../problem.js';
 import type { Ways } from '../random.js';
 import { chance, pick, sample, shuffled, wayOf, within } from '../random.js';
 
@@ -38,30 +38,37 @@ const COMPARISONS: Ways<(more: string, a: string, b: string) => string> = {
   ],
 };
 
-/** A question about people from first to last, its answer and how hard it is. */
+/** Of so many people every rank is asked for; of more the first and the last. */
+const RANKED_PEOPLE = 3;
+/** Of the questions about two people of an order, and of those for a rank that is not taught. */
+const COMPARISON_FRACTION = 0.35;
+const UNTAUGHT_FRACTION = 0.08;
+
+interface Asked {
+  readonly text: string;
+  readonly reply: Reply;
+}
+
+/** A question about people from first to last, and what is to be said. */
 function askAbout(
   rng: RandomGenerator,
   people: readonly string[],
   { more, less, most, least }: Order,
-  [easiest, hardest]: Range,
   wording: Wording,
-): { readonly text: string; readonly answer: string; readonly difficulty: number } {
+): Asked {
   const isFromTop = chance(rng, 0.5);
   const order = isFromTop ? people : people.toReversed();
-  if (chance(rng, 0.3)) {
-    const farthest = Math.min(hardest, people.length - 1);
-    const distance = within(rng, [Math.min(easiest, farthest), farthest]);
-    const first = within(rng, [0, people.length - 1 - distance]);
-    const answer = order[first]!;
-    const [a, b] = shuffled(rng, [answer, order[first + distance]!]);
-    const text = wayOf(rng, COMPARISONS, wording)(isFromTop ? more : less, a!, b!);
-    return { text, answer, difficulty: distance };
+  if (chance(rng, COMPARISON_FRACTION)) {
+    const [a, b] = sample(rng, order, 2) as [string, string];
+    const text = wayOf(rng, COMPARISONS, wording)(isFromTop ? more : less, a, b);
+    return { text, reply: itIs(order.indexOf(a) < order.indexOf(b) ? a : b) };
   }
-  const last = Math.min(hardest, people.length - 1, RANKS.length);
-  const rank = within(rng, [Math.min(easiest, last), last]);
-  const word = RANKS[rank - 1]! + (isFromTop ? most : least);
-  const text = wayOf(rng, EXTREMES, wording)(word);
-  return { text, answer: order[rank - 1]!, difficulty: rank };
+  const isRanked = people.length <= RANKED_PEOPLE;
+  const isTaught = isRanked || !chance(rng, UNTAUGHT_FRACTION);
+  const last = Math.min(people.length, RANKS.length);
+  const rank = isTaught ? within(rng, [1, isRanked ? last : 1]) : within(rng, [2, last]);
+  const text = wayOf(rng, EXTREMES, wording)(RANKS[rank - 1]! + (isFromTop ? most : least));
+  return { text, reply: isTaught ? itIs(order[rank - 1]!) : UNKNOWN };
 }
 
 /**
@@ -89,10 +96,10 @@ export const ordering: TaskDefinition = {
   description: 'People are compared by age or height, two at a time; who is the oldest?',
   weight: 1.2,
   lessons: [
-    { difficulty: [1, 1], size: [2, 3] },
+    { difficulty: [1, 1], size: [2, 2] },
     { difficulty: [1, 2], size: [2, 3] },
-    { difficulty: [1, 2], size: [2, 4] },
-    { difficulty: [1, 3], size: [2, 5] },
+    { difficulty: [1, 3], size: [2, 4] },
+    { difficulty: [1, 4], size: [2, 5] },
   ],
   words: [
     ...ORDERS.flatMap((order) => Object.values<string>({ ...order })),
@@ -101,9 +108,10 @@ export const ordering: TaskDefinition = {
     ...[...COMPARISONS.trained, ...COMPARISONS.heldOut].map((way) => way('', '', '')),
     'is than',
   ],
-  draw(rng, { difficulty, size }, wording) {
+  draw(rng, { difficulty }, wording) {
     const order = pick(rng, ORDERS);
-    const people = sample(rng, NAMES, Math.max(within(rng, size), difficulty[0] + 1));
+    const numComparisons = within(rng, difficulty);
+    const people = sample(rng, NAMES, numComparisons + 1);
     const places = shuffled(rng, [...people.slice(1).keys()]);
     const facts = places.map((place) => {
       const [upper, lower] = [people[place]!, people[place + 1]!];
@@ -119,15 +127,16 @@ export const ordering: TaskDefinition = {
       { text: '.', running: ` ${ends[index]!.bottom}` },
     ]);
     const numQuestions = within(rng, [1, MAX_QUESTIONS]);
-    const asked = Array.from({ length: numQuestions }, () =>
-      askAbout(rng, people, order, difficulty, wording),
-    );
-    const turns = asked.map(({ text, answer, difficulty: hardness }, index): Turn => ({
-      asked:
-        index === 0 ? [...factPieces, ...question(` ${text}`, answer)] : question(text, answer),
-      reply: itIs(answer),
-      difficulty: hardness,
-    }));
+    const asked = Array.from({ length: numQuestions }, () => askAbout(rng, people, order, wording));
+    const turns = asked.map(({ text, reply }, index): Turn => {
+      const isFirst = index === 0;
+      const pieces = question(isFirst ? ` ${text}` : text, reply.answer.trim());
+      return {
+        asked: isFirst ? [...factPieces, ...pieces] : pieces,
+        reply,
+        difficulty: numComparisons,
+      };
+    });
     const told = [order.more, ...facts.map((fact) => `${fact}.`)].join(' ');
     const keys = asked.map(({ text }) => `${told} ${text}`);
     return { task: ordering.name, turns, keys };

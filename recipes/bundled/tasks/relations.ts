@@ -137,26 +137,39 @@ function ask(
   return { asked: [...pieces, { text: after }], turn: { reply: itIs(last), difficulty: hops } };
 }
 
+/** The facts in a row, most of them in the same way. */
+function tell(rng: RandomGenerator, facts: readonly Fact[], wording: Wording): Piece[] {
+  const usual = wayOf(rng, FACTS, wording);
+  return facts.map(({ person, relation, other }, index) => {
+    const way = chance(rng, 0.8) ? usual : wayOf(rng, FACTS, wording);
+    return { text: `${index === 0 ? '' : ' '}${way(person, relation, other)}` };
+  });
+}
+
 /** People of the plain lessons: fewer, since what those are about is to find one of them. */
 const PLAIN_NAMES = NAMES.slice(0, 24);
 const PLAIN_RELATIONS = RELATIONS.slice(0, 4);
-const PLAIN_QUESTIONS = 6;
+const BARE_QUESTIONS = 6;
 
-/** Told and asked in one way, and answered by a name alone: nearly every label is one that has to be found. */
-function drawPlain(rng: RandomGenerator, { difficulty, size }: Lesson): Problem {
+/** In one way. A word before the first fact: every name then is the token that the question has. */
+const tellPlainly = (facts: readonly Fact[]): Piece[] =>
+  facts.map(({ person, relation, other }, index) => ({
+    text: `${index === 0 ? 'Now ' : ' '}${FACTS.trained[0]!(person, relation, other)}`,
+  }));
+
+/** Answered by a name alone: nearly every label is one that has to be found. */
+function drawBare(rng: RandomGenerator, { difficulty, size, form }: Lesson): Problem {
+  const isPlain = form === 'plain';
   const count = Math.max(within(rng, size), difficulty[0]);
-  const relations = [pick(rng, PLAIN_RELATIONS)];
-  const facts = factsWithChain(rng, PLAIN_NAMES, { count, relations, hops: difficulty[0] });
-  const told = facts.map(({ person, relation, other }, index): Piece => {
-    const fact = FACTS.trained[0]!(person, relation, other);
-    // A word before the first fact: every name then is the token that the question has.
-    return { text: index === 0 ? `Now ${fact}` : ` ${fact}` };
-  });
-  const [before, after] = QUESTIONS.trained[0]!;
+  const relations = [pick(rng, isPlain ? PLAIN_RELATIONS : RELATIONS)];
+  const names = isPlain ? PLAIN_NAMES : NAMES;
+  const facts = factsWithChain(rng, names, { count, relations, hops: difficulty[0] });
+  const told = isPlain ? tellPlainly(facts) : tell(rng, facts, 'trained');
   const turns: Turn[] = [];
-  while (turns.length < PLAIN_QUESTIONS) {
+  while (turns.length < BARE_QUESTIONS) {
     const chain = drawChain(rng, facts, within(rng, difficulty));
     if (!chain) continue;
+    const [before, after] = isPlain ? QUESTIONS.trained[0]! : wayOf(rng, QUESTIONS, 'trained');
     const isFirst = turns.length === 0;
     const asked = [
       ...(isFirst ? told : []),
@@ -174,8 +187,9 @@ export const relations: TaskDefinition = {
   description: "Who is whose boss is told; who is somebody's boss's boss?",
   weight: 1.6,
   lessons: [
-    { difficulty: [1, 1], size: [2, 3], isPlain: true },
-    { difficulty: [1, 2], size: [2, 4], isPlain: true },
+    { difficulty: [1, 1], size: [2, 3], form: 'plain' },
+    { difficulty: [1, 2], size: [2, 4], form: 'plain' },
+    { difficulty: [1, 2], size: [2, 4], form: 'worded' },
     { difficulty: [1, 2], size: [2, 4] },
     { difficulty: [1, 3], size: [3, 5] },
     { difficulty: [1, 3], size: [3, 8] },
@@ -187,16 +201,12 @@ export const relations: TaskDefinition = {
     ...[...QUESTIONS.trained, ...QUESTIONS.heldOut].flat(),
   ],
   draw(rng, lesson, wording) {
-    if (lesson.isPlain) return drawPlain(rng, lesson);
+    if (lesson.form) return drawBare(rng, lesson);
     const { difficulty, size } = lesson;
     const count = Math.max(within(rng, size), difficulty[0]);
     const kinds = sample(rng, RELATIONS, chance(rng, TWO_RELATIONS_FRACTION) ? 2 : 1);
     const facts = factsWithChain(rng, NAMES, { count, relations: kinds, hops: difficulty[0] });
-    const usual = wayOf(rng, FACTS, wording);
-    const told = facts.map(({ person, relation, other }, index): Piece => {
-      const way = chance(rng, 0.8) ? usual : wayOf(rng, FACTS, wording);
-      return { text: `${index === 0 ? '' : ' '}${way(person, relation, other)}` };
-    });
+    const told = tell(rng, facts, wording);
     const numQuestions = within(rng, [1, MAX_QUESTIONS]);
     const turns: Turn[] = [];
     const keys: string[] = [];
