@@ -321,8 +321,9 @@ export class Executor implements Backend {
     const fed: Record<string, Fed> = {};
     const feeds: Record<string, OrtTensor> = {};
     for (const [name, feed] of Object.entries(command.feeds)) {
-      fed[name] = given(feed, kept);
-      feeds[name] = this.#view(name, given(feed, kept));
+      const value = given(feed, kept);
+      fed[name] = value;
+      feeds[name] = this.#view(name, value);
     }
     for (const { name, tensors } of from) fed[name] = asVector(tensors);
     checkFeeds(label, inputs, fed);
