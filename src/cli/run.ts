@@ -63,18 +63,26 @@ export async function run(argv: readonly string[], io: CliIo): Promise<number> {
     await program.parseAsync(argv, { from: 'user' });
     return 0;
   } catch (error) {
-    return report(withCommands(error), argv.includes('--json'), io);
+    return report(withAdvice(error, name), argv.includes('--json'), io);
   } finally {
     await endUnusedWorker();
   }
 }
 
-/** An unknown command that resembles none is told with the names of all. */
-function withCommands(error: unknown): unknown {
-  const { code, message } = error instanceof CommanderError ? error : {};
-  if (code !== 'commander.unknownCommand' || message?.includes('Did you mean')) return error;
-  const names = Object.keys(COMMANDS).join(', ');
-  return new CommanderError(2, code, `${message}; the commands are ${names}`);
+/** Faults of the line itself say what to write, where Commander says only what is wrong. */
+function withAdvice(error: unknown, name: string): unknown {
+  if (!(error instanceof CommanderError)) return error;
+  const { code, message } = error;
+  const told = (advice: string) => new CommanderError(2, code, `${message}${advice}`);
+  if (code === 'commander.unknownCommand' && !message.includes('Did you mean')) {
+    return told(`; the commands are ${Object.keys(COMMANDS).join(', ')}`);
+  }
+  if (code === 'commander.excessArguments') {
+    return told(
+      ` Put a text with blanks in quotes, a prompt after --prompt; looplm ${name} --help has more.`,
+    );
+  }
+  return error;
 }
 
 function buildProgram(io: CliIo): Command {

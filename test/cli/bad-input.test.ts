@@ -149,7 +149,7 @@ describe.each<[string, [what: string, argv: string[], message: RegExp][]]>([
       ['an unknown flag', generate('--idz', '1'), /Did you mean --ids\?/],
       ['an unknown command', ['genrate'], /Did you mean generate\?/],
       ['a strange command', ['frobnicate'], /the commands are demo, generate, chat,/],
-      ['a stray argument', generate('hello'), /too many arguments/],
+      ['a stray argument', generate('hello'), /too many arguments.*after --prompt/],
       ['a missing --out', ['trace', '--model', TINY, '--ids', '1'], /--out/],
     ],
   ],
