@@ -1,20 +1,13 @@
 /** The runs that are compared: one machine, two, and one with twice the batch, on the same text. */
-import { createHash } from 'node:crypto';
-import { fileURLToPath } from 'node:url';
 import { memoryStore } from 'looplm/cluster';
-import type { BatchSource, TrainingDocument } from 'looplm/data';
-import { documentRows, holdOut, mixtureSource } from 'looplm/data';
-import { Engine } from 'looplm/engine';
-import { depthFigures } from 'looplm/eval';
 import { initializeWeights, memoryFolder } from 'looplm/model';
 import { createNodeDevice } from 'looplm/node';
 import type { Device } from 'looplm/runtime';
 import type { OuterSettings, TrainConfig, TrainTogetherOptions } from 'looplm/train';
 import { DEFAULT_OUTER, parseTrainConfig, train, trainTogether } from 'looplm/train';
-import { readCorpus } from '../../recipes/tiny-text/corpus.js';
 import { benchmarkConfig } from '../lib/models.js';
-
-const PACKAGES = fileURLToPath(new URL('../../../node_modules', import.meta.url));
+import type { Readmes } from '../lib/readmes.js';
+import { BYTE_VOCABULARY, heldOutLosses, readReadmes, readmeSource } from '../lib/readmes.js';
 
 /** 1.1M weights; tokens are bytes, and one that ends a document. */
 export const MODEL = benchmarkConfig({
@@ -22,9 +15,8 @@ export const MODEL = benchmarkConfig({
   intermediateSize: 480,
   numHiddenLayers: 3,
   numAttentionHeads: 5,
-  vocabSize: 257,
+  vocabSize: BYTE_VOCABULARY,
 });
-const END_ID = 256;
 const [ROWS, LENGTH] = [4, 64];
 export const TOKENS_PER_STEP = ROWS * LENGTH;
 /** Of few steps on little: high. */
@@ -41,38 +33,17 @@ interface Variant {
 export const VARIANTS = {
   'one machine': { machines: 1 },
   'two machines, the mean alone': { machines: 2, outer: { learningRate: 1, momentum: 0 } },
+  'two machines, the mean alone, in 8 bits': {
+    machines: 2,
+    outer: { learningRate: 1, momentum: 0, deltas: 'int8' },
+  },
   'two machines, rate 0.7, momentum 0.9': { machines: 2, outer: {} },
-  'the same in 8 bits': { machines: 2, outer: { deltas: 'int8' } },
   'one machine, twice the batch': { machines: 1, accumulate: 2 },
 } as const satisfies Readonly<Record<string, Variant>>;
 export type VariantName = keyof typeof VARIANTS;
 
-export interface Text {
-  readonly training: readonly TrainingDocument[];
-  readonly heldOut: readonly TrainingDocument[];
-  readonly sha256: string;
-}
-
 /** The readmes of the installed packages, as bytes. */
-export async function readText(): Promise<Text> {
-  const { readmes } = await readCorpus(PACKAGES);
-  const isHeldOut = holdOut(readmes, 0.05);
-  const documentsWhere = (side: boolean) =>
-    readmes.flatMap((text, index): TrainingDocument[] => {
-      if (isHeldOut[index] !== side) return [];
-      const ids = [...new TextEncoder().encode(text)];
-      return [{ ids, targets: [...ids.slice(1), END_ID] }];
-    });
-  const heldOut: TrainingDocument[] = [];
-  let left = HELD_OUT_TOKENS;
-  for (const { ids, targets } of documentsWhere(true)) {
-    for (let at = 0; at < ids.length && left > 0; at += LENGTH, left -= LENGTH) {
-      heldOut.push({ ids: ids.slice(at, at + LENGTH), targets: targets.slice(at, at + LENGTH) });
-    }
-  }
-  const sha256 = createHash('sha256').update(readmes.join('\0')).digest('hex').slice(0, 16);
-  return { training: documentsWhere(false), heldOut, sha256 };
-}
+export const readText = (): Promise<Readmes> => readReadmes(LENGTH, HELD_OUT_TOKENS);
 
 export interface RunFigures {
   /** Held-out loss at full depth, in nats, by train step. */
@@ -91,7 +62,7 @@ export interface RunSize {
 export async function playRun(
   name: VariantName,
   seed: number,
-  text: Text,
+  text: Readmes,
   { trainSteps, everyTrainSteps }: RunSize,
 ): Promise<RunFigures> {
   const { machines, accumulate = 1, outer: own }: Variant = VARIANTS[name];
@@ -139,36 +110,23 @@ async function onDevice(task: (device: Device) => Promise<void>): Promise<void> 
 function optionsOf(
   config: TrainConfig,
   device: Device,
-  text: Text,
+  text: Readmes,
   curve: [number, number][] | undefined,
 ): Omit<TrainTogetherOptions, 'store' | 'machine' | 'onNote'> {
   return {
     config,
     device,
-    source: sourceOf(text, config.seed),
+    source: readmeSource(text, { rows: ROWS, length: LENGTH }, config.seed),
     weights: initializeWeights(MODEL, config.seed, { matrixStd: 'fanIn', embeddingStd: 1 }),
     folder: memoryFolder('run', new Map()),
     now: () => performance.now(),
     memoryBytes: () => 0,
     ...(curve && {
       evaluate: async (weights, trainStep, model) => {
-        await using engine = await Engine.create({ device, config: model, weights });
-        const [figures] = await depthFigures(engine, [text.heldOut], { exitThreshold: 1 });
-        const loss = figures!.lossByDepth.at(-1)!;
+        const loss = (await heldOutLosses(text, { device, config: model, weights })).at(-1)!;
         curve.push([trainStep, loss]);
         return { loss };
       },
     }),
   };
-}
-
-function sourceOf(text: Text, seed: number): BatchSource {
-  return mixtureSource({
-    rows: ROWS,
-    length: LENGTH,
-    sets: [documentRows('readmes', text.training, LENGTH)],
-    seed,
-    order: 'epochs',
-    padId: END_ID,
-  });
 }

@@ -13,6 +13,7 @@ import { parseArgs } from 'node:util';
 import { ConfigError, LoopLMError } from 'looplm/errors';
 import { takeLock } from 'looplm/node';
 import { provenance, writeResult } from '../../benchmarks/lib/harness.js';
+import { countFlag } from '../lib/flags.js';
 import { experimentsOf } from './arms.js';
 import { resultOf } from './collect.js';
 import type { Plan } from './jobs.js';
@@ -38,20 +39,13 @@ function settings() {
   }
   const plan: Plan = {
     out: values.out,
-    seeds: count('seeds', values.seeds, DEFAULT_PLAN.seeds),
-    updates: count('updates', values.updates, DEFAULT_PLAN.updates),
-    problems: count('problems', values.problems, DEFAULT_PLAN.problems),
-    startSteps: count('start-steps', values['start-steps'], DEFAULT_PLAN.startSteps),
+    seeds: countFlag('seeds', values.seeds, DEFAULT_PLAN.seeds),
+    updates: countFlag('updates', values.updates, DEFAULT_PLAN.updates),
+    problems: countFlag('problems', values.problems, DEFAULT_PLAN.problems),
+    startSteps: countFlag('start-steps', values['start-steps'], DEFAULT_PLAN.startSteps),
   };
-  const lanes = count('lanes', values.lanes, availableParallelism());
+  const lanes = countFlag('lanes', values.lanes, availableParallelism());
   return { names: positionals, plan, lanes, isWritten: values.write };
-}
-
-function count(flag: string, text: string | undefined, usual: number): number {
-  if (text === undefined) return usual;
-  const value = Number(text);
-  if (Number.isSafeInteger(value) && value >= 1) return value;
-  throw new ConfigError(flag, `--${flag} is ${text}; it must be a whole number from 1 up.`);
 }
 
 async function main(): Promise<number> {

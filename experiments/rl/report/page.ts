@@ -11,7 +11,7 @@ import { FINDINGS } from './findings.js';
 import { depthChart, fixedPathCharts, frontierPicture, objectivesChart } from './pictures.js';
 import type { NamedFrontier } from './series.js';
 import { bestWithin, finalOf, fullAccuracy, overRuns, runsOf } from './series.js';
-import { earlyMean, lateMean, spreadText } from './spread.js';
+import { earlyMean, lateMean, spreadText } from '../../lib/spread.js';
 
 export interface Section {
   readonly text: string;

@@ -6,7 +6,7 @@ import { ARMS, EXPERIMENTS } from '../arms.js';
 import type { Result } from '../figures.js';
 import type { NamedFrontier } from './series.js';
 import { curvesOf, looksOf, meanFrontier } from './series.js';
-import { lineOf } from './spread.js';
+import { lineOf } from '../../lib/spread.js';
 
 const percent = (value: number) => `${Math.round(100 * value)} %`;
 const DEPTHS = { min: 1, max: 4, ticks: [1, 2, 3, 4] } as const;

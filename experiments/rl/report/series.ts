@@ -3,8 +3,8 @@ import { mean, meanPoints } from 'looplm/eval';
 import type { ArmName } from '../arms.js';
 import type { Deployment } from '../deployments.js';
 import type { Points, Result, Run, UpdateFigure } from '../figures.js';
-import type { Series } from './spread.js';
-import { binned, spreadOf } from './spread.js';
+import type { Series } from '../../lib/spread.js';
+import { binned, spreadOf } from '../../lib/spread.js';
 
 type PolicyFigure = 'reward' | 'meanDepth' | 'executedShare';
 

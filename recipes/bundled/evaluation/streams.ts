@@ -25,7 +25,7 @@ export const STREAMED_WAYS: readonly StreamedWay[] = [
 ];
 
 /** The last one is full depth. */
-const ADAPTIVE_THRESHOLDS = [0.05, 0.1, 0.2, 0.3, 0.4, 0.45, 0.5, 0.7, 1];
+const ADAPTIVE_THRESHOLDS = [0.05, 0.1, 0.2, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 1];
 
 /** Q-exit at several thresholds where the tokens of the question exit, too. */
 export async function adaptiveFigures(
