@@ -85,14 +85,21 @@ export async function playRun({ name, seed, trainSteps }: Job): Promise<RunFigur
   });
   const text = await readReadmes(SIZE.length, HELD_OUT_TOKENS);
   const warmupTrainSteps = Math.round(WARMUP * trainSteps);
-  const stages = halves.map((half, index) => ({
-    ...half,
-    name: `half ${index + 1}`,
-    trainSteps: Math.round(trainSteps / 2),
-    schedule:
-      index === 0 ? { kind: 'constant', warmupTrainSteps } : { kind: 'cosine', finalFraction: 0.1 },
-    optimizerState: index === 1 && !half.upcycle ? 'kept' : 'fresh',
-  }));
+  const stages = halves.map((half, index) => {
+    // a fresh optimizer warms up, in the middle of the run as well
+    const isFresh = index === 0 || half.upcycle !== undefined;
+    const warmup = { warmupTrainSteps: isFresh ? warmupTrainSteps : 0 };
+    return {
+      ...half,
+      name: `half ${index + 1}`,
+      trainSteps: Math.round(trainSteps / 2),
+      schedule:
+        index === 0
+          ? { kind: 'constant', ...warmup }
+          : { kind: 'cosine', finalFraction: 0.1, ...warmup },
+      optimizerState: isFresh ? 'fresh' : 'kept',
+    };
+  });
   const config = parseTrainConfig(
     {
       model,

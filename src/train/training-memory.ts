@@ -37,10 +37,11 @@ const FLOAT_BYTES = 4;
 const PROCESS_BYTES = 222e6;
 /**
  * Floats for each parameter that is trained, for each number that the optimizer keeps of it, for each
- * of both of the largest parameter that is applied as a whole, for each parameter on each further
- * device, and for each element of embedding or head.
+ * of both of the largest parameter that is applied as a whole, and for each element of embedding or head.
  */
-const [TRAINED, SLOT, APPLIED, COPIED, TABLE] = [6.9, 1.35, 1.5, 4.7, 1.2];
+const [TRAINED, SLOT, APPLIED, TABLE] = [6.9, 1.35, 1.5, 1.2];
+/** On each further device: floats for each parameter, and more for each that is trained. */
+const [COPIED, SUMMED] = [1, 3.7];
 /** Floats of a layer in one loop for each token: widths of the stream and of the MLP. */
 const [STREAM, MLP] = [10.2, 5.9];
 /** Floats of a layer in one loop for each attention weight, those that are kept or else those of one block of queries. */
@@ -49,8 +50,10 @@ const WEIGHT = 1.45;
 const [LOGIT, PLANNED_LOGIT] = [3.4, 6.8];
 /** How many times as large the rest is where workspaces are planned, which they are up to a size. */
 const [PLANNED, PLANNED_BYTES] = [1.96, 640e6];
+/** Part of a layer in one loop that lives at a time where nothing is kept. */
+const PASSED = 0.6;
 /** Bytes for each weight that an adapter is beside, here and on the device; and for others that stay, which are saved, too. */
-const [BESIDE_BYTES, FROZEN_BYTES] = [8, 12];
+const [BESIDE_BYTES, FROZEN_BYTES] = [8, 14];
 /** Some rows of a matrix as float32, and what is made of them on the way. */
 const WIDENED_BYTES = 80e6;
 
@@ -86,13 +89,13 @@ export function trainingMemory(
     SLOT * slotCountOf(trained) +
     APPLIED * Math.max(0, ...applied) +
     TABLE * countOf(trained.filter(isTable)) +
-    COPIED * (lanes - 1) * countOf(ownSpecs(config, lora));
+    (lanes - 1) * (COPIED * countOf(ownSpecs(config, lora)) + SUMMED * countOf(trained));
   const frozen = lora
     ? frozenBytes(config, format)
     : FROZEN_BYTES * (countOf(parameterSpecs(config)) - countOf(trained));
   const stateBytes = FLOAT_BYTES * floats + frozen;
   const size = { rows: piece ?? rows, length, recompute };
-  const batchBytes = trained.every(isGate) ? 0 : lanes * batchOf(config, size);
+  const batchBytes = lanes * (trained.every(isGate) ? passOf(config, size) : batchOf(config, size));
   return { stateBytes, batchBytes, totalBytes: PROCESS_BYTES + stateBytes + batchBytes };
 }
 
@@ -100,7 +103,13 @@ interface PieceSize extends Pick<ObjectiveOptions, 'rows' | 'length'> {
   readonly recompute?: ObjectiveOptions['recompute'] | undefined;
 }
 
-/** What a device takes for a pass over some rows. */
+/** What a device takes for a pass that does not come back through layers: one of them at a time. */
+function passOf(config: LoopLMConfig, size: PieceSize): number {
+  const layer = { ...config, numHiddenLayers: 1, numLoops: 1 };
+  return PASSED * keptBytes(layer, size) + logitsBytes(config, size);
+}
+
+/** What a device takes for a pass over some rows, and back. */
 function batchOf(config: LoopLMConfig, size: PieceSize): number {
   if (plansWorkspace(config, size)) return plannedBytes(config, size);
   return keptBytes(config, size) + LOGIT * logitsBytes(config, size);

@@ -61,7 +61,14 @@ describe('the estimate', () => {
     expect(bytes({ optimizer: muon }).stateBytes).toBeLessThan(stateBytes);
     const averaged = { ...settings, averageDecay: 0.99 };
     expect(bytes({ optimizer: averaged }).stateBytes).toBeGreaterThan(stateBytes);
-    expect(bytes({ trained: 'gate' }).batchBytes).toBe(0); // nothing goes back through a layer
+  });
+
+  it('keeps one layer in one loop where nothing goes back through layers', () => {
+    const more = { ...MODEL, numHiddenLayers: 8, numLoops: 8 };
+    const options = { ...SIZE, optimizer: settings, trained: 'gate' } as const;
+    const { batchBytes } = trainingMemory(more, options);
+    expect(batchBytes).toBe(bytes({ trained: 'gate' }).batchBytes);
+    expect(batchBytes).toBeLessThan(0.1 * bytes({}).batchBytes);
   });
 
   it('grows with the length where it is large, not with its square', () => {
