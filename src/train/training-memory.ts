@@ -81,7 +81,6 @@ export function trainingMemory(
   const applied = trained
     .filter((spec) => elementwiseRule(spec) === undefined)
     .map((spec) => countOf([spec]) + slotCountOf([spec]));
-  const isTable = ({ kind }: ParameterSpec) => kind === 'embedding' || kind === 'head';
   const piece = lora ? undefined : pieceRows({ rows, length }, numLanes, config);
   const lanes = piece === undefined ? 1 : numLanes;
   const floats =
@@ -91,7 +90,7 @@ export function trainingMemory(
     TABLE * countOf(trained.filter(isTable)) +
     (lanes - 1) * (COPIED * countOf(ownSpecs(config, lora)) + SUMMED * countOf(trained));
   const frozen = lora
-    ? frozenBytes(config, format)
+    ? besideBytes(config, format)
     : FROZEN_BYTES * (countOf(parameterSpecs(config)) - countOf(trained));
   const stateBytes = FLOAT_BYTES * floats + frozen;
   const size = { rows: piece ?? rows, length, recompute };
@@ -144,10 +143,14 @@ function logitsBytes({ vocabSize }: LoopLMConfig, { rows, length }: PieceSize): 
 const countOf = (specs: readonly ParameterSpec[]) =>
   specs.reduce((sum, { shape }) => sum + elementCount(shape), 0);
 
-/** What weights take that stay as they are. */
-function frozenBytes(config: LoopLMConfig, format: ModelFormat | undefined): number {
-  if (format) return convertedLayout(config, format).size + WIDENED_BYTES;
-  return BESIDE_BYTES * countOf(parameterSpecs(config));
+const isTable = ({ kind }: ParameterSpec) => kind === 'embedding' || kind === 'head';
+
+/** What weights take that an adapter is beside. */
+function besideBytes(config: LoopLMConfig, format: ModelFormat | undefined): number {
+  const specs = parameterSpecs(config);
+  const tables = FLOAT_BYTES * TABLE * countOf(specs.filter(isTable));
+  if (format) return convertedLayout(config, format).size + WIDENED_BYTES + tables;
+  return BESIDE_BYTES * countOf(specs) + tables;
 }
 
 /** The same for a stage, whose batches say their size: the most that one of its updates takes. */
