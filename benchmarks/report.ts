@@ -95,7 +95,8 @@ const trainStep: Section<z.infer<typeof trainStepSchema>> = {
 backward, clipping, AdamW, on two cores; sizes are without embedding and head, batches rows x length. PyTorch
 f32 is eager, under the C library's allocator as it comes or one that keeps large blocks, whichever is faster.
 The losses of every step are compared while measuring, within ${LOSS_TOLERANCE.f32} of the first in float32 and ${LOSS_TOLERANCE.bf16}
-in bfloat16; where they differ there are no figures. "Of the products alone" is the rate of a whole step over the
+in bfloat16; where they differ there are no figures. bfloat16 is left out on processors without units for it,
+where a step takes PyTorch minutes; what it gave on a Zen 4 is in [the log](log.md). "Of the products alone" is the rate of a whole step over the
 best product of large matrices in the same round by the better library. Which cells there are is in
 \`benchmarks/train-step/cells.ts\`.`,
   tables: trainStepText,

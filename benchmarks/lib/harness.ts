@@ -44,9 +44,15 @@ export interface Provenance {
   readonly versions: Readonly<Record<string, string>>;
 }
 
+/** What Linux tells of the processor; empty elsewhere. */
+export function cpuinfo(): string {
+  const path = '/proc/cpuinfo';
+  return existsSync(path) ? readFileSync(path, 'utf8') : '';
+}
+
 function processor(): string {
-  const path = '/proc/cpuinfo'; // of Linux
-  return existsSync(path) ? describeProcessor(readFileSync(path, 'utf8')) : cpus()[0]!.model.trim();
+  const told = cpuinfo();
+  return told === '' ? cpus()[0]!.model.trim() : describeProcessor(told);
 }
 
 export function provenance(versions: Readonly<Record<string, string>> = {}): Provenance {

@@ -1,6 +1,6 @@
 /** A processor is named by its generation, whatever a cloud calls it. */
 import { expect, test } from 'vitest';
-import { describeProcessor } from './processor.js';
+import { describeProcessor, hasBf16Units } from './processor.js';
 
 interface Facts {
   readonly vendor: string;
@@ -72,4 +72,13 @@ test('what is not known is said', () => {
   expect(describeProcessor(cpuinfo(facts))).toMatch('(generation unknown: family 99 model 1');
   expect(describeProcessor('model name\t: ARM thing\n')).toBe('ARM thing');
   expect(describeProcessor('')).toBe('unknown processor');
+});
+
+test.each<[boolean, string]>([
+  [false, AVX512],
+  [false, 'avx512_fp16 amx_tile'],
+  [true, `${AVX512} avx512_bf16`],
+  [true, 'amx_bf16 amx_tile'],
+])('products of bfloat16: %s of %s', (has, flags) => {
+  expect(hasBf16Units(cpuinfo({ ...XEON, model: 143, stepping: 8, flags }))).toBe(has);
 });

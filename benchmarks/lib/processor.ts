@@ -102,3 +102,11 @@ export function describeProcessor(cpuinfo: string): string {
     .join(', ')
     .concat(')');
 }
+
+/**
+ * Whether the processor has units for products of bfloat16, from the text of /proc/cpuinfo. Without them
+ * PyTorch makes them up, and a step takes minutes.
+ */
+export function hasBf16Units(cpuinfo: string): boolean {
+  return /^flags\s*:.*\b(avx512_bf16|amx_bf16)\b/m.test(cpuinfo);
+}

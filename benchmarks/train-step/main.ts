@@ -14,7 +14,8 @@ import { cutRows, pieceRows } from '../../src/train/lanes.js';
 import { uniformInt } from 'pure-rand/distribution/uniformInt';
 import { readRounds } from '../lib/flags.js';
 import type { Variant } from '../lib/harness.js';
-import { alternate, provenance, writeResult } from '../lib/harness.js';
+import { alternate, cpuinfo, provenance, writeResult } from '../lib/harness.js';
+import { hasBf16Units } from '../lib/processor.js';
 import type { Roofs } from '../lib/roofs.js';
 import { openRoofs, PRODUCT_SIZE } from '../lib/roofs.js';
 import type { Cell } from './cells.js';
@@ -59,6 +60,10 @@ const COMPILED: readonly Side[] = [
   torch('bf16 compiled', { dtype: 'bf16', allocator: 'blocks kept', compiled: true }),
 ];
 
+/** Where bfloat16 would be made up in software its sides are left out. */
+const SKIPS_BF16 = cpuinfo() !== '' && !hasBf16Units(cpuinfo());
+if (SKIPS_BF16) process.stderr.write('bf16 is left out: this processor has no units for it\n');
+
 const python = pythonWithTorch();
 
 /** Floating point operations of a step: forward with a readout after every loop, twice that backward. */
@@ -94,7 +99,9 @@ async function measureCell(cell: Cell, roofs: Roofs, rounds: number, folder: str
   const losses: Record<string, number[]> = {};
   let versions: Readonly<Record<string, string>> = {};
   const eager = EAGER.filter(({ allocator }) => !cell.isLarge || allocator === 'blocks kept');
-  const sides = [LOOPLM, ...eager, ...(cell.compiles ? COMPILED : [])];
+  const sides = [LOOPLM, ...eager, ...(cell.compiles ? COMPILED : [])].filter(
+    ({ dtype }) => !(SKIPS_BF16 && dtype === 'bf16'),
+  );
   for (const { name: side, dtype, allocator, isTorch, compiled = false } of sides) {
     const name = `${side}, ${allocator}`;
     const command = isTorch ? torchCommand(python) : LOOPLM_COMMAND;
