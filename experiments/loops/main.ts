@@ -7,9 +7,9 @@
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
-import { LoopLMError } from 'looplm/errors';
 import { provenance, writeResult } from '../../benchmarks/lib/harness.js';
 import { readReadmes } from '../../benchmarks/lib/readmes.js';
+import { runScript } from '../../recipes/run-script.js';
 import { countFlag } from '../lib/flags.js';
 import { writePage } from './page.js';
 import type { Results } from './results.js';
@@ -63,10 +63,4 @@ async function runAlone(job: Job): Promise<RunFigures> {
   return JSON.parse(stdout) as RunFigures;
 }
 
-try {
-  await main();
-} catch (error) {
-  if (!(error instanceof LoopLMError)) throw error;
-  console.error(`error: ${error.message}`);
-  process.exitCode = 2;
-}
+await runScript(main);

@@ -10,9 +10,10 @@
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { ConfigError, LoopLMError } from 'looplm/errors';
+import { ConfigError } from 'looplm/errors';
 import { takeLock } from 'looplm/node';
 import { provenance, writeResult } from '../../benchmarks/lib/harness.js';
+import { runScript } from '../../recipes/run-script.js';
 import { countFlag } from '../lib/flags.js';
 import { experimentsOf } from './arms.js';
 import { resultOf } from './collect.js';
@@ -78,10 +79,6 @@ async function main(): Promise<number> {
   }
 }
 
-try {
+await runScript(async () => {
   process.exitCode = await main();
-} catch (error) {
-  if (!(error instanceof LoopLMError)) throw error;
-  console.error(`error: ${error.message}`);
-  process.exitCode = 2;
-}
+});

@@ -33,7 +33,7 @@ import { accuracyCell, measureSets } from './evaluation/measure.js';
 import { EVALUATION_SEED, questionSets } from './evaluation/question-sets.js';
 import type { TrainedRun } from './run-folder.js';
 import { readRun, readShipped } from './run-folder.js';
-import { runScript } from './script.js';
+import { runScript } from '../run-script.js';
 import { tokenizerJson } from './tokenizer.js';
 
 const QUESTIONS_PER_DIFFICULTY = 100;

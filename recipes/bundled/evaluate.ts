@@ -48,7 +48,8 @@ import {
   streamFigures,
 } from './evaluation/streams.js';
 import { evaluationTables } from './evaluation/tables.js';
-import { progressOf, runScript, versionOf } from './script.js';
+import { runScript } from '../run-script.js';
+import { progressOf, versionOf } from './script.js';
 
 /** Questions of a difficulty, how many of those are run for real, and at about which mean depths. */
 const FULL = { questions: 100, streamed: 20, depths: [2, 2.5, 3, 3.5] };

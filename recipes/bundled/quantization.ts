@@ -33,7 +33,8 @@ import type { QuantizationFigures, VariantFigures } from './evaluation/quantizat
 import { QUANTIZATION_FILE } from './evaluation/quantization-figures.js';
 import { VariantTally } from './evaluation/quantization-measure.js';
 import { quantizationTables } from './evaluation/quantization-report.js';
-import { runScript, versionOf } from './script.js';
+import { runScript } from '../run-script.js';
+import { versionOf } from './script.js';
 import { TASKS } from './tasks/index.js';
 
 /** Of each difficulty. */

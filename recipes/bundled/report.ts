@@ -22,7 +22,7 @@ import { replaceMarked } from './evaluation/marked-text.js';
 import { QUANTIZATION_FILE, quantizationSchema } from './evaluation/quantization-figures.js';
 import { quantizationChart, quantizationTables } from './evaluation/quantization-report.js';
 import { evaluationTables, readmeTables } from './evaluation/tables.js';
-import { runScript } from './script.js';
+import { runScript } from '../run-script.js';
 
 const MODEL_FOLDER = 'models/bundled';
 const IMAGES_FOLDER = 'docs/images';

@@ -1,19 +1,5 @@
-/**
- * What the scripts of this folder share. A user's mistake is one line and exit code 2, as at the
- * command line; anything else is a bug and keeps its stack.
- */
+/** What the scripts of this folder share. */
 import { createRequire } from 'node:module';
-import { LoopLMError } from 'looplm/errors';
-
-export async function runScript(main: () => Promise<void>): Promise<void> {
-  try {
-    await main();
-  } catch (error) {
-    if (!(error instanceof LoopLMError)) throw error;
-    console.error(`error: ${error.message}`);
-    process.exitCode = 2;
-  }
-}
 
 /** Version of an installed package. */
 export function versionOf(name: string): string {

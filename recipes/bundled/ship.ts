@@ -25,7 +25,7 @@ import { everything } from './curriculum.js';
 import { Scribe } from './documents.js';
 import { pick } from './random.js';
 import { readRun } from './run-folder.js';
-import { runScript } from './script.js';
+import { runScript } from '../run-script.js';
 import { TASKS } from './tasks/index.js';
 import { tokenizerFiles, tokenizerJson } from './tokenizer.js';
 
