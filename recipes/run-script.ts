@@ -1,15 +1,53 @@
 /**
- * Runs a script of a recipe or an experiment. A user's mistake is one line and exit code 2, as at the
- * command line; anything else is a bug and keeps its stack.
+ * What the scripts of recipes, experiments and benchmarks share. A user's mistake is one line and exit
+ * code 2, as at the command line; anything else is a bug and keeps its stack.
  */
-import { LoopLMError } from 'looplm/errors';
+import type { ParseArgsConfig } from 'node:util';
+import { parseArgs } from 'node:util';
+import { ConfigError, LoopLMError } from 'looplm/errors';
 
-export async function runScript(main: () => Promise<void>): Promise<void> {
+/** Runs a script to its exit code, 0 if it gives none. */
+export async function runScript(main: () => Promise<number | void>): Promise<void> {
   try {
-    await main();
+    process.exitCode = (await main()) ?? 0;
   } catch (error) {
-    if (!(error instanceof LoopLMError)) throw error;
-    console.error(`error: ${error.message}`);
-    process.exitCode = 2;
+    tellMistake(error);
   }
+}
+
+/** Says a user's mistake and sets the exit code. */
+export function tellMistake(error: unknown): void {
+  if (!(error instanceof LoopLMError)) throw error;
+  console.error(`error: ${error.message}`);
+  process.exitCode = 2;
+}
+
+/**
+ * `parseArgs` of Node.js, with mistakes as ours.
+ *
+ * @throws ConfigError for a flag that there is not, without its value or with one too many
+ */
+export function readArguments<const T extends ParseArgsConfig>(
+  config: T,
+): ReturnType<typeof parseArgs<T>> {
+  try {
+    return parseArgs(config);
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (!code?.startsWith('ERR_PARSE_ARGS')) throw error;
+    const flags = Object.entries(config.options ?? {}).map(([name, { type }]) =>
+      type === 'string' ? `--${name} <value>` : `--${name}`,
+    );
+    const [mistake] = message.split(/\. |\n/u);
+    const allowed = flags.length > 0 ? `The flags are ${flags.join(', ')}.` : 'There are no flags.';
+    throw new ConfigError('arguments', `${mistake}. ${allowed}`);
+  }
+}
+
+/** @throws ConfigError unless it is a whole number from 1 up */
+export function countFlag(flag: string, text: string | undefined, usual: number): number {
+  if (text === undefined) return usual;
+  const value = Number(text);
+  if (Number.isSafeInteger(value) && value >= 1) return value;
+  throw new ConfigError(flag, `--${flag} is ${text}; it must be a whole number from 1 up.`);
 }

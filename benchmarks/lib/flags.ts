@@ -1,6 +1,8 @@
-/** Flags of the benchmarks. */
+/** Flags of the benchmarks. A mistake in them ends the process, before anything is measured. */
+import { existsSync } from 'node:fs';
 import { realpath } from 'node:fs/promises';
-import { parseArgs } from 'node:util';
+import { ConfigError } from 'looplm/errors';
+import { countFlag, readArguments, tellMistake } from '../../recipes/run-script.js';
 import { convertedOuro } from './models.js';
 
 export interface RoundFlags {
@@ -14,40 +16,47 @@ export interface Flags extends RoundFlags {
   readonly model: string;
 }
 
-function wholeNumber(flag: string, text: string): number {
-  const number = Number(text);
-  if (Number.isInteger(number) && number >= 1) return number;
-  throw new Error(`--${flag} is ${text}; it must be a whole number from 1.`);
-}
-
-function wholeRounds(text: string | undefined, defaultRounds: number): number {
-  return text === undefined ? defaultRounds : wholeNumber('rounds', text);
-}
-
 const ROUND_OPTIONS = { rounds: { type: 'string' }, json: { type: 'string' } } as const;
 
 /** Reads `--rounds N --json FILE`. */
 export function readRounds(defaultRounds: number): RoundFlags {
-  const { values } = parseArgs({ options: ROUND_OPTIONS });
-  return { rounds: wholeRounds(values.rounds, defaultRounds), json: values.json };
+  return orEnd(() => {
+    const { values } = readArguments({ options: ROUND_OPTIONS });
+    return { rounds: countFlag('rounds', values.rounds, defaultRounds), json: values.json };
+  });
 }
 
 /** Reads `--rounds N --layers N --json FILE`; models of fewer layers are to try a benchmark out. */
 export function readLayers(defaultRounds: number): RoundFlags & { readonly layers?: number } {
-  const { values } = parseArgs({ options: { ...ROUND_OPTIONS, layers: { type: 'string' } } });
-  return {
-    rounds: wholeRounds(values.rounds, defaultRounds),
-    json: values.json,
-    ...(values.layers !== undefined && { layers: wholeNumber('layers', values.layers) }),
-  };
+  return orEnd(() => {
+    const { values } = readArguments({ options: { ...ROUND_OPTIONS, layers: { type: 'string' } } });
+    return {
+      rounds: countFlag('rounds', values.rounds, defaultRounds),
+      json: values.json,
+      ...(values.layers !== undefined && { layers: countFlag('layers', values.layers, 1) }),
+    };
+  });
 }
 
 /** Reads `--model DIR --rounds N --json FILE`; without a model a random one of 1.4B is made. */
 export async function readFlags(defaultRounds: number): Promise<Flags> {
-  const { values } = parseArgs({ options: { ...ROUND_OPTIONS, model: { type: 'string' } } });
-  return {
-    model: await realpath(values.model ?? (await convertedOuro())),
-    rounds: wholeRounds(values.rounds, defaultRounds),
-    json: values.json,
-  };
+  const { model, ...flags } = orEnd(() => {
+    const { values } = readArguments({ options: { ...ROUND_OPTIONS, model: { type: 'string' } } });
+    if (values.model !== undefined && !existsSync(values.model)) {
+      throw new ConfigError('model', `--model is ${values.model}, where there is nothing.`);
+    }
+    const rounds = countFlag('rounds', values.rounds, defaultRounds);
+    return { model: values.model, rounds, json: values.json };
+  });
+  return { ...flags, model: await realpath(model ?? (await convertedOuro())) };
+}
+
+/** What a function reads of the flags; ends the process if they are mistaken. */
+export function orEnd<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    tellMistake(error);
+    return process.exit();
+  }
 }

@@ -109,8 +109,8 @@ async function measurePair(pair: FormatPair, roofs: Roofs, rounds: number): Prom
   };
 }
 
-await installLlama();
 const flags = readRounds(ROUNDS);
+await installLlama();
 await using roofs = await openRoofs(THREADS);
 const measured = new Map<FormatPair, MeasuredPair>();
 for (const pair of FORMAT_PAIRS) measured.set(pair, await measurePair(pair, roofs, flags.rounds));

@@ -6,9 +6,10 @@
 import { readFile } from 'node:fs/promises';
 import { setPriority } from 'node:os';
 import { resolve } from 'node:path';
-import { parseArgs } from 'node:util';
 import { lineChart } from 'looplm/charts';
 import { writeFileAtomic } from 'looplm/node';
+import { countFlag, readArguments } from '../../recipes/run-script.js';
+import { orEnd } from '../lib/flags.js';
 import { provenance, writeResult } from '../lib/harness.js';
 import type { RunFigures, VariantName } from './runs.js';
 import { TOKENS_PER_STEP, VARIANTS, playRun, readText } from './runs.js';
@@ -23,17 +24,24 @@ interface Result {
   readonly runs: Readonly<Record<string, RunFigures>>;
 }
 
-const { values } = parseArgs({
-  options: {
-    'train-steps': { type: 'string', default: '200' },
-    every: { type: 'string', default: '20' },
-    seeds: { type: 'string', default: '3' },
-    json: { type: 'string', default: 'benchmarks/results/local-steps.json' },
-  },
+const { json, ...settings } = orEnd(() => {
+  const { values } = readArguments({
+    options: {
+      'train-steps': { type: 'string' },
+      every: { type: 'string' },
+      seeds: { type: 'string' },
+      json: { type: 'string', default: 'benchmarks/results/local-steps.json' },
+    },
+  });
+  return {
+    trainSteps: countFlag('train-steps', values['train-steps'], 200),
+    everyTrainSteps: countFlag('every', values.every, 20),
+    seeds: countFlag('seeds', values.seeds, 3),
+    tokensPerStep: TOKENS_PER_STEP,
+    json: values.json,
+  };
 });
 setPriority(LOWEST_PRIORITY);
-const size = { trainSteps: Number(values['train-steps']), everyTrainSteps: Number(values.every) };
-const settings = { ...size, seeds: Number(values.seeds), tokensPerStep: TOKENS_PER_STEP };
 const text = await readText();
 const runs = { ...(await runsSoFar()) };
 const names = Object.keys(VARIANTS) as VariantName[];
@@ -41,7 +49,7 @@ const names = Object.keys(VARIANTS) as VariantName[];
 for (const name of names) {
   for (let seed = 1; seed <= settings.seeds; seed++) {
     const key = `${name}, seed ${seed}`;
-    runs[key] ??= await playRun(name, seed, text, size);
+    runs[key] ??= await playRun(name, seed, text, settings);
     process.stderr.write(`${key}: ${runs[key].curve.at(-1)![1].toFixed(3)}\n`);
     await writeAll();
   }
@@ -51,15 +59,15 @@ for (const name of names) {
 async function writeAll(): Promise<void> {
   const title = 'Several machines against one';
   const result = { title, settings, ...provenance(), text: text.sha256, runs };
-  await writeResult('local-steps', result, values.json);
+  await writeResult('local-steps', result, json);
 }
 
 /** The runs of the result file, if they are of these settings and this text. */
 async function runsSoFar(): Promise<Result['runs']> {
-  const saved = await readFile(resolve(values.json), 'utf8').catch(() => undefined);
+  const saved = await readFile(resolve(json), 'utf8').catch(() => undefined);
   if (saved === undefined) return {};
   const result = JSON.parse(saved) as Result;
-  const isSame = (key: keyof typeof size) => result.settings[key] === size[key];
+  const isSame = (key: 'trainSteps' | 'everyTrainSteps') => result.settings[key] === settings[key];
   return isSame('trainSteps') && isSame('everyTrainSteps') && result.text === text.sha256
     ? result.runs
     : {};

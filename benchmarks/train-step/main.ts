@@ -64,6 +64,7 @@ const COMPILED: readonly Side[] = [
 const SKIPS_BF16 = cpuinfo() !== '' && !hasBf16Units(cpuinfo());
 if (SKIPS_BF16) process.stderr.write('bf16 is left out: this processor has no units for it\n');
 
+const flags = readRounds(ROUNDS);
 const python = pythonWithTorch();
 
 /** Floating point operations of a step: forward with a readout after every loop, twice that backward. */
@@ -152,7 +153,6 @@ function packed(
   };
 }
 
-const flags = readRounds(ROUNDS);
 await using roofs = await openRoofs(THREADS);
 const measured = [];
 for (const cell of CELLS) {

@@ -6,11 +6,11 @@
  */
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { parseArgs, promisify } from 'node:util';
+import { promisify } from 'node:util';
+import { ConfigError } from 'looplm/errors';
 import { provenance, writeResult } from '../../benchmarks/lib/harness.js';
 import { readReadmes } from '../../benchmarks/lib/readmes.js';
-import { runScript } from '../../recipes/run-script.js';
-import { countFlag } from '../lib/flags.js';
+import { countFlag, readArguments, runScript } from '../../recipes/run-script.js';
 import { writePage } from './page.js';
 import type { Results } from './results.js';
 import { readResults, RESULTS_FILE, runKey } from './results.js';
@@ -20,7 +20,7 @@ import { TOKENS_PER_STEP, VARIANTS } from './runs.js';
 const WORKER = fileURLToPath(new URL('worker.js', import.meta.url));
 
 async function main(): Promise<void> {
-  const { values, positionals } = parseArgs({
+  const { values, positionals } = readArguments({
     options: {
       'train-steps': { type: 'string' },
       seeds: { type: 'string' },
@@ -29,7 +29,14 @@ async function main(): Promise<void> {
     allowPositionals: true,
   });
   const path = values.json;
-  if (positionals.join() !== 'report') {
+  const isReport = positionals.join() === 'report';
+  if (positionals.length > 0 && !isReport) {
+    throw new ConfigError(
+      'report',
+      `Got ${positionals.join(' ')}; say report, or nothing for the runs as well.`,
+    );
+  }
+  if (!isReport) {
     const trainSteps = countFlag('train-steps', values['train-steps'], 300);
     const seeds = countFlag('seeds', values.seeds, 3);
     await runAll({ trainSteps, seeds, tokensPerStep: TOKENS_PER_STEP }, path);

@@ -9,12 +9,10 @@
  */
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { ConfigError } from 'looplm/errors';
 import { takeLock } from 'looplm/node';
 import { provenance, writeResult } from '../../benchmarks/lib/harness.js';
-import { runScript } from '../../recipes/run-script.js';
-import { countFlag } from '../lib/flags.js';
+import { countFlag, readArguments, runScript } from '../../recipes/run-script.js';
 import { experimentsOf } from './arms.js';
 import { resultOf } from './collect.js';
 import type { Plan } from './jobs.js';
@@ -23,7 +21,7 @@ import { runJobs } from './lanes.js';
 import { RESULTS_FOLDER, writeReport } from './report/write.js';
 
 function settings() {
-  const { values, positionals } = parseArgs({
+  const { values, positionals } = readArguments({
     options: {
       out: { type: 'string', default: 'runs/rl' },
       seeds: { type: 'string' },
@@ -79,6 +77,4 @@ async function main(): Promise<number> {
   }
 }
 
-await runScript(async () => {
-  process.exitCode = await main();
-});
+await runScript(main);

@@ -10,7 +10,6 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { Engine } from 'looplm/engine';
 import { ConfigError } from 'looplm/errors';
 import type { LoopLMConfig } from 'looplm/model';
@@ -33,7 +32,7 @@ import { accuracyCell, measureSets } from './evaluation/measure.js';
 import { EVALUATION_SEED, questionSets } from './evaluation/question-sets.js';
 import type { TrainedRun } from './run-folder.js';
 import { readRun, readShipped } from './run-folder.js';
-import { runScript } from '../run-script.js';
+import { readArguments, runScript } from '../run-script.js';
 import { tokenizerJson } from './tokenizer.js';
 
 const QUESTIONS_PER_DIFFICULTY = 100;
@@ -43,7 +42,7 @@ const COST = { context: 32, weights: 'f32', cacheDtype: 'f32' } as const;
 type ComparedModel = Comparison['models'][number];
 
 async function main(): Promise<void> {
-  const { values, positionals } = parseArgs({
+  const { values, positionals } = readArguments({
     options: {
       model: { type: 'string', default: 'models/bundled' },
       out: { type: 'string' },

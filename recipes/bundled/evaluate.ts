@@ -8,7 +8,6 @@
  */
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { Engine, PREFILL_MODES } from 'looplm/engine';
 import type { FrontierPoint } from 'looplm/eval';
 import { POLICY_FAMILIES } from 'looplm/eval';
@@ -48,7 +47,7 @@ import {
   streamFigures,
 } from './evaluation/streams.js';
 import { evaluationTables } from './evaluation/tables.js';
-import { runScript } from '../run-script.js';
+import { countFlag, readArguments, runScript } from '../run-script.js';
 import { progressOf, versionOf } from './script.js';
 
 /** Questions of a difficulty, how many of those are run for real, and at about which mean depths. */
@@ -62,16 +61,18 @@ const LOOPS_TRIED = 2;
 const COST = { context: 32, weights: 'f32', cacheDtype: 'f32' } as const;
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({
+  const { values } = readArguments({
     options: {
       model: { type: 'string', default: 'models/bundled' },
       quick: { type: 'boolean', default: false },
       write: { type: 'boolean', default: false },
-      threads: { type: 'string', default: String(availableParallelism()) },
+      threads: { type: 'string' },
     },
   });
   const size = values.quick ? QUICK : FULL;
-  await using device = await createInlineDevice({ numThreads: Number(values.threads) });
+  await using device = await createInlineDevice({
+    numThreads: countFlag('threads', values.threads, availableParallelism()),
+  });
   const evaluation = await evaluate(device, nodeFolder(values.model), size);
   console.log(evaluationTables(evaluation));
   if (values.quick) return;

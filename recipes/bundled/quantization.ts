@@ -10,7 +10,6 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { generatorFor } from 'looplm/data';
 import { Engine } from 'looplm/engine';
 import type { Calibration } from 'looplm/eval';
@@ -33,7 +32,7 @@ import type { QuantizationFigures, VariantFigures } from './evaluation/quantizat
 import { QUANTIZATION_FILE } from './evaluation/quantization-figures.js';
 import { VariantTally } from './evaluation/quantization-measure.js';
 import { quantizationTables } from './evaluation/quantization-report.js';
-import { runScript } from '../run-script.js';
+import { countFlag, readArguments, runScript } from '../run-script.js';
 import { versionOf } from './script.js';
 import { TASKS } from './tasks/index.js';
 
@@ -78,17 +77,19 @@ interface Subject extends Pick<VariantFigures, 'name' | 'sizeBytes' | 'weightErr
 }
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({
+  const { values } = readArguments({
     options: {
       model: { type: 'string', default: 'models/bundled' },
       quick: { type: 'boolean', default: false },
       write: { type: 'boolean', default: false },
-      threads: { type: 'string', default: '1' },
+      threads: { type: 'string' },
     },
   });
   const scratch = await mkdtemp(join(tmpdir(), 'looplm-quantization-'));
   try {
-    await using device = await createInlineDevice({ numThreads: Number(values.threads) });
+    await using device = await createInlineDevice({
+      numThreads: countFlag('threads', values.threads, 1),
+    });
     const questions = values.quick ? QUICK_QUESTIONS : QUESTIONS;
     const figures = await measure(device, values.model, scratch, questions);
     console.log(quantizationTables(figures));

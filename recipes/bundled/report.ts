@@ -22,12 +22,13 @@ import { replaceMarked } from './evaluation/marked-text.js';
 import { QUANTIZATION_FILE, quantizationSchema } from './evaluation/quantization-figures.js';
 import { quantizationChart, quantizationTables } from './evaluation/quantization-report.js';
 import { evaluationTables, readmeTables } from './evaluation/tables.js';
-import { runScript } from '../run-script.js';
+import { readArguments, runScript } from '../run-script.js';
 
 const MODEL_FOLDER = 'models/bundled';
 const IMAGES_FOLDER = 'docs/images';
 
 async function main(): Promise<void> {
+  readArguments({});
   const evaluation = await readFigures(join(MODEL_FOLDER, EVALUATION_FILE), evaluationSchema);
   const comparisonPath = join(MODEL_FOLDER, COMPARISON_FILE);
   const comparison = (await fileExists(comparisonPath))

@@ -6,7 +6,6 @@
  * The gate runs live below the run's folder and resume from there.
  */
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import type { RandomGenerator } from 'pure-rand/types/RandomGenerator';
 import type { TrainingDocument } from 'looplm/data';
 import { generatedSource, generatorFor } from 'looplm/data';
@@ -25,12 +24,12 @@ import { everything } from './curriculum.js';
 import { Scribe } from './documents.js';
 import { pick } from './random.js';
 import { readRun } from './run-folder.js';
-import { runScript } from '../run-script.js';
+import { readArguments, runScript } from '../run-script.js';
 import { TASKS } from './tasks/index.js';
 import { tokenizerFiles, tokenizerJson } from './tokenizer.js';
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({
+  const { values } = readArguments({
     options: {
       run: { type: 'string', default: 'runs/bundled' },
       out: { type: 'string', default: 'models/bundled' },

@@ -9,9 +9,9 @@ import { spawn } from 'node:child_process';
 import { access } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 import { ConfigError } from 'looplm/errors';
 import { writeFileAtomic } from 'looplm/node';
+import { readArguments, runScript } from '../run-script.js';
 import { readCorpus } from './corpus.js';
 import { PATHS, VOCAB_SIZE, baseConfig, chatConfig, stepsOf } from './configs.js';
 
@@ -19,7 +19,7 @@ const CLI = fileURLToPath(new URL('../../bin/looplm.js', import.meta.url));
 const PACKAGES = fileURLToPath(new URL('../../../node_modules', import.meta.url));
 
 async function main(): Promise<number> {
-  const { values, positionals } = parseArgs({
+  const { values, positionals } = readArguments({
     options: { scale: { type: 'string', default: '1' } },
     allowPositionals: true,
   });
@@ -96,10 +96,4 @@ function looplm(argv: readonly string[]): Promise<number> {
   });
 }
 
-try {
-  process.exitCode = await main();
-} catch (error) {
-  if (!(error instanceof ConfigError)) throw error;
-  console.error(`error: ${error.message}`);
-  process.exitCode = 2;
-}
+await runScript(main);
