@@ -37,9 +37,9 @@ it('counts are whole numbers from 1 up', () => {
 
 it('a mistake is one line and exit code 2, a bug is thrown', async () => {
   const said = vi.spyOn(console, 'error').mockImplementation(() => {});
-  await runScript(async () => {});
-  expect(process.exitCode).toBe(0);
   await runScript(() => Promise.resolve(3));
+  expect(process.exitCode).toBe(3);
+  await runScript(async () => {}); // what is set stays
   expect(process.exitCode).toBe(3);
   await runScript(() => Promise.reject(new ConfigError('runs', 'Give runs.')));
   expect(said.mock.calls).toEqual([['error: Give runs.']]);

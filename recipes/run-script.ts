@@ -6,10 +6,11 @@ import type { ParseArgsConfig } from 'node:util';
 import { parseArgs } from 'node:util';
 import { ConfigError, LoopLMError } from 'looplm/errors';
 
-/** Runs a script to its exit code, 0 if it gives none. */
+/** Runs a script to the exit code that it gives, if it gives one. */
 export async function runScript(main: () => Promise<number | void>): Promise<void> {
   try {
-    process.exitCode = (await main()) ?? 0;
+    const code = await main();
+    if (code !== undefined) process.exitCode = code;
   } catch (error) {
     tellMistake(error);
   }
