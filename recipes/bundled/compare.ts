@@ -7,8 +7,6 @@
  * `--model FOLDER` and `--out FILE` name other places. Runs measured before keep their place there, until one of the
  * same variant and seed is measured or another model is shipped.
  */
-import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Engine } from 'looplm/engine';
 import { ConfigError } from 'looplm/errors';
@@ -33,6 +31,7 @@ import { EVALUATION_SEED, questionSets } from './evaluation/question-sets.js';
 import type { TrainedRun } from './run-folder.js';
 import { readRun, readShipped } from './run-folder.js';
 import { readArguments, runScript } from '../run-script.js';
+import { sha256Of } from './script.js';
 import { tokenizerJson } from './tokenizer.js';
 
 const QUESTIONS_PER_DIFFICULTY = 100;
@@ -81,12 +80,6 @@ async function measuredBefore(path: string, sha256: string): Promise<readonly Co
   if (before.sha256 === sha256 && before.seed === EVALUATION_SEED) return before.models;
   console.log(`${path} was measured beside another model or with other questions; it begins anew.`);
   return [];
-}
-
-async function sha256Of(path: string): Promise<string> {
-  return createHash('sha256')
-    .update(await readFile(path))
-    .digest('hex');
 }
 
 async function measureRun(

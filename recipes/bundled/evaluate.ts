@@ -4,15 +4,17 @@
  *
  * `--write` writes the figures there instead; report.ts then brings texts and pictures up to date. With
  * `--quick` it measures a fifth of the questions and only prints. `--model FOLDER` names another model,
- * `--threads N` the threads to compute with.
+ * `--threads N` the threads to compute with. Real runs, which take most of the time, are kept in `.cache` until
+ * all figures are settled, so that the same command goes on after Ctrl-C.
  */
+import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { Engine, PREFILL_MODES } from 'looplm/engine';
 import type { FrontierPoint } from 'looplm/eval';
 import { POLICY_FAMILIES } from 'looplm/eval';
 import type { Folder, LoopLMConfig } from 'looplm/model';
-import { loadCheckpoint, modelCost } from 'looplm/model';
+import { GATES_FILE, loadCheckpoint, modelCost } from 'looplm/model';
 import { nodeFolder } from 'looplm/node';
 import type { Device } from 'looplm/runtime';
 import { createInlineDevice } from 'looplm/runtime';
@@ -34,10 +36,11 @@ import {
   rankCorrelations,
   truncateSets,
 } from './evaluation/measure.js';
+import { KeptRuns } from './evaluation/kept-runs.js';
 import type { Kind, QuestionSet } from './evaluation/question-sets.js';
 import { EVALUATION_SEED, questionSets } from './evaluation/question-sets.js';
 import { replyFigures } from './evaluation/replies.js';
-import type { PolicyPoint } from './evaluation/streams.js';
+import type { PolicyPoint, Stream } from './evaluation/streams.js';
 import {
   STREAMED_WAYS,
   adaptiveFigures,
@@ -48,7 +51,7 @@ import {
 } from './evaluation/streams.js';
 import { evaluationTables } from './evaluation/tables.js';
 import { countFlag, readArguments, runScript } from '../run-script.js';
-import { progressOf, versionOf } from './script.js';
+import { progressOf, sha256Of, versionOf } from './script.js';
 
 /** Questions of a difficulty, how many of those are run for real, and at about which mean depths. */
 const FULL = { questions: 100, streamed: 20, depths: [2, 2.5, 3, 3.5] };
@@ -73,17 +76,32 @@ async function main(): Promise<void> {
   await using device = await createInlineDevice({
     numThreads: countFlag('threads', values.threads, availableParallelism()),
   });
-  const evaluation = await evaluate(device, nodeFolder(values.model), size);
+  const kept = await KeptRuns.open([await hashesOf(values.model), EVALUATION_SEED, size]);
+  const evaluation = await evaluate(device, nodeFolder(values.model), size, kept);
   console.log(evaluationTables(evaluation));
-  if (values.quick) return;
-  await settleFigures({
-    path: join(values.model, EVALUATION_FILE),
-    json: figuresToJson(evaluation),
-    write: values.write,
-  });
+  if (!values.quick) {
+    await settleFigures({
+      path: join(values.model, EVALUATION_FILE),
+      json: figuresToJson(evaluation),
+      write: values.write,
+    });
+  }
+  await kept.remove();
 }
 
-async function evaluate(device: Device, folder: Folder, size: Size): Promise<Evaluation> {
+/** Of the files on which figures depend. */
+async function hashesOf(model: string): Promise<readonly string[]> {
+  const names = ['config.json', 'model.safetensors', GATES_FILE, 'tokenizer.json'];
+  const paths = names.map((name) => join(model, name)).filter((path) => existsSync(path));
+  return Promise.all(paths.map(sha256Of));
+}
+
+async function evaluate(
+  device: Device,
+  folder: Folder,
+  size: Size,
+  kept: KeptRuns,
+): Promise<Evaluation> {
   const { config, weights } = await loadCheckpoint(folder);
   const tokenizer = Tokenizer.fromJson(JSON.parse(await folder.readText('tokenizer.json')));
   const encode: Encode = (text) => tokenizer.encode(text);
@@ -111,9 +129,10 @@ async function evaluate(device: Device, folder: Folder, size: Size): Promise<Eva
     ...set,
     questions: set.questions.slice(0, size.streamed),
   }));
-  const adaptive = await adaptiveFigures(engine, few);
+  const asked = { encode, questions, few, kept };
+  const stream = streamOf(engine, shipped!.gate, asked);
+  const adaptive = await adaptiveFigures(stream, progressOf('exits in questions'));
   const gates = [{ ...gateFigures(shipped!.gate, trained), adaptive }];
-  const asked = { encode, questions, few };
   const shippedPoint: PolicyPoint = { policy: 'cdf', threshold: exitThreshold };
   const fullPoint: PolicyPoint = { policy: 'fixed', threshold: numLoops };
   const { threshold } = cheapestAdaptive(adaptive);
@@ -159,7 +178,7 @@ async function evaluate(device: Device, folder: Folder, size: Size): Promise<Eva
     frontiers: frontiers.flat(),
     gates,
     replies,
-    streams: await runStreams(engine, few, frontiers, size),
+    streams: await runStreams(stream, frontiers, size),
   };
 }
 
@@ -168,21 +187,33 @@ interface Asked {
   readonly questions: readonly QuestionSet[];
   /** Of each difficulty those that are run for real. */
   readonly few: readonly QuestionSet[];
+  readonly kept: KeptRuns;
 }
 
 type Replies = Evaluation['replies'][number];
+
+/** Real runs with a gate. */
+function streamOf(engine: Engine, gate: Replies['gate'], { few, kept }: Asked): Stream {
+  return (point, way) =>
+    kept.figures(`${gate}, ${way.kvPolicy}, ${way.prefill}, ${policySpec(point)}`, () =>
+      streamFigures(engine, few, point, way),
+    );
+}
 
 /** Replies at some points, by default under the prefill that runs no loop without need. */
 async function repliesOf(
   engine: Engine,
   gate: Replies['gate'],
-  { encode, questions }: Omit<Asked, 'few'>,
+  { encode, questions, kept }: Asked,
   runs: readonly { readonly point: PolicyPoint; readonly prefill?: Replies['prefill'] }[],
 ): Promise<Replies[]> {
   const report = progressOf(`replies with gate ${gate}`);
   const replies: Replies[] = [];
   for (const { point, prefill = 'deferred' } of runs) {
-    const figures = await replyFigures(engine, encode, questions, point, prefill);
+    const name = `${gate}, replies, ${prefill}, ${policySpec(point)}`;
+    const figures = await kept.figures(name, () =>
+      replyFigures(engine, encode, questions, point, prefill),
+    );
     replies.push({ gate, ...figures });
     report(replies.length, runs.length);
   }
@@ -202,7 +233,10 @@ async function measureGate(
   const measured = await measureSets(engine, asked.questions, { numLoops, onProgress });
   const figures = {
     ...gateFigures(gate, measured),
-    adaptive: await adaptiveFigures(engine, asked.few),
+    adaptive: await adaptiveFigures(
+      streamOf(engine, gate, asked),
+      progressOf(`exits in questions, gate ${gate}`),
+    ),
   };
   const { threshold } = cheapestAdaptive(figures.adaptive);
   const replies = await repliesOf(engine, gate, asked, [
@@ -214,8 +248,7 @@ async function measureGate(
 
 /** Every policy for real, in every way. */
 async function runStreams(
-  engine: Engine,
-  few: readonly QuestionSet[],
+  stream: Stream,
   frontiers: readonly (readonly FrontierPoint[])[],
   { depths }: Size,
 ): Promise<Evaluation['streams']> {
@@ -226,7 +259,7 @@ async function runStreams(
   const report = progressOf('real runs');
   const streams: Evaluation['streams'] = [];
   for (const { way, point } of runs) {
-    streams.push(await streamFigures(engine, few, point, way));
+    streams.push(await stream(point, way));
     report(streams.length, runs.length);
   }
   return streams;

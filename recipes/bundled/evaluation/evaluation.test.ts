@@ -33,7 +33,13 @@ import { replaceMarked } from './marked-text.js';
 import type { Question } from './question-sets.js';
 import { questionSets } from './question-sets.js';
 import { replyFigures } from './replies.js';
-import { STREAMED_WAYS, adaptiveFigures, cheapestAdaptive, pointsNear } from './streams.js';
+import {
+  STREAMED_WAYS,
+  adaptiveFigures,
+  cheapestAdaptive,
+  pointsNear,
+  streamFigures,
+} from './streams.js';
 import { evaluationTables, readmeTables } from './tables.js';
 
 const tokenizer = Tokenizer.fromJson(tokenizerJson());
@@ -292,7 +298,12 @@ async function tinyEvaluation(): Promise<Evaluation> {
     shipped,
     rankCorrelation: rankCorrelations(sets, exitThreshold),
     frontiers: POLICY_FAMILIES.flatMap((policy) => overallFrontier(sets, policy)),
-    gates: [{ ...gateFigures('stage1', sets), adaptive: await adaptiveFigures(engine, few) }],
+    gates: [
+      {
+        ...gateFigures('stage1', sets),
+        adaptive: await adaptiveFigures((point, way) => streamFigures(engine, few, point, way)),
+      },
+    ],
     replies,
     streams: STREAMED_WAYS.map((way) => ({
       ...way,

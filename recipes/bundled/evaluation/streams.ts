@@ -27,17 +27,21 @@ export const STREAMED_WAYS: readonly StreamedWay[] = [
 /** The last one is full depth. */
 const ADAPTIVE_THRESHOLDS = [0.05, 0.1, 0.2, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 1];
 
+/** Makes a real run of a policy, as `streamFigures` does. */
+export type Stream = (point: PolicyPoint, way: StreamedWay) => Promise<StreamFigures>;
+
 /** Q-exit at several thresholds where the tokens of the question exit, too. */
 export async function adaptiveFigures(
-  engine: Engine,
-  sets: readonly QuestionSet[],
+  stream: Stream,
+  onProgress: (done: number, total: number) => void = () => {},
 ): Promise<Evaluation['gates'][number]['adaptive']> {
   const way: StreamedWay = { kvPolicy: 'last-exited', prefill: 'adaptive' };
   const points: Evaluation['gates'][number]['adaptive'] = [];
   for (const threshold of ADAPTIVE_THRESHOLDS) {
     const point: PolicyPoint = { policy: 'cdf', threshold };
-    const { accuracy, executedFraction } = await streamFigures(engine, sets, point, way);
+    const { accuracy, executedFraction } = await stream(point, way);
     points.push({ threshold, accuracy, executedFraction });
+    onProgress(points.length, ADAPTIVE_THRESHOLDS.length);
   }
   return points;
 }
