@@ -39,7 +39,7 @@ async function main(): Promise<void> {
     'figures',
     evaluationTables(evaluation, comparison),
   );
-  await update('README.md', 'bundled figures', readmeTables(evaluation));
+  await update('README.md', 'bundled figures', readmeTables(evaluation, comparison));
   await draw(bundledCharts(evaluation));
   if (comparison) await draw(comparedCharts(comparison));
   const records = parseMetrics(await readTextFile(join(MODEL_FOLDER, METRICS_FILE)));

@@ -38,7 +38,9 @@ test('the model card and the README say what the figures say', () => {
   expect(replaceMarked(card, 'figures', evaluationTables(evaluation, comparison))).toBe(card);
   expect(replaceMarked(card, 'quantization', quantizationTables(quantization))).toBe(card);
   const readme = read('README.md');
-  expect(replaceMarked(readme, 'bundled figures', readmeTables(evaluation))).toBe(readme);
+  expect(replaceMarked(readme, 'bundled figures', readmeTables(evaluation, comparison))).toBe(
+    readme,
+  );
 });
 
 test('the pictures show the figures', () => {

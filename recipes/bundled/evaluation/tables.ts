@@ -3,10 +3,8 @@
  */
 import type { PrefillMode } from 'looplm/engine';
 import { mean, meanRows } from 'looplm/eval';
-import { SEED } from '../configs.js';
 import { TASK_NAMES } from '../tasks/index.js';
 import type { Cell, Comparison, Evaluation, GateName } from './figures.js';
-import { comparedCells } from './figures.js';
 import {
   at,
   depths,
@@ -18,21 +16,26 @@ import {
 } from './markdown.js';
 import { cheapestOfPolicies } from './measure.js';
 import type { Kind } from './question-sets.js';
+import type { Rival } from './rivals.js';
+import {
+  accuracyOverTasks,
+  comparedModels,
+  rivalShare,
+  rivalsOf,
+  seedSentence,
+  seedTable,
+} from './rivals.js';
 import type { PolicyPoint, StreamedWay } from './streams.js';
 import { STREAMED_WAYS, cheapestAdaptive, policySpec } from './streams.js';
 
-/** A model that the shipped one is compared with. */
-type Rival = Comparison['models'][number];
-
 /** All tables, for the model card. */
 export function evaluationTables(evaluation: Evaluation, comparison?: Comparison): string {
-  const rivals = (comparison?.models ?? []).filter(
-    ({ variant, seed }) => variant !== 'looped' && seed === SEED,
-  );
+  const rivals = rivalsOf(comparison);
   return [
     summary(evaluation, rivals),
     unseenTable(evaluation, rivals),
     heldOutStarts(evaluation, rivals),
+    comparison ? seedTable(comparison) : '',
     comparison ? comparedModels(comparison) : '',
     byDifficulty(evaluation, rivals),
     policyTable(evaluation),
@@ -46,7 +49,7 @@ export function evaluationTables(evaluation: Evaluation, comparison?: Comparison
 }
 
 /** The few lines of the README. */
-export function readmeTables(evaluation: Evaluation): string {
+export function readmeTables(evaluation: Evaluation, comparison?: Comparison): string {
   const { model, trained, unseen } = evaluation;
   const full = (cells: readonly Cell[], task: string) =>
     shareWithInterval(
@@ -60,18 +63,16 @@ export function readmeTables(evaluation: Evaluation): string {
       ['', 'trained wordings', 'wordings never trained'],
       TASK_NAMES.map((task) => [task, full(trained, task), full(newWording, task)]),
     ),
-    `${weakestSentence(evaluation)} ${cheapestAdaptiveSentence(evaluation)}`,
+    [
+      weakestSentence(evaluation),
+      ...(comparison ? seedSentence(comparison) : []),
+      cheapestAdaptiveSentence(evaluation),
+    ].join(' '),
   ].join('\n\n');
 }
 
 const ofTask = <One extends { readonly task: string }>(cells: readonly One[], task: string) =>
   cells.filter((cell) => cell.task === task);
-
-/** Accuracy of a compared model on a task, or on one difficulty of it; nothing where it was not asked. */
-function rivalShare(rival: Rival, kind: Kind, task: string, difficulty?: number): string {
-  const asked = comparedCells(rival, { kind, task, difficulty });
-  return asked.length === 0 ? '' : percent(meanOverQuestions(asked, ({ accuracy }) => accuracy));
-}
 
 function summary(evaluation: Evaluation, rivals: readonly Rival[]): string {
   const { model, trained, rankCorrelation, gates, shipped } = evaluation;
@@ -119,7 +120,7 @@ function summary(evaluation: Evaluation, rivals: readonly Rival[]): string {
           String(rows.reduce((sum, { numQuestions }) => sum + numQuestions, 0)),
           percent(mean(rows.map(({ reply }) => reply))),
           ...meanRows(rows.map(({ accuracies }) => accuracies)).map(percent),
-          ...rivals.map(({ cells }) => percent(overTasks(cells))),
+          ...rivals.map((rival) => percent(accuracyOverTasks(rival))),
           shipped.meanDepth.toFixed(2),
           '',
         ],
@@ -128,14 +129,6 @@ function summary(evaluation: Evaluation, rivals: readonly Rival[]): string {
     `${weakestSentence(evaluation)} ${executedSentence(evaluation)} ${adaptiveSentence(evaluation)}`,
     `The cheapest threshold that keeps 99 % of the full-depth accuracy is ${cheapest.threshold}: ${percent(cheapest.accuracy)} at mean depth ${cheapest.meanDepth.toFixed(2)}, with ${executed(evaluation, { gate: gates[0]!.gate, point: cheapest })} of the loops executed. If every difficulty counts the same instead of every question, it is ${equal.cheapest.threshold}: ${percent(equal.cheapest.accuracy)} of ${percent(equal.fullDepth.accuracy)}, at mean depth ${equal.cheapest.meanDepth.toFixed(2)}. ${cheapestAdaptiveSentence(evaluation)}`,
   ].join('\n\n');
-}
-
-/** Accuracy on uniform questions, each task as much as another. */
-function overTasks(cells: Rival['cells']): number {
-  const uniform = cells.filter(({ kind }) => kind === 'uniform');
-  return mean(
-    TASK_NAMES.map((task) => meanOverQuestions(ofTask(uniform, task), ({ accuracy }) => accuracy)),
-  );
 }
 
 /** Which trained difficulty is answered worst. */
@@ -240,37 +233,6 @@ function heldOutStarts({ model, unseen }: Evaluation, rivals: readonly Rival[]):
         String(cell.difficulty),
         ...depths(model.numLoops).map((depth) => percent(at(cell, depth))),
         ...rivals.map((rival) => rivalShare(rival, cell.kind, cell.task, cell.difficulty)),
-      ]),
-    ),
-  );
-}
-
-function comparedModels({ models }: Comparison): string {
-  return section(
-    'Compared models',
-    'Those of one seed were shown the same problems. FLOPs are those of one token at full depth; accuracies are those of questions as somebody types them, at full depth, the mean over tasks and that of each.',
-    table(
-      [
-        'model',
-        'seed',
-        'parameters',
-        'layers x loops',
-        'MFLOP a token',
-        'train steps',
-        'tokens',
-        'mean',
-        ...TASK_NAMES,
-      ],
-      models.map((model) => [
-        model.variant,
-        String(model.seed),
-        model.parameters.toLocaleString('en'),
-        `${model.numHiddenLayers} x ${model.numLoops}`,
-        (model.flopsPerToken / 1e6).toFixed(1),
-        model.trainSteps.toLocaleString('en'),
-        `${(model.tokens / 1e6).toFixed(1)} M`,
-        percent(overTasks(model.cells)),
-        ...TASK_NAMES.map((task) => rivalShare(model, 'uniform', task)),
       ]),
     ),
   );
