@@ -33,7 +33,7 @@ export type {
   Slot,
   UpdateMoment,
 } from './optimizers/index.js';
-export { applyPrograms, clipOutputs, optimizerOf } from './optimizers/index.js';
+export { CompiledUpdate, optimizerOf } from './optimizers/index.js';
 export type { TrainTogetherOptions } from './parallel/index.js';
 export { MEMBER_FILE, trainTogether } from './parallel/index.js';
 export type { PolicyMoment, PolicySource } from './policy-source.js';

@@ -20,22 +20,16 @@ import type {
   Program,
   ResidentWeights,
 } from '../runtime/index.js';
-import { batchFeeds, countTargets, scalarTensor } from './batch-feeds.js';
+import { batchFeeds, countTargets } from './batch-feeds.js';
 import { GradientHelper, cutRows, deal, pieceRows } from './lanes.js';
 import type { DiagnosticName, MetricName, ObjectiveOptions } from './objective-graph.js';
 import { diagnosedOutputs, gradientOutputs, objectiveGraph } from './objective-graph.js';
 import type { ExtraInput, Objective } from './objectives/index.js';
 import { objectiveOf } from './objectives/index.js';
-import type { ApplyProgram, Optimizer, OptimizerSettings } from './optimizers/index.js';
+import type { Optimizer, OptimizerSettings } from './optimizers/index.js';
 import type { TokenOutputs } from './token-outputs.js';
 import { TOKEN_OUTPUTS, readTokenOutputs, tokenOutputs } from './token-outputs.js';
-import {
-  AVERAGE,
-  accumulateOutputs,
-  applyPrograms,
-  clipOutputs,
-  optimizerOf,
-} from './optimizers/index.js';
+import { AVERAGE, CompiledUpdate, accumulateOutputs, optimizerOf } from './optimizers/index.js';
 import { ownSpecs } from './run-parameters.js';
 import type { RunModel } from './run-weights.js';
 import { residentSpecs, runWeights } from './run-weights.js';
@@ -130,14 +124,9 @@ interface Programs {
   /** By number of loops. */
   readonly gradients: ReadonlyMap<number, Program>;
   readonly accumulate: Program;
-  readonly clip: Program;
-  readonly apply: readonly CompiledApply[];
+  readonly update: CompiledUpdate;
   /** Empty where the device computes all rows itself. */
   readonly helpers: readonly GradientHelper[];
-}
-
-interface CompiledApply extends Omit<ApplyProgram, 'outputs'> {
-  readonly program: Program;
 }
 
 /** Weights as an engine takes them: in buffers, or with an adapter that is. */
@@ -226,17 +215,10 @@ export class TrainState {
     }
     const accumulate = buildGraph(accumulateOutputs());
     const names = trained.map(({ hfName }) => hfName);
-    // What these keep would be as large as all they update, and they gain nothing by it.
-    const compileUnkept = (graph: Graph) => device.compile(graph, { keepsWorkspace: false });
-    const apply: CompiledApply[] = [];
-    for (const { outputs, ...of } of applyPrograms(trained, optimizer)) {
-      apply.push({ ...of, program: await compileUnkept(buildGraph(outputs)) });
-    }
     const programs: Programs = {
       gradients: gradientPrograms,
-      accumulate: await compileUnkept(accumulate),
-      clip: await compileUnkept(buildGraph(clipOutputs(trained, optimizer))),
-      apply,
+      accumulate: await device.compile(accumulate, { keepsWorkspace: false }),
+      update: await CompiledUpdate.compile(device, trained, optimizer),
       helpers: await Promise.all(
         (piece === undefined ? [] : options.helpers!).map((helper) =>
           GradientHelper.create(helper, { gradients, accumulate }, names, {
@@ -289,7 +271,9 @@ export class TrainState {
       .map((piece) =>
         batchFeeds(piece, this.#config, inverseCount, { extraInputs: this.#extraInputs }),
       );
-    const apply = this.#applyCommands(trainStep, learningRate);
+    const apply = this.#programs.update.commands({ trainStep, learningRate }, (kind, hfName) =>
+      this.#buffer(`${kind}:${hfName}`),
+    );
     const isAlone = this.#programs.helpers.length === 0 && !this.#exchange;
     // Alone an update is one submit, so that of several under way each begins where the last one ends.
     const results = isAlone
@@ -402,13 +386,11 @@ export class TrainState {
 
   /** Frees the buffers and programs; the device stays. */
   async dispose(): Promise<void> {
-    const { gradients, accumulate, clip, apply, helpers } = this.#programs;
-    const applying = apply.map(({ program }) => program);
+    const { gradients, accumulate, update, helpers } = this.#programs;
     for (const helper of helpers) await helper.dispose();
     for (const buffer of this.#buffers.values()) await this.#device.free(buffer);
-    for (const program of [...gradients.values(), accumulate, clip, ...applying]) {
-      await this.#device.free(program);
-    }
+    for (const program of [...gradients.values(), accumulate]) await this.#device.free(program);
+    await update.free(this.#device);
   }
 
   /** Leaves the sums of the gradients in `total`; returns what was fetched of each piece. */
@@ -469,8 +451,8 @@ export class TrainState {
     );
   }
 
-  #line(kind: string, specs = this.#trained): readonly DeviceBuffer[] {
-    return specs.map(({ hfName }) => this.#buffer(`${kind}:${hfName}`));
+  #line(kind: string): readonly DeviceBuffer[] {
+    return this.#trained.map(({ hfName }) => this.#buffer(`${kind}:${hfName}`));
   }
 
   /** @param grad - to be added to the total, in the order of the trained parameters */
@@ -483,47 +465,6 @@ export class TrainState {
       lines: { grad, total },
       store: { next: total },
     };
-  }
-
-  /** The norm of the gradients in `total`, then what they change. */
-  #applyCommands(trainStep: number, learningRate: number): readonly Command[] {
-    const looking: Command = {
-      kind: 'run',
-      program: this.#programs.clip,
-      feeds: Object.fromEntries(
-        this.#trained.map(({ hfName }) => [`grad:${hfName}`, this.#buffer(`total:${hfName}`)]),
-      ),
-      fetch: ['gradNorm'],
-      keep: { clipFactor: 'clipFactor' },
-    };
-    const scalars = this.#optimizer.scalars({ trainStep, learningRate });
-    return [looking, ...this.#programs.apply.flatMap((apply) => this.#applying(apply, scalars))];
-  }
-
-  #applying(
-    { specs, isElementwise, program }: CompiledApply,
-    scalars: Readonly<Record<string, number>>,
-  ): readonly Command[] {
-    const feeds: Record<string, Feed> = { clipFactor: { kept: 'clipFactor' } };
-    // An optimizer need not use all its scalars for every parameter.
-    for (const [name, value] of Object.entries(scalars)) {
-      if (program.inputNames.includes(name)) feeds[name] = scalarTensor(value);
-    }
-    const kinds = ['param', ...this.#optimizer.slots(specs[0]!).map(({ name }) => name)];
-    const named = <T>(valueOf: (kind: string) => T) => ({
-      read: Object.fromEntries(kinds.map((kind) => [kind, valueOf(kind)])),
-      store: Object.fromEntries(kinds.map((kind) => [`next:${kind}`, valueOf(kind)])),
-    });
-    if (isElementwise) {
-      const { read, store } = named((kind) => this.#line(kind, specs));
-      const lines = { ...read, grad: this.#line('total', specs) };
-      return [{ kind: 'runElementwise', program, feeds, lines, store }];
-    }
-    return specs.map(({ hfName }) => {
-      const { read, store } = named((kind) => this.#buffer(`${kind}:${hfName}`));
-      const grad = this.#buffer(`total:${hfName}`);
-      return { kind: 'run', program, feeds: { ...feeds, ...read, grad }, store };
-    });
   }
 
   #buffer(name: string): DeviceBuffer {

@@ -7,13 +7,12 @@
 import { uniformInt } from 'pure-rand/distribution/uniformInt';
 import { mersenne } from 'pure-rand/generator/mersenne';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { buildGraph } from '../../src/graph/index.js';
 import type { LoopLMConfig, ParameterSpec } from '../../src/model/index.js';
 import { parameterSpecs } from '../../src/model/index.js';
-import type { Command, Device, DeviceBuffer, HostTensor } from '../../src/runtime/index.js';
+import type { Device, DeviceBuffer, HostTensor } from '../../src/runtime/index.js';
 import { createInlineDevice } from '../../src/runtime/index.js';
 import type { OptimizerSettings } from '../../src/train/index.js';
-import { applyPrograms, clipOutputs, optimizerOf } from '../../src/train/index.js';
+import { CompiledUpdate, optimizerOf } from '../../src/train/index.js';
 import { expectClose } from '../parity/fixtures.js';
 import { ADAMW, TINY } from './support.js';
 
@@ -51,7 +50,6 @@ interface Stepped {
 /** What the programs give after each update. */
 async function run(settings: OptimizerSettings): Promise<readonly Stepped[]> {
   const optimizer = optimizerOf(settings);
-  const clip = await device.compile(buildGraph(clipOutputs(SPECS, optimizer)));
   const tensor = (shape: readonly number[], values: Vector): HostTensor => ({
     dtype: 'f32',
     dims: shape,
@@ -69,50 +67,20 @@ async function run(settings: OptimizerSettings): Promise<readonly Stepped[]> {
       buffers.set(`${name}:${hfName}`, await device.upload(tensor(shape, values)));
     }
   }
-  const programs = await Promise.all(
-    applyPrograms(SPECS, optimizer).map(async ({ outputs, ...rest }) => ({
-      ...rest,
-      program: await device.compile(buildGraph(outputs)),
-    })),
-  );
+  const update = await CompiledUpdate.compile(device, SPECS, optimizer);
+  const bufferOf = (kind: string, hfName: string) => buffers.get(`${kind}:${hfName}`)!;
   const steps: Stepped[] = [];
   for (const [trainStep, grads] of GRADIENTS.entries()) {
-    const given = (spec: ParameterSpec) => tensor(spec.shape, grads.get(spec.hfName)!);
-    const feeds = Object.fromEntries(SPECS.map((spec) => [`grad:${spec.hfName}`, given(spec)]));
-    const commands: Command[] = [
-      { kind: 'run', program: clip, feeds, keep: { clipFactor: 'clipFactor' } },
-    ];
-    const scalars = optimizer.scalars({ trainStep, learningRate: RATES[trainStep]! });
-    for (const { program, specs, isElementwise } of programs) {
-      const used = Object.entries(scalars).filter(([name]) => program.inputNames.includes(name));
-      const whole = {
-        clipFactor: { kept: 'clipFactor' },
-        ...Object.fromEntries(used.map(([name, value]) => [name, tensor([], [value])])),
-      };
-      const own = names(specs[0]!);
-      const of = ({ hfName }: ParameterSpec, name: string) => buffers.get(`${name}:${hfName}`)!;
-      if (isElementwise) {
-        const lines = own.map((name) => [name, specs.map((spec) => of(spec, name))] as const);
-        commands.push({
-          kind: 'runElementwise',
-          program,
-          feeds: whole,
-          lines: { ...Object.fromEntries(lines), grad: specs.map(given) },
-          store: Object.fromEntries(lines.map(([name, line]) => [`next:${name}`, line])),
-        });
-        continue;
-      }
-      for (const spec of specs) {
-        const read = own.map((name) => [name, of(spec, name)] as const);
-        commands.push({
-          kind: 'run',
-          program,
-          feeds: { ...whole, ...Object.fromEntries(read), grad: given(spec) },
-          store: Object.fromEntries(read.map(([name, buffer]) => [`next:${name}`, buffer])),
-        });
-      }
+    for (const { hfName, shape } of SPECS) {
+      const given = await device.upload(tensor(shape, grads.get(hfName)!));
+      buffers.set(`total:${hfName}`, given);
     }
-    await device.submit(commands);
+    const moment = { trainStep, learningRate: RATES[trainStep]! };
+    await device.submit(update.commands(moment, bufferOf));
+    for (const { hfName } of SPECS) {
+      await device.free(bufferOf('total', hfName));
+      buffers.delete(`total:${hfName}`);
+    }
     const values = await Promise.all(
       [...buffers].map(async ([name, buffer]) => {
         const { data } = await device.download(buffer);
@@ -127,9 +95,8 @@ async function run(settings: OptimizerSettings): Promise<readonly Stepped[]> {
       slots: new Map(values.filter(([name]) => !isParam(name))),
     });
   }
-  for (const { program } of programs) await device.free(program);
   for (const buffer of buffers.values()) await device.free(buffer);
-  await device.free(clip);
+  await update.free(device);
   return steps;
 }
 

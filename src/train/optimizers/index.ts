@@ -10,8 +10,8 @@ export type { AdamWOptions } from './adamw.js';
 export { AVERAGE } from './averaging.js';
 export type { MuonOptions } from './muon.js';
 export type { Optimizer, ParameterUpdate, Slot, UpdateMoment } from './optimizer.js';
-export type { ApplyProgram } from './update-program.js';
-export { accumulateOutputs, applyPrograms, clipOutputs } from './update-program.js';
+export { CompiledUpdate } from './compiled-update.js';
+export { accumulateOutputs } from './update-program.js';
 
 interface Averaging {
   /** Decay of an exponential average of the weights, which is then the result. Default: none. */
