@@ -15,6 +15,7 @@ export const BYTE_VOCABULARY = 257;
 export interface Readmes {
   readonly training: readonly TrainingDocument[];
   readonly heldOut: readonly TrainingDocument[];
+  /** Of the text, its first 16 digits. */
   readonly sha256: string;
 }
 
@@ -38,9 +39,16 @@ export async function readReadmes(length: number, heldOutTokens: number): Promis
       heldOut.push({ ids: ids.slice(at, at + length), targets: targets.slice(at, at + length) });
     }
   }
-  const sha256 = createHash('sha256').update(readmes.join('\0')).digest('hex').slice(0, 16);
-  return { training: documentsWhere(false), heldOut, sha256 };
+  return { training: documentsWhere(false), heldOut, sha256: hashOf(readmes) };
 }
+
+/** Of the text alone. */
+export async function readmesSha256(): Promise<string> {
+  return hashOf((await readCorpus(PACKAGES)).readmes);
+}
+
+const hashOf = (texts: readonly string[]) =>
+  createHash('sha256').update(texts.join('\0')).digest('hex').slice(0, 16);
 
 export interface RowSize {
   readonly rows: number;

@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { ConfigError } from 'looplm/errors';
 import { provenance, writeResult } from '../../benchmarks/lib/harness.js';
-import { readReadmes } from '../../benchmarks/lib/readmes.js';
+import { readmesSha256 } from '../../benchmarks/lib/readmes.js';
 import { countFlag, readArguments, runScript } from '../../recipes/run-script.js';
 import { writePage } from './page.js';
 import type { Results } from './results.js';
@@ -47,7 +47,7 @@ async function main(): Promise<void> {
 
 /** Seed after seed, so that runs which are compared are near each other in time. */
 async function runAll(settings: Results['settings'], path: string): Promise<void> {
-  const { sha256: text } = await readReadmes(1, 0);
+  const text = await readmesSha256();
   const saved = await readResults(path);
   const isSame = saved?.text === text && saved.settings.trainSteps === settings.trainSteps;
   const runs: Record<string, RunFigures> = isSame ? { ...saved.runs } : {};
