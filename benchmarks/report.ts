@@ -11,6 +11,7 @@ import { batchFields, batchText } from './batch/report.js';
 import { depthChart, depthFields, depthText } from './depth/report.js';
 import { equalQualityFields, equalQualityText } from './equal-quality/report.js';
 import { generateFields, generateText } from './generate/report.js';
+import { provenanceText } from './lib/harness.js';
 import { spread } from './lib/markdown.js';
 import type { RoofRounds } from './lib/roofs.js';
 import { distribution } from './lib/statistics.js';
@@ -40,16 +41,8 @@ const memorySchema = z.object({ ...provenance, ...memoryFields });
 
 type Header = z.infer<z.ZodObject<typeof provenance>> & { readonly roofs?: RoofRounds };
 
-function header({ title, commit, machine, versions, settings, roofs }: Header): string {
-  const list = (entries: Readonly<Record<string, string | number>>) =>
-    Object.entries(entries)
-      .map(([name, value]) => `${name} ${value}`)
-      .join(', ');
-  return [
-    `## ${title}`,
-    `Machine: ${machine}. Versions: ${list(versions)}. Commit ${commit}. Settings: ${list(settings)}.`,
-    ...(roofs ? [roofText(roofs)] : []),
-  ].join('\n\n');
+function header({ title, roofs, ...of }: Header): string {
+  return [`## ${title}`, provenanceText(of), ...(roofs ? [roofText(roofs)] : [])].join('\n\n');
 }
 
 /** What the machine could do meanwhile. */

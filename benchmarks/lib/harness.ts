@@ -71,6 +71,20 @@ export function provenance(versions: Readonly<Record<string, string>> = {}): Pro
   };
 }
 
+/** The same in words, with the settings of the run. */
+export function provenanceText({
+  machine,
+  versions,
+  commit,
+  settings,
+}: Provenance & { readonly settings: Readonly<Record<string, string | number>> }): string {
+  const list = (entries: Readonly<Record<string, string | number>>) =>
+    Object.entries(entries)
+      .map(([name, value]) => `${name} ${value}`)
+      .join(', ');
+  return `Machine: ${machine}. Versions: ${list(versions)}. Commit ${commit}. Settings: ${list(settings)}.`;
+}
+
 /**
  * Writes `benchmarks/results/NAME.json`, or another file; arrays of numbers take a line each.
  *

@@ -2,6 +2,7 @@
 import { lineChart } from 'looplm/charts';
 import { meanRows } from 'looplm/eval';
 import { writeFileAtomic } from 'looplm/node';
+import { provenanceText } from '../../benchmarks/lib/harness.js';
 import { table } from '../../benchmarks/lib/markdown.js';
 import { medianRatio } from '../../benchmarks/lib/statistics.js';
 import { spreadText } from '../lib/spread.js';
@@ -38,14 +39,12 @@ function runsOf({ runs, settings }: Results, name: VariantName): readonly RunFig
 }
 
 export function pageText(results: Results): string {
-  const { settings, machine, versions, commit } = results;
-  const { trainSteps, tokensPerStep, seeds } = settings;
-  const versionList = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
+  const { trainSteps, tokensPerStep, seeds } = results.settings;
   return `# Experiments: loops and layers in training
 
 Written by \`npm run experiment:loops\` from \`experiments/loops/results.json\`. The question is what the options of [stages](training.md#stages) that change loops or layers cost, and what they bring, at equal tokens.
 
-All runs train a model of two layers of width 96 on the bytes of the readmes of the installed packages, ${trainSteps} updates of ${tokensPerStep} tokens under stage I, with one course of the learning rate: even in the first half, falling in the second. Where a line says "then" or "half-way", the change is between the two. Held-out loss in nats a byte after each loop, whatever the run trained, is that of "${BASE}", and for the others the difference from it with the same seed: means over ${seeds} seeds with the deviation of the sample. Time is that of the processor for all updates, over that of "${BASE}" with the same seed (the median), memory the largest resident size of the process.
+All runs train a model of two layers of width 96 on the bytes of the readmes of the installed packages, ${trainSteps} updates of ${tokensPerStep} tokens under stage I, with one course of the learning rate: even in the first half, falling in the second; each is a process of one thread. Where a line says "then" or "half-way", the change is between the two. Held-out loss in nats a byte after each loop, whatever the run trained, is that of "${BASE}", and for the others the difference from it with the same seed: means over ${seeds} seeds with the deviation of the sample. Time is that of the processor for all updates, over that of "${BASE}" with the same seed (the median), memory the largest resident size of the process.
 
 ![Held-out loss by depth](${PICTURE})
 
@@ -53,7 +52,7 @@ ${lossTable(results)}
 
 ${priceTable(results)}
 
-Machine: ${machine}, one thread. Versions: ${versionList.join(', ')}. Commit ${commit}.
+${provenanceText(results)}
 `;
 }
 

@@ -1,5 +1,6 @@
 /** The page of the experiments: questions, tables, pictures, verdicts; no figure of it is typed by hand. */
 import { cheapestPoint, mean } from 'looplm/eval';
+import { provenanceText } from '../../../benchmarks/lib/harness.js';
 import { percent, table, times } from '../../../benchmarks/lib/markdown.js';
 import { distribution, medianRatio } from '../../../benchmarks/lib/statistics.js';
 import type { ArmName, ExperimentName } from '../arms.js';
@@ -320,17 +321,10 @@ const SECTIONS: Readonly<
 export function sectionOf(name: ExperimentName, result: Result): Section {
   const { title, write } = SECTIONS[name];
   const { pictures, text } = write(result);
-  const { commit, machine, versions, settings } = result;
-  const list = (entries: object) =>
-    Object.entries(entries)
-      .map(([key, value]) => `${key} ${value}`)
-      .join(', ');
-  const provenance = `Machine: ${machine}. Versions: ${list(versions)}. Commit ${commit}. Settings: ${list(settings)}. \`npm run experiment:rl -- ${name}\``;
+  const origin = `${provenanceText(result)} \`npm run experiment:rl -- ${name}\``;
   return {
     pictures,
-    text: [`## ${title}`, text, FINDINGS[name], provenance]
-      .filter((part) => part !== '')
-      .join('\n\n'),
+    text: [`## ${title}`, text, FINDINGS[name], origin].filter((part) => part !== '').join('\n\n'),
   };
 }
 
