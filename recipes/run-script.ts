@@ -16,8 +16,18 @@ export async function runScript(main: () => Promise<number | void>): Promise<voi
   }
 }
 
+/** What a script without such a `main` reads of its arguments; a mistake in them ends the process. */
+export function orEnd<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    tellMistake(error);
+    return process.exit();
+  }
+}
+
 /** Says a user's mistake and sets the exit code. */
-export function tellMistake(error: unknown): void {
+function tellMistake(error: unknown): void {
   if (!(error instanceof LoopLMError)) throw error;
   console.error(`error: ${error.message}`);
   process.exitCode = 2;

@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { realpath } from 'node:fs/promises';
 import { ConfigError } from 'looplm/errors';
-import { countFlag, readArguments, tellMistake } from '../../recipes/run-script.js';
+import { countFlag, orEnd, readArguments } from '../../recipes/run-script.js';
 import { convertedOuro } from './models.js';
 
 export interface RoundFlags {
@@ -49,14 +49,4 @@ export async function readFlags(defaultRounds: number): Promise<Flags> {
     return { model: values.model, rounds, json: values.json };
   });
   return { ...flags, model: await realpath(model ?? (await convertedOuro())) };
-}
-
-/** What a function reads of the flags; ends the process if they are mistaken. */
-export function orEnd<T>(read: () => T): T {
-  try {
-    return read();
-  } catch (error) {
-    tellMistake(error);
-    return process.exit();
-  }
 }
