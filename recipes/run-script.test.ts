@@ -33,6 +33,9 @@ it('counts are whole numbers from 1 up', () => {
   for (const text of ['0', '-1', '1.5', 'x', '', '9e99']) {
     expect(() => countFlag('runs', text, 4)).toThrow(`--runs is ${text}; it must be`);
   }
+  expect(countFlag('seed', '0', 4, 0)).toBe(0);
+  expect(countFlag('seed', undefined, undefined, 0)).toBeUndefined();
+  expect(() => countFlag('seed', '', 4, 0)).toThrow('a whole number from 0 up');
 });
 
 it('a mistake is one line and exit code 2, a bug is thrown', async () => {

@@ -49,16 +49,21 @@ export function readArguments<const T extends ParseArgsConfig>(
     const flags = Object.entries(config.options ?? {}).map(([name, { type }]) =>
       type === 'string' ? `--${name} <value>` : `--${name}`,
     );
-    const [mistake] = message.split(/\. |\n/u);
+    const [mistake] = message.split(/\.(?: |\n|$)|\n/u);
     const allowed = flags.length > 0 ? `The flags are ${flags.join(', ')}.` : 'There are no flags.';
     throw new ConfigError('arguments', `${mistake}. ${allowed}`);
   }
 }
 
-/** @throws ConfigError unless it is a whole number from 1 up */
-export function countFlag(flag: string, text: string | undefined, usual: number): number {
+/** @throws ConfigError unless it is a whole number from the least one up, or left out */
+export function countFlag<Usual extends number | undefined>(
+  flag: string,
+  text: string | undefined,
+  usual: Usual,
+  least = 1,
+): number | Usual {
   if (text === undefined) return usual;
-  const value = Number(text);
-  if (Number.isSafeInteger(value) && value >= 1) return value;
-  throw new ConfigError(flag, `--${flag} is ${text}; it must be a whole number from 1 up.`);
+  const value = text.trim() === '' ? NaN : Number(text);
+  if (Number.isSafeInteger(value) && value >= least) return value;
+  throw new ConfigError(flag, `--${flag} is ${text}; it must be a whole number from ${least} up.`);
 }

@@ -23,6 +23,19 @@ const released: LoopLMConfig = {
 };
 const bf16 = { weights: 'bf16', cacheDtype: 'f16' } as const;
 
+/** A model of one layer, to count by hand. */
+const oneLayer = {
+  ...released,
+  hiddenSize: 4,
+  intermediateSize: 6,
+  numHiddenLayers: 1,
+  numAttentionHeads: 2,
+  numKeyValueHeads: 1,
+  headDim: 2,
+  vocabSize: 10,
+  numLoops: 2,
+};
+
 describe('modelCost', () => {
   it('gives the published counts and cache sizes of the released models', () => {
     const small = modelCost(released, { context: 1, ...bf16 });
@@ -40,18 +53,7 @@ describe('modelCost', () => {
   });
 
   it('agrees with a count by hand for a model of one layer', () => {
-    const config = {
-      ...released,
-      hiddenSize: 4,
-      intermediateSize: 6,
-      numHiddenLayers: 1,
-      numAttentionHeads: 2,
-      numKeyValueHeads: 1,
-      headDim: 2,
-      vocabSize: 10,
-      numLoops: 2,
-    };
-    const cost = modelCost(config, { context: 3, weights: 'f32', cacheDtype: 'f16' });
+    const cost = modelCost(oneLayer, { context: 3, weights: 'f32', cacheDtype: 'f16' });
     // q, o: 4x4 each; k, v: 2x4 each; gate, up, down: 24 each = 120; norms 4x4 = 16
     expect(cost.parameters).toEqual({
       total: 40 + 136 + 4 + 5 + 40,
@@ -74,17 +76,6 @@ describe('modelCost', () => {
   });
 
   it('reads what programs hold of a converted model, by hand for a model of one layer', () => {
-    const config = {
-      ...released,
-      hiddenSize: 4,
-      intermediateSize: 6,
-      numHiddenLayers: 1,
-      numAttentionHeads: 2,
-      numKeyValueHeads: 1,
-      headDim: 2,
-      vocabSize: 10,
-      numLoops: 2,
-    };
     const weights = {
       body: { kind: 'blocks', bits: 4, blockSize: 32 },
       head: { kind: 'blocks', bits: 8, blockSize: 128 },
@@ -96,7 +87,7 @@ describe('modelCost', () => {
     const head = 10 * (128 + 8);
     for (const tieWordEmbeddings of [false, true]) {
       const options = { context: 3, weights, cacheDtype: 'f16' } as const;
-      const cost = modelCost({ ...config, tieWordEmbeddings }, options);
+      const cost = modelCost({ ...oneLayer, tieWordEmbeddings }, options);
       expect(cost.byDepth.map(({ weightBytesPerToken }) => weightBytesPerToken)).toEqual([
         perLoop + head + 8,
         2 * perLoop + head + 8,

@@ -2,24 +2,15 @@
  * `npm run attack:http -- --seed N --count 10000`: plays bad requests against a server and prints what came
  * of them. `--only INDEX` plays one and prints all of it.
  */
-import { parseArgs } from 'node:util';
+import { readFlags } from '../flags.js';
 import { playHttpAttacks } from './http-play.js';
 import type { HttpVerdict } from './http-verdict.js';
 
-const { values } = parseArgs({
-  options: {
-    seed: { type: 'string', default: '1' },
-    count: { type: 'string', default: '10000' },
-    only: { type: 'string' },
-  },
-});
-const seed = Number(values.seed);
+const { seed, only, count: numAttacks } = readFlags({ seed: 1, count: 10_000, only: undefined });
 const print = (line: string) => void process.stdout.write(`${line}\n`);
 
 const indices =
-  values.only === undefined
-    ? Array.from({ length: Number(values.count) }, (_, index) => index)
-    : [Number(values.only)];
+  only === undefined ? Array.from({ length: numAttacks }, (_, index) => index) : [only];
 const counts = new Map<string, number>();
 let [numDone, numFaults] = [0, 0];
 
@@ -28,7 +19,7 @@ function tell({ index, target, story, status, faults, details }: HttpVerdict): v
   const key = faults.length > 0 ? 'FAULT' : String(status);
   counts.set(key, (counts.get(key) ?? 0) + 1);
   if (numDone % 500 === 0) print(`${numDone} of ${indices.length}`);
-  if (faults.length === 0 && values.only === undefined) return;
+  if (faults.length === 0 && only === undefined) return;
   if (faults.length > 0) numFaults += 1;
   print(`#${index} of seed ${seed}: ${faults.join('; ') || 'as it should be'}`);
   print(`${target}, ${status}; spoilt: ${story.join(', ')}\n${details}\n`);

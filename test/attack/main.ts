@@ -7,8 +7,8 @@
 import type { ChildProcess } from 'node:child_process';
 import { fork } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { parseArgs } from 'node:util';
 import { fileURLToPath } from 'node:url';
+import { readFlags } from '../flags.js';
 import { TIME_LIMIT_MS } from './play.js';
 import type { Verdict } from './verdict.js';
 
@@ -75,15 +75,7 @@ function residentBytes(pid: number): number {
   }
 }
 
-const { values } = parseArgs({
-  options: {
-    seed: { type: 'string', default: '1' },
-    count: { type: 'string', default: '1000' },
-    only: { type: 'string' },
-    jobs: { type: 'string', default: '2' },
-  },
-});
-const seed = Number(values.seed);
+const { seed, count, only, jobs } = readFlags({ seed: 1, count: 1000, only: undefined, jobs: 2 });
 const print = (line: string) => void process.stdout.write(`${line}\n`);
 
 function describe({ index, target, story, end, details, faults }: Result): string {
@@ -94,19 +86,16 @@ function describe({ index, target, story, end, details, faults }: Result): strin
   ].join('\n  ');
 }
 
-const indices =
-  values.only === undefined
-    ? Array.from({ length: Number(values.count) }, (_, index) => index)
-    : [Number(values.only)];
+const indices = only === undefined ? Array.from({ length: count }, (_, index) => index) : [only];
 const results: Result[] = [];
 const queue = [...indices];
 await Promise.all(
-  Array.from({ length: Number(values.jobs) }, async () => {
+  Array.from({ length: jobs }, async () => {
     const player = new Player();
     for (let index = queue.shift(); index !== undefined; index = queue.shift()) {
       const result = await player.play(seed, index);
       results.push(result);
-      if (result.faults.length > 0 || values.only !== undefined) print(describe(result));
+      if (result.faults.length > 0 || only !== undefined) print(describe(result));
       if (results.length % 100 === 0) print(`${results.length} of ${indices.length}`);
     }
     player.stop();

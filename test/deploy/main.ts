@@ -5,20 +5,13 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { checkBalancerConfig } from './balancer.js';
+import { readFlags } from '../flags.js';
 import { installPrograms, missingPrograms, runProgram } from '../programs.js';
 import { checkPrometheusConfig } from './prometheus.js';
 import { DEPLOY_PROGRAMS, playScenario } from './scenario.js';
 
-const { values } = parseArgs({
-  options: {
-    seed: { type: 'string', default: '1' },
-    requests: { type: 'string', default: '240' },
-    tokens: { type: 'string', default: '300' },
-    sessions: { type: 'string', default: '12' },
-  },
-});
+const flags = readFlags({ seed: 1, requests: 240, tokens: 300, sessions: 12 });
 const say = (line: string) => void process.stdout.write(`${line}\n`);
 
 const missing = missingPrograms(DEPLOY_PROGRAMS);
@@ -32,16 +25,16 @@ const start = performance.now();
 const folder = mkdtempSync(join(tmpdir(), 'looplm-deploy-'));
 try {
   const faults = await playScenario({
-    seed: Number(values.seed),
-    numRequests: Number(values.requests),
-    maxTokens: Number(values.tokens),
-    numSessions: Number(values.sessions),
+    seed: flags.seed,
+    numRequests: flags.requests,
+    maxTokens: flags.tokens,
+    numSessions: flags.sessions,
     folder,
     say,
   });
   for (const fault of faults) say(`FAULT ${fault}`);
   const seconds = Math.round((performance.now() - start) / 1000);
-  say(`seed ${values.seed}, ${seconds} s, ${faults.length} faults`);
+  say(`seed ${flags.seed}, ${seconds} s, ${faults.length} faults`);
   if (faults.length > 0) process.exitCode = 1;
 } finally {
   rmSync(folder, { recursive: true });

@@ -14,18 +14,17 @@ import type { Device } from '../../src/runtime/index.js';
 import { createInlineDevice } from '../../src/runtime/index.js';
 import { exitPolicyArbitrary } from './policies.js';
 import type { RandomModel } from './random-model.js';
-import { PAGE_BYTES, SMALL_MODEL, VOCAB_SIZE, makeModel } from './random-model.js';
+import { LONG_MODEL, PAGE_BYTES, VOCAB_SIZE, makeModel } from './random-model.js';
 import { requestOf, runAll } from './runs.js';
 
-const DRAW = { ...SMALL_MODEL, config: { ...SMALL_MODEL.config, maxPositionEmbeddings: 512 } };
-const { numLoops } = DRAW.config;
+const { numLoops } = LONG_MODEL.config;
 
 let device: Device;
 let model: RandomModel;
 let engine: Engine;
 beforeAll(async () => {
   device = await createInlineDevice({ numThreads: 1 });
-  model = await makeModel(DRAW);
+  model = await makeModel(LONG_MODEL);
   engine = await Engine.create({ device, config: model.config, weights: model.weights });
 }, 60_000);
 afterAll(async () => {

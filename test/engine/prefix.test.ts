@@ -14,12 +14,11 @@ import {
 import type { Device } from '../../src/runtime/index.js';
 import { createInlineDevice } from '../../src/runtime/index.js';
 import type { RandomModel } from './random-model.js';
-import { PAGE_BYTES, SMALL_MODEL, VOCAB_SIZE, makeModel } from './random-model.js';
+import { LONG_MODEL, PAGE_BYTES, VOCAB_SIZE, makeModel } from './random-model.js';
 import type { SequenceRun } from './runs.js';
 import { requestOf, runAll } from './runs.js';
 
-const DRAW = { ...SMALL_MODEL, config: { ...SMALL_MODEL.config, maxPositionEmbeddings: 512 } };
-const { numLoops } = DRAW.config;
+const { numLoops } = LONG_MODEL.config;
 
 let device: Device;
 let model: RandomModel;
@@ -29,7 +28,7 @@ const create = (options: Partial<EngineOptions> = {}) =>
   Engine.create({ device, config: model.config, weights: model.weights, ...options });
 beforeAll(async () => {
   device = await createInlineDevice({ numThreads: 1 });
-  model = await makeModel(DRAW);
+  model = await makeModel(LONG_MODEL);
   alone = await create({ maxPrefixBytes: 0 });
 }, 60_000);
 beforeEach(async () => {

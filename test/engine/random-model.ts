@@ -161,6 +161,12 @@ export const SMALL_MODEL: ModelDraw = {
   seed: 3,
 };
 
+/** The same with room for long prompts. */
+export const LONG_MODEL: ModelDraw = {
+  ...SMALL_MODEL,
+  config: { ...SMALL_MODEL.config, maxPositionEmbeddings: 512 },
+};
+
 /** Token ids of a prompt. */
 export const promptArbitrary = (maxLength: number): fc.Arbitrary<number[]> =>
   fc.array(fc.nat(VOCAB_SIZE - 1), { minLength: 1, maxLength });

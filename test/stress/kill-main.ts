@@ -5,9 +5,9 @@
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { syntheticTokenizerFiles } from '../../src/tokenizer/index.js';
 import { Draw } from '../draw.js';
+import { readFlags } from '../flags.js';
 import type { Program } from '../programs.js';
 import { sleep, startProgram } from '../programs.js';
 import { repositoryPath } from '../repository.js';
@@ -77,11 +77,8 @@ const RUNS = { stages: 'train', chat: 'train', adapter: 'train', policy: 'rl' } 
 type RunName = keyof typeof RUNS;
 const NAMES = Object.keys(RUNS) as RunName[];
 
-const { values } = parseArgs({
-  options: { seed: { type: 'string', default: '1' }, kills: { type: 'string', default: '20' } },
-});
-const draw = new Draw(Number(values.seed));
-const wanted = Number(values.kills);
+const { seed, kills: wanted } = readFlags({ seed: 1, kills: 20 });
+const draw = new Draw(seed);
 const folder = mkdtempSync(join(tmpdir(), 'looplm-kill-'));
 const at = (...names: string[]) => join(folder, ...names);
 const say = (line: string) => void process.stdout.write(`${line}\n`);
@@ -201,7 +198,7 @@ try {
     total += kills;
     faults += isEqual ? 0 : 1;
   }
-  say(`seed ${values.seed}, ${total} kills, ${faults} faults`);
+  say(`seed ${seed}, ${total} kills, ${faults} faults`);
   process.exitCode = faults > 0 ? 1 : 0;
 } finally {
   rmSync(folder, { recursive: true, force: true });

@@ -3,18 +3,11 @@
  * process of its own. None may be lost; prints when first tokens came, and how long after each other.
  */
 import { spawn } from 'node:child_process';
-import { parseArgs } from 'node:util';
+import { readFlags } from '../flags.js';
 import { repositoryPath } from '../repository.js';
 import { sseEvents } from '../serve/sse.js';
 
-const { values } = parseArgs({
-  options: {
-    requests: { type: 'string', default: '1000' },
-    tokens: { type: 'string', default: '32' },
-  },
-});
-const count = Number(values.requests);
-const maxTokens = Number(values.tokens);
+const { requests: count, tokens: maxTokens } = readFlags({ requests: 1000, tokens: 32 });
 const print = (line: string) => void process.stdout.write(`${line}\n`);
 
 const child = spawn(

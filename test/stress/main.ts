@@ -6,10 +6,10 @@
  * `--only INDEX` prints one and what it gives alone. Ctrl-C ends a run early, with its summary.
  */
 import { constants } from 'node:os';
-import { parseArgs } from 'node:util';
 import { Engine } from '../../src/engine/index.js';
 import { loadCheckpoint } from '../../src/model/index.js';
 import { bundledModelPath, createNodeDevice, nodeFolder } from '../../src/platform/node/index.js';
+import { readFlags } from '../flags.js';
 import type { Outcome } from './play.js';
 import { drawRequest } from './requests.js';
 import type { StressReport } from './stress.js';
@@ -25,19 +25,12 @@ const PRINT_MS = 10_000;
 const SAMPLE_MS = 500;
 const MEBIBYTE = 2 ** 20;
 
-const { values } = parseArgs({
-  options: {
-    seed: { type: 'string', default: '1' },
-    count: { type: 'string', default: '5000' },
-    minutes: { type: 'string', default: '10' },
-    only: { type: 'string' },
-  },
+const { seed, count, minutes, only } = readFlags({
+  seed: 1,
+  count: 5000,
+  minutes: 10,
+  only: undefined,
 });
-const [seed, count, minutes] = [values.seed, values.count, values.minutes].map(Number) as [
-  number,
-  number,
-  number,
-];
 const print = (line: string) => void process.stdout.write(`${line}\n`);
 
 const median = (numbers: readonly number[]) =>
@@ -133,10 +126,10 @@ async function run(): Promise<void> {
   else if (stop.signal.aborted) process.exitCode = 128 + constants.signals.SIGINT;
 }
 
-if (values.only === undefined) {
+if (only === undefined) {
   await run();
 } else {
   await using engine = await Engine.create({ ...model, device });
-  await printOne(engine, Number(values.only));
+  await printOne(engine, only);
 }
 await device.dispose();

@@ -3,7 +3,7 @@
  * requests. Ctrl-C ends it early, with its summary.
  */
 import { constants } from 'node:os';
-import { parseArgs } from 'node:util';
+import { readFlags } from '../flags.js';
 import { soak } from './serve.js';
 
 const MAX_OPEN = 32;
@@ -14,13 +14,7 @@ const MAX_GROWTH_BYTES = 64 * 2 ** 20;
 const LEAST_SAMPLES = 240;
 const SAMPLE_MS = 500;
 
-const { values } = parseArgs({
-  options: {
-    seed: { type: 'string', default: '1' },
-    count: { type: 'string', default: '100000' },
-    minutes: { type: 'string', default: '10' },
-  },
-});
+const { seed, minutes, count: numRequests } = readFlags({ seed: 1, count: 100_000, minutes: 10 });
 const print = (line: string) => void process.stdout.write(`${line}\n`);
 const median = (numbers: readonly number[]) =>
   numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? 0;
@@ -31,14 +25,13 @@ const start = performance.now();
 let printedAt = start;
 const resident: number[] = [];
 const sampler = setInterval(() => resident.push(process.memoryUsage.rss()), SAMPLE_MS);
-const seed = Number(values.seed);
 let numPlayed = 0;
 const { counts, numCompared, numPreemptions, faults } = await soak({
   seed,
-  count: Number(values.count),
+  count: numRequests,
   maxOpen: MAX_OPEN,
   numCompared: NUM_COMPARED,
-  deadline: start + 60_000 * Number(values.minutes),
+  deadline: start + 60_000 * minutes,
   signal: stop.signal,
   onProgress(line) {
     numPlayed = resident.length;

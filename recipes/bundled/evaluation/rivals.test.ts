@@ -45,6 +45,19 @@ test('seeds stand side by side, the shipped one first', () => {
   expect(table).toContain('| held-out starts | 80.0 % | 40.0 % | 60.0 % |');
 });
 
+test('twins stand below, where each seed has one', () => {
+  const seeds = [model(SEED, 0.8), model(SEED + 1, 0.4)];
+  const twins = seeds.map(
+    (of) => ({ ...model(of.seed, of.seed === SEED ? 0.6 : 0.2), variant: 'twin' }) as const,
+  );
+  const table = seedTable(comparison(...seeds, ...twins));
+  expect(table).toContain('| mean over tasks | 72.5 % | 36.3 % | 54.4 % |');
+  // seven tasks at 0.6 and cups at 0.15
+  expect(table).toContain('| twin, mean over tasks | 54.4 % | 18.1 % | 36.3 % |');
+  expect(table).toContain('| twin, held-out starts | 60.0 % | 20.0 % | 40.0 % |');
+  expect(seedTable(comparison(...seeds, twins[0]!))).not.toContain('twin');
+});
+
 test('the sentence names the means of the others', () => {
   const models = [model(1, 0.4), model(2, 0.8), model(SEED, 0.8)];
   expect(seedSentence(comparison(...models))).toEqual([

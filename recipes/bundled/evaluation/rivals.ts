@@ -41,24 +41,44 @@ function accuracyOf(
   return asked.length === 0 ? undefined : meanOverQuestions(asked, ({ accuracy }) => accuracy);
 }
 
-/** The recipe with several seeds, the shipped one first; nothing where there is one. */
+/** Accuracies over several tasks, by what they are of. */
+const MEANS: readonly (readonly [string, (model: Rival) => number])[] = [
+  ['mean over tasks', (model) => accuracyOverTasks(model)],
+  ['wordings never trained', (model) => accuracyOverTasks(model, 'held-out-wording')],
+  ['held-out starts', (model) => accuracyOverTasks(model, 'held-out-start')],
+];
+
+/**
+ * The recipe with several seeds, the shipped one first; nothing where there is one. Below it the twins of
+ * these seeds, where each has one.
+ */
 export function seedTable({ models }: Comparison): string {
   const seeds = seedsOf(models);
   if (seeds.length < 2) return '';
-  const row = (name: string, valueOf: (model: Rival) => number) => {
-    const values = seeds.map(valueOf);
-    return [name, ...[...values, mean(values)].map(percent)];
-  };
+  const twins = seeds.flatMap(
+    ({ seed }) => models.find((model) => model.variant === 'twin' && model.seed === seed) ?? [],
+  );
+  const hasTwins = twins.length === seeds.length;
+  const row = (name: string, values: readonly number[]) => [
+    name,
+    ...[...values, mean(values)].map(percent),
+  ];
   return section(
     'Seeds',
-    'The same recipe with other seeds: other first weights and other problems in training, the same questions. Accuracy at full depth.',
+    `The same recipe with other seeds: other first weights and other problems in training, the same questions. Accuracy at full depth.${hasTwins ? ' A twin was shown the problems of its seed.' : ''}`,
     table(
       ['', ...seeds.map(({ seed }) => `seed ${seed}${seed === SEED ? ' (shipped)' : ''}`), 'mean'],
       [
-        ...TASK_NAMES.map((task) => row(task, (model) => accuracyOf(model, 'uniform', task)!)),
-        row('mean over tasks', (model) => accuracyOverTasks(model)),
-        row('wordings never trained', (model) => accuracyOverTasks(model, 'held-out-wording')),
-        row('held-out starts', (model) => accuracyOverTasks(model, 'held-out-start')),
+        ...TASK_NAMES.map((task) =>
+          row(
+            task,
+            seeds.map((model) => accuracyOf(model, 'uniform', task)!),
+          ),
+        ),
+        ...MEANS.map(([name, valueOf]) => row(name, seeds.map(valueOf))),
+        ...(hasTwins
+          ? MEANS.map(([name, valueOf]) => row(`twin, ${name}`, twins.map(valueOf)))
+          : []),
       ],
     ),
   );
