@@ -152,6 +152,7 @@ export function ouroTrainConfig(size: OuroSize): TrainConfig {
       objective: stage1(0.05),
       optimizer: { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, clipNorm: 1 },
       recompute: 'loop',
+      spikes: {},
       rows: 1,
       logEvery: 10,
       snapshotEvery: 1000,

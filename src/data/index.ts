@@ -14,7 +14,7 @@ export { CHAT_SHAPES, parseConversation } from './chat/conversation.js';
 export type { Conversation } from './chat/conversation.js';
 export { CORPUS_FORMATS, corpusTexts } from './corpus/documents.js';
 export type { CorpusFormat, CorpusOptions, CorpusText } from './corpus/documents.js';
-export { parquetParts } from './corpus/parquet.js';
+export { parquetLines, parquetParts } from './corpus/parquet.js';
 export type { ParquetPart } from './corpus/parquet.js';
 export type { Stretch } from './corpus/stretch.js';
 export { holdOut, isHeldOut } from './hold-out.js';

@@ -14,4 +14,10 @@ export { StopStringMatcher } from './stop-strings.js';
 export type { ToolCall } from './tool-calls.js';
 export { ToolCallSplitter } from './tool-calls.js';
 export type { TextFiles } from './text-files.js';
-export { loadTextFiles, loadTokenizer, stopTokenNotesOf, stopTokensOf } from './text-files.js';
+export {
+  GENERATION_CONFIG_FILE,
+  loadTextFiles,
+  loadTokenizer,
+  stopTokenNotesOf,
+  stopTokensOf,
+} from './text-files.js';

@@ -40,6 +40,9 @@ export async function loadTokenizer(folder: Folder): Promise<Tokenizer | undefin
   return json === undefined ? undefined : Tokenizer.fromJson(json);
 }
 
+/** How a model wants its tokens drawn, and which of them end a text. */
+export const GENERATION_CONFIG_FILE = 'generation_config.json';
+
 /** @throws LoopLMError if a file is damaged */
 export async function loadTextFiles(folder: Folder): Promise<TextFiles> {
   const tokenizer = await loadTokenizer(folder);
@@ -52,7 +55,7 @@ export async function loadTextFiles(folder: Folder): Promise<TextFiles> {
     chatTemplate: template === undefined ? undefined : new ChatTemplate(template, tokenizerConfig),
     tokenizerConfig,
     generationConfig: parseGenerationConfig(
-      (await readJsonIfThere(folder, 'generation_config.json')) ?? {},
+      (await readJsonIfThere(folder, GENERATION_CONFIG_FILE)) ?? {},
     ),
   };
 }

@@ -63,6 +63,7 @@ export function stagesOf(config: TrainConfig): readonly Stage[] {
     faults.push(...(config.stages ? found.map((fault) => inStage(stage, fault)) : found));
     stages.push(stage);
   }
+  faults.push(...adapterFaults(stages.at(-1)!, config));
   const [first] = faults;
   if (!first) return stages;
   const messages = faults.map(({ message }) => message);
@@ -195,6 +196,24 @@ function failUpcycled(): never {
   throw new ConfigError(
     'upcycle',
     'upcycle copies layers and lora trains an adapter beside those that are there. Leave one of them out.',
+  );
+}
+
+/** An adapter is loaded beside its model as that is, and says nothing of loops and positions. */
+function adapterFaults({ index, model, lora }: Stage, config: TrainConfig): ConfigError[] {
+  if (!lora) return [];
+  const changed = (
+    [
+      ['loops', model.numLoops, config.model.numLoops],
+      ['ropeTheta', model.ropeTheta, config.model.ropeTheta],
+    ] as const
+  ).filter(([, last, own]) => last !== own);
+  return changed.map(
+    ([key, last, own]) =>
+      new ConfigError(
+        `stages.${index}.${key}`,
+        `The run ends with ${key} ${last}, and an adapter is loaded beside a model with ${own}. End with ${own}, leave ${key} out, or train without lora.`,
+      ),
   );
 }
 

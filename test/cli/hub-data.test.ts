@@ -1,5 +1,5 @@
 /** Data sets of the hub as corpora: pulled once into its cache, and told where they are not to be had. */
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { syntheticTokenizerFiles } from '../../src/tokenizer/index.js';
@@ -46,4 +46,43 @@ test('tokenize and train-tokenizer read a pattern on the hub, and offline what t
   const gone = await cli(tokenize(`hf://datasets/${DATASET}/README.md`, 'gone'), { env: offline });
   expect(gone.exitCode).toBe(2);
   expect(gone.stderr).toMatch(/^error: .*README\.md fits no file of org\/texts in the cache/);
+});
+
+test('a run learns from conversations in parquet on the hub, as from the same in lines of JSON here', async () => {
+  const parquet = new URL('../fixtures/parquet/chat.parquet', import.meta.url);
+  const chat = Array.from({ length: 25 }, (_, id) =>
+    JSON.stringify({
+      id,
+      messages: [
+        ...(id % 5 === 0 ? [{ role: 'system', content: 'S' }] : []),
+        { role: 'user', content: `What is ${id}?` },
+        { role: 'assistant', content: id === 7 ? null : `größer 😀 ${id}` },
+      ],
+      note: id % 2 === 0 ? 'n' : null,
+    }),
+  );
+  // Of two files, the first ends without a line's end.
+  writeFileSync(at('here.jsonl'), [...chat, ...chat.slice(0, 2)].join('\n'));
+  hub.hub.dataset.set('chat/a.parquet', readFileSync(parquet));
+  hub.hub.dataset.set('chat/b.jsonl', Buffer.from(chat.slice(0, 2).join('\n')));
+  const env = { HF_HOME: hub.folder, HF_ENDPOINT: hub.hub.url };
+  const train = async (data: string, out: string) => {
+    const settings = {
+      model: { hidden_size: 32, num_hidden_layers: 1, total_ut_steps: 2 },
+      data: { chat: data, rows: 2, length: 256 },
+      trainSteps: 2,
+    };
+    writeFileSync(at('run.json'), JSON.stringify(settings));
+    const argv = ['train', '--config', at('run.json'), '--threads', '1', '--out', at(out)];
+    const { exitCode, stderr } = await cli(argv, { env });
+    expect(exitCode, stderr).toBe(0);
+    return readFileSync(at(out, 'model.safetensors'));
+  };
+  const pulled = await train(`hf://datasets/${DATASET}/chat`, 'pulled');
+  expect(pulled.equals(await train('here.jsonl', 'local'))).toBe(true);
+  const settings = { data: { chat: `hf://datasets/${DATASET}/none.jsonl` } };
+  writeFileSync(at('run.json'), JSON.stringify(settings));
+  const none = await cli(['train', '--config', at('run.json'), '--out', at('none')], { env });
+  expect(none.exitCode).toBe(2);
+  expect(none.stderr).toMatch(/none\.jsonl fits no file of org\/texts/);
 });

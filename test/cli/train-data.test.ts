@@ -1,6 +1,6 @@
 /** Runs on shards and on conversations: what they read, how they resume, and what is refused. */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { syntheticTokenizerFiles } from '../../src/tokenizer/index.js';
 import { cli, cliJson, temporaryFolder } from './support.js';
@@ -101,6 +101,8 @@ test('finetune: epochs become train steps, and the model says what it was shown'
     ],
   }));
   writeFileSync(at('tune.jsonl'), lines.map((line) => JSON.stringify(line)).join('\n'));
+  const wanted = '{"temperature": 0.01}';
+  writeFileSync(at('start', 'generation_config.json'), wanted);
   const argv = ['finetune', at('start'), '--data', at('tune.jsonl'), '--out', at('tuned')];
   const flags = '--epochs 40 --learning-rate 0.01 --rows 2 --length 100 --held-out 0 --threads 1';
   const { trainSteps, finished } = await cliJson<{ trainSteps: number; finished: boolean }>([
@@ -110,9 +112,35 @@ test('finetune: epochs become train steps, and the model says what it was shown'
   expect(finished).toBe(true);
   // Each conversation takes more than half a row: 8 rows, two an update.
   expect(trainSteps).toBe((8 * 40) / 2);
+  expect(readFileSync(at('tuned', 'generation_config.json'), 'utf8')).toBe(wanted);
   const chat = ['chat', '--model', at('tuned'), '--threads', '1', '--max-new-tokens', '8'];
   const { stdout } = await cli(chat, { input: 'Say 3\n' });
   expect(stdout).toContain('aaaa');
+});
+
+test('a schedule is checked with the train steps that epochs come to', async () => {
+  const schedule = { kind: 'wsd', warmupTrainSteps: 600, decayTrainSteps: 600 };
+  const run = (epochs: number) =>
+    runOf({ chat: 'chat.jsonl', length: 256, epochs }, { trainSteps: undefined, schedule });
+  const plan = await cli([...run(1000).slice(0, -1), '--plan']);
+  expect(plan.stderr).toBe('');
+  expect(plan.exitCode).toBe(0);
+  const { exitCode, stderr } = await cli([...run(2), at('too-short')]);
+  expect(exitCode).toBe(2);
+  expect(stderr).toMatch(/warm-up and decay take 1200 train steps but the run has \d\d;/);
+});
+
+test('a start has room for rows longer than it was trained with, and so has what comes of it', async () => {
+  expect((await cli([...runOf({ chat: 'chat.jsonl', length: 256 }), at('short')])).exitCode).toBe(
+    0,
+  );
+  const longer = runOf({ chat: 'chat.jsonl', length: 288 }, { model: undefined, from: 'short' });
+  expect((await cli([...longer, at('long')])).exitCode).toBe(0);
+  const positions = (name: string) =>
+    (JSON.parse(readFileSync(at(name, 'config.json'), 'utf8')) as Record<string, unknown>)[
+      'max_position_embeddings'
+    ];
+  expect([positions('short'), positions('long')]).toEqual([256, 288]);
 });
 
 describe('refused', () => {
@@ -148,6 +176,29 @@ describe('refused', () => {
     );
     expect(await refusal({ shards: 'one', order: 'replacement', epochs: 2 })).toMatch(
       /data\.order is "replacement"/,
+    );
+  });
+
+  test('epochs beside trainSteps', async () => {
+    expect(await refusal({ shards: 'one', epochs: 2 })).toMatch(
+      /data\.epochs and trainSteps are both given/,
+    );
+  });
+
+  test('keys that would change nothing', async () => {
+    writeFileSync(at('text.txt'), 'Some text. '.repeat(100));
+    expect(await refusal({ path: 'text.txt', order: 'epochs' })).toMatch(
+      /data\.order is "epochs", and rows of data\.path are always drawn/,
+    );
+    expect(await refusal({ shards: 'one' }, { validation: { fraction: 0.2 } })).toMatch(
+      /validation\.fraction is 0\.2, and of shards looplm tokenize has chosen/,
+    );
+  });
+
+  test('a mixture of shards of one name', async () => {
+    const shards = [{ path: 'one' }, { path: join('..', basename(folder), 'one') }];
+    expect(await refusal({ shards }, { mixture: { one: 1 } })).toMatch(
+      /mixture weighs shards by name, and two of them are named "one"/,
     );
   });
 

@@ -359,6 +359,12 @@ describe('refused by name', () => {
     ],
     ['some weights', { trained: ['*.norm.weight'] }, /trained is \["\*\.norm\.weight"\] and lora/],
     ['more layers', { stages: [{ upcycle: { numHiddenLayers: 2, order: 'stacked' } }] }, /upcycle/],
+    [
+      'other loops at the end',
+      { stages: [{ loops: 7 }] },
+      /ends with loops 7, and an adapter.*with 4/,
+    ],
+    ['other positions at the end', { stages: [{ ropeTheta: 5 }] }, /ends with ropeTheta 5, and an/],
     ['an unknown matrix', { lora: { target_modules: ['wq'] } }, /"wq".*Use q_proj, k_proj/],
     ['a rank of 0', { lora: { r: 0 } }, /lora\.r is 0; it must be a whole number from 1/],
     ['dropout', { lora: { lora_dropout: 0.1 } }, /lora_dropout is 0\.1.*without dropout/],

@@ -8,7 +8,7 @@ import { type Command, Option } from 'commander';
 import { CHAT_SHAPES } from '../../data/index.js';
 import { ConfigError } from '../../errors.js';
 import { hasExitGate, readModelConfig } from '../../model/index.js';
-import { nodeFolder } from '../../platform/node/index.js';
+import { isHubAddress, nodeFolder } from '../../platform/node/index.js';
 import { printable } from '../../util/quote.js';
 import type { CliIo } from '../io.js';
 import { interruptible } from '../io.js';
@@ -71,7 +71,10 @@ export function registerFinetune(program: Command, io: CliIo): void {
       'train a model, or an adapter of it, on conversations; resumes where it was stopped',
     )
     .argument('<model>', 'model folder, or ORG/NAME on the hub')
-    .requiredOption('--data <file>', 'JSONL file, a conversation a line')
+    .requiredOption(
+      '--data <file>',
+      'JSONL or parquet file of conversations, or hf://datasets/OWNER/NAME/FILES',
+    )
     .option('--out <folder>', 'folder of the run (default: runs/ and the names of model and data)')
     .option('--epochs <n>', 'how often each conversation is read', parseNumber, EPOCHS)
     .option(
@@ -117,7 +120,7 @@ async function finetune(model: string, flags: Flags, io: CliIo): Promise<void> {
   const adapter = adapterOf(flags);
   const { path } = await resolveShown(model, revision === undefined ? {} : { revision }, io);
   const { config } = await readModelConfig(nodeFolder(path));
-  const out = flags.out ?? join('runs', `${basename(resolve(model))}-${parse(data).name}`);
+  const out = flags.out ?? join('runs', `${basename(resolve(model))}-${dataName(data)}`);
   const length = flags.length ?? Math.min(LONGEST_ROW, config.maxPositionEmbeddings);
   const { run, outcome } = await interruptible(io, async (signal) => {
     const chosen = await whileReading(io, signal, (options) =>
@@ -143,6 +146,11 @@ async function finetune(model: string, flags: Flags, io: CliIo): Promise<void> {
     ? `looplm chat --model ${printable(model)} --adapter ${printable(out)}`
     : `looplm chat --model ${printable(out)}`;
   reportOutcome(run, outcome, { out, json: flags.json ?? false, todo }, io);
+}
+
+/** Names a run's folder: that of a file without its end, or of a data set on the hub. */
+function dataName(data: string): string {
+  return isHubAddress(data) ? basename(data.split('/')[4]!.replace(/@.*/u, '')) : parse(data).name;
 }
 
 /** The settings of an adapter; none without. */

@@ -6,6 +6,7 @@ import { printable } from '../../util/quote.js';
 import { openProgress } from '../byte-progress.js';
 import type { CliIo } from '../io.js';
 import { InterruptedError } from '../io.js';
+import { localPaths } from '../corpus-flags.js';
 import type { ReadRunOptions } from './run-file.js';
 import type { TrainingOutcome, TrainingRun } from './run.js';
 
@@ -22,6 +23,7 @@ export async function whileReading<T>(
   try {
     return await task({
       signal,
+      pull: (address) => localPaths([address], undefined, io, signal),
       onProgress(done, total) {
         if (total > QUICKLY_READ) progress.show(done, total);
       },

@@ -8,10 +8,12 @@ import { availableParallelism } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import { CapacityError, ConfigError } from '../../errors.js';
 import { showBytes } from '../../model/index.js';
-import { availableMemory, readTextFile } from '../../platform/node/index.js';
-import type { Stage } from '../../train/index.js';
+import { availableMemory, nodeFolder, readTextFile } from '../../platform/node/index.js';
+import { GENERATION_CONFIG_FILE } from '../../text/index.js';
+import type { Stage, TrainConfig } from '../../train/index.js';
 import { lanesOf, stageMemory, stagesOf } from '../../train/index.js';
 import { readChatData } from './chat-data.js';
+import type { Pull } from './data-file.js';
 import type { RunData, RunDataOptions } from './run-data.js';
 import { readRunData } from './run-data.js';
 import type { TrainingRun } from './run.js';
@@ -27,6 +29,8 @@ import { trainConfigOf } from './train-config.js';
 export interface ReadRunOptions extends Pick<RunDataOptions, 'onProgress' | 'signal'> {
   /** That it is trained with. Default: all cores. */
   readonly numThreads?: number | undefined;
+  /** For data on the hub. */
+  readonly pull?: Pull;
 }
 
 /**
@@ -59,10 +63,10 @@ async function assembleRun(
   at: (name: string) => string,
   options: ReadRunOptions,
 ): Promise<TrainingRun> {
-  const checked = await checkSettings(json, what, at);
+  const checked = await checkSettings(json, what, at, options.pull);
   const { model: parsed, texts } = checked;
   const model = parsed.config;
-  const stages = stagesOf(trainConfigOf(checked.file, model, {}));
+  const stages = stagesOf(trainConfigOf(provisional(checked.file), model, {}));
   const numLanes = lanesOf(stages, options.numThreads ?? availableParallelism());
   for (const stage of stages) checkMemory(stage, { format: parsed.format, numLanes });
   checkShares(checked.file);
@@ -79,18 +83,20 @@ async function assembleRun(
     ...data.description,
     ...(texts.sha256 !== undefined && { tokenizer: texts.sha256 }),
   };
+  const config: TrainConfig = {
+    ...trainConfigOf(file, model, description),
+    ...(sha256 !== undefined && { fromSha256: sha256 }),
+  };
+  stagesOf(config); // with the train steps that are known only now
   return {
-    config: {
-      ...trainConfigOf(file, model, description),
-      ...(sha256 !== undefined && { fromSha256: sha256 }),
-    },
+    config,
     source: data.sourceOf,
     validation: data.validation,
     weights,
     ...(frozen && { frozen }),
     ...(from !== undefined && { from }),
     ...(note !== undefined && { note }),
-    extraFiles: texts.files,
+    extraFiles: { ...texts.files, ...(await generationFiles(from)) },
     dtype: file.dtype,
   };
 }
@@ -103,6 +109,11 @@ function checkShares({ outer, data }: RunFile): void {
     'data.shards',
     `finalWeight of ${changing.name} is ${changing.finalWeight}, and with outer, for several machines, weights cannot change within a stage. Give stages with a mixture each.`,
   );
+}
+
+/** The file with as many train steps as any schedule asks for, where they follow from data that are not read yet. */
+function provisional(file: RunFile): RunFile {
+  return file.data.epochs === undefined ? file : { ...file, trainSteps: Number.MAX_SAFE_INTEGER };
 }
 
 /** The file with the train steps that its epochs come to. */
@@ -121,6 +132,13 @@ async function openData(checked: CheckedSettings, options: ReadRunOptions): Prom
   const all = { ...options, config: model.config, tokenizer };
   if (file.data.chat === undefined) return readRunData(file, dataText, all);
   return readChatData(file, dataText, texts, all);
+}
+
+/** How the start wants its tokens drawn, which what comes of it wants, too. */
+async function generationFiles(from: string | undefined): Promise<Record<string, string>> {
+  const folder = from === undefined ? undefined : nodeFolder(from);
+  if (!folder || !(await folder.exists(GENERATION_CONFIG_FILE))) return {};
+  return { [GENERATION_CONFIG_FILE]: await folder.readText(GENERATION_CONFIG_FILE) };
 }
 
 function checkMemory(stage: Stage, more: Parameters<typeof stageMemory>[1]): void {

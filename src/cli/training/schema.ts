@@ -18,9 +18,9 @@ import {
   word,
 } from '../../util/setting-fields.js';
 
-/** Formats of the data, and the ends of file names that mean them. */
+/** Formats of the data, and the ends of file names that mean them. Rows of parquet are read as lines of JSON. */
 export const DATA_FORMATS = {
-  jsonl: ['.jsonl', '.ndjson'],
+  jsonl: ['.jsonl', '.ndjson', '.parquet'],
   text: ['.txt', '.text', '.md'],
 } as const;
 type DataFormat = keyof typeof DATA_FORMATS;

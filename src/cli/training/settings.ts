@@ -7,21 +7,16 @@ import { ConfigError, FileError, LoopLMError } from '../../errors.js';
 import type { LoopLMConfig, ParsedModelConfig } from '../../model/index.js';
 import { memoryFolder, readModelConfig } from '../../model/index.js';
 import type { ShardFolder } from '../../platform/node/index.js';
-import {
-  isGzip,
-  nodeFolder,
-  openShards,
-  readGzip,
-  readTextFile,
-} from '../../platform/node/index.js';
+import { isHubAddress, nodeFolder, openShards } from '../../platform/node/index.js';
 import type { Tokenizer } from '../../tokenizer/index.js';
 import { MIN_SYNTHETIC_VOCAB, syntheticTokenizerFiles } from '../../tokenizer/index.js';
 import { stagesOf } from '../../train/index.js';
 import { tellFaults } from '../../util/faults.js';
 import { checkFields } from '../../util/parse-fields.js';
-import { decodeUtf8 } from '../../util/utf8.js';
 import type { TokenizerFiles } from '../tokenizer-files.js';
 import { readTokenizerFiles } from '../tokenizer-files.js';
+import type { Pull } from './data-file.js';
+import { readDataFile } from './data-file.js';
 import { parseModelSection } from './model-section.js';
 import type { RunFile, ShardSetting } from './schema.js';
 import { DATA_FORMATS, formatOf, runFileSchema, shardSettings } from './schema.js';
@@ -49,12 +44,14 @@ const NO_TOKENIZER: TokenizerFiles = {
 /**
  * @param what - what to call the settings in messages.
  * @param at - the path of a name in them.
+ * @param pull - for data on the hub.
  * @throws ConfigError that tells all that is wrong; FileError if that is a file that cannot be read.
  */
 export async function checkSettings(
   json: unknown,
   what: string,
   at: (name: string) => string,
+  pull?: Pull,
 ): Promise<CheckedSettings> {
   const faults = new Faults();
   const checked = checkFields(runFileSchema, json, what);
@@ -72,17 +69,14 @@ export async function checkSettings(
   const dataText =
     path === undefined
       ? undefined
-      : await faults.collect(`data.${key}`, () => readDataText(at(path)));
+      : await faults.collect(`data.${key}`, () =>
+          readDataFile(isHubAddress(path) ? path : at(path), pull),
+        );
   const shards = await openAll(faults, shardSettings(start), texts, at);
   if (model) checkTogether(faults, model.config, texts?.tokenizer, start);
-  if (file) checkFile(faults, file, model?.config);
+  if (file) checkFile(faults, file, model?.config, asObject(json));
   faults.finish(what);
   return { file: file!, model: model!, texts: texts!, dataText, shards }; // no fault: all are there
-}
-
-/** The text of the data, which may be packed. */
-async function readDataText(path: string): Promise<string> {
-  return isGzip(path) ? decodeUtf8(await readGzip(path), path) : readTextFile(path);
 }
 
 /** The file that the data are in, if they are in one, and the key that names it. */
@@ -124,6 +118,8 @@ interface Start {
   /** Positions of the rows of the data, and of the longest rows of all stages. */
   readonly length: number;
   readonly longest: number;
+  /** Whether an adapter is trained, beside a model that stays as it is. */
+  readonly hasAdapter: boolean;
 }
 
 /** Those keys where they are right, whatever others are. */
@@ -144,6 +140,7 @@ function startOf(json: unknown): Start {
     format: valueOr(undefined, format, data['format']),
     length: rowLength,
     longest: Math.max(rowLength, ...stages.map((stage) => stage.length ?? 0)),
+    hasAdapter: settings['lora'] !== undefined,
   };
 }
 
@@ -188,7 +185,10 @@ async function modelOf(
   texts: TokenizerFiles | undefined,
   at: (name: string) => string,
 ): Promise<ParsedModelConfig> {
-  if (start.from !== undefined) return readModelConfig(nodeFolder(at(start.from)));
+  if (start.from !== undefined) {
+    const parsed = await readModelConfig(nodeFolder(at(start.from)));
+    return start.hasAdapter ? parsed : withPositions(parsed, start.longest);
+  }
   const parsed = parseModelSection(start.model ?? {}, {
     name: 'model',
     // A tokenizer that cannot be read is a fault of its own, and none of the model.
@@ -202,6 +202,13 @@ async function modelOf(
     'model',
     `model has keys that looplm does not know: ${ignoredKeys.join(', ')}. Remove them.`,
   );
+}
+
+/** A start with room for the longest rows: its angles are known at any position. */
+function withPositions(parsed: ParsedModelConfig, longest: number): ParsedModelConfig {
+  const { config } = parsed;
+  const maxPositionEmbeddings = Math.max(config.maxPositionEmbeddings, longest);
+  return { ...parsed, config: { ...config, maxPositionEmbeddings } };
 }
 
 /** What concerns several keys at once. */
@@ -225,7 +232,12 @@ function checkTogether(
   }
 }
 
-function checkFile(faults: Faults, file: RunFile, model: LoopLMConfig | undefined): void {
+function checkFile(
+  faults: Faults,
+  file: RunFile,
+  model: LoopLMConfig | undefined,
+  written: Readonly<Record<string, unknown>>,
+): void {
   const { path, chat, shards } = file.data;
   const given = Object.entries({ path, chat, shards }).filter(([, value]) => value !== undefined);
   if (given.length !== 1) {
@@ -247,8 +259,11 @@ function checkFile(faults: Faults, file: RunFile, model: LoopLMConfig | undefine
     );
   }
   checkMixture(faults, file);
-  checkEpochs(faults, file);
-  if (model) faults.try('stages', () => stagesOf(trainConfigOf(file, model, {})));
+  checkEpochs(faults, file, written);
+  checkUnused(faults, file, written);
+  // How many train steps epochs come to is not known before the data are read.
+  const isOpen = file.data.epochs !== undefined;
+  if (model && !isOpen) faults.try('stages', () => stagesOf(trainConfigOf(file, model, {})));
 }
 
 /** Weights of sources: only shards are several, and each weight is of one of them. */
@@ -258,8 +273,16 @@ function checkMixture(faults: Faults, { mixture, stages = [], data }: RunFile): 
     ...stages.map((stage, index) => [`stages.${index}.mixture`, stage.mixture] as const),
   ];
   const names = shardSettings(data).map(({ name }) => name);
+  const twice = names.find((name, index) => names.indexOf(name) !== index);
   for (const [place, weights] of places) {
     if (weights === undefined) continue;
+    if (twice !== undefined) {
+      faults.add(
+        place,
+        `${place} weighs shards by name, and two of them are named ${JSON.stringify(twice)}. Give each a name of its own in data.shards.`,
+      );
+      continue;
+    }
     if (names.length === 0) {
       const what = JSON.stringify(data.path ?? data.chat);
       const problem = `weighs data sources, and the data are one, ${what}`;
@@ -276,8 +299,18 @@ function checkMixture(faults: Faults, { mixture, stages = [], data }: RunFile): 
 }
 
 /** Epochs are counted where every row comes once an epoch, and updates are of one size. */
-function checkEpochs(faults: Faults, { data, stages, accumulate }: RunFile): void {
+function checkEpochs(
+  faults: Faults,
+  { data, stages, accumulate }: RunFile,
+  written: Readonly<Record<string, unknown>>,
+): void {
   if (data.epochs === undefined) return;
+  if (written['trainSteps'] !== undefined) {
+    faults.add(
+      'data.epochs',
+      'data.epochs and trainSteps are both given, and both say how long to train. Give one of them.',
+    );
+  }
   const problems = [
     data.path !== undefined && 'of data.path rows are drawn',
     shardSettings(data).length > 1 && 'several shards have epochs of their own',
@@ -289,6 +322,27 @@ function checkEpochs(faults: Faults, { data, stages, accumulate }: RunFile): voi
     faults.add(
       'data.epochs',
       `data.epochs is given, and ${problem}. Give trainSteps in its place.`,
+    );
+  }
+}
+
+/** Keys that are written and would change nothing. */
+function checkUnused(
+  faults: Faults,
+  { data, validation }: RunFile,
+  written: Readonly<Record<string, unknown>>,
+): void {
+  if (data.path !== undefined && asObject(written['data'])['order'] !== undefined) {
+    faults.add(
+      'data.order',
+      `data.order is "${data.order}", and rows of data.path are always drawn. Leave it out, or make shards with looplm tokenize.`,
+    );
+  }
+  const fraction = asObject(written['validation'])['fraction'];
+  if (data.shards !== undefined && fraction !== undefined && validation.fraction !== 0) {
+    faults.add(
+      'validation.fraction',
+      `validation.fraction is ${validation.fraction}, and of shards looplm tokenize has chosen what is held out (--held-out). Leave it out, or say 0 for no validation.`,
     );
   }
 }

@@ -238,6 +238,21 @@ describe('other shapes', () => {
     ],
   ])('%s', (_, line) => expect(all(line)).toEqual(expected));
 
+  test.each([
+    ['a list', [{ name: 'f' }]],
+    ['a text', '[{"name": "f"}]'],
+  ])('tools of ShareGPT as %s', (_, tools) => {
+    const conversations = [
+      { from: 'human', value: 'a' },
+      { from: 'gpt', value: 'b' },
+    ];
+    expect(all({ conversations, tools }, REWRITING)[0]).toMatch(
+      /^<\|im_start\|>system\ntools \[\{"name": "f"\}\]<\|im_end\|>\n/,
+    );
+    expect(all({ conversations, tools: '' }, REWRITING)[0]).not.toContain('tools');
+    expect(() => all({ conversations, tools: '[f' }, REWRITING)).toThrow(/tools .*must be JSON/);
+  });
+
   test('turns of the assistant in a prompt are not learnt', () => {
     const prompt = [turn('user', 'a'), turn('assistant', 'b'), turn('user', 'c')];
     expect(all({ prompt, completion: 'd' })[0]).toMatch(

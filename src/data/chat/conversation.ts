@@ -34,20 +34,23 @@ const content = z
     Array.isArray(value) ? value.map((part) => part.text).join('') : (value ?? ''),
   );
 
+/** A value that may be JSON in a text. */
+function fromJson(value: unknown, context: z.RefinementCtx): unknown {
+  if (typeof value !== 'string') return value;
+  try {
+    return JSON.parse(value) as unknown;
+  } catch {
+    context.addIssue({ code: 'custom', message: 'it must be JSON' });
+    return z.NEVER;
+  }
+}
+
 const toolCall = z.object({
   id: text.optional(),
   function: z.object({
     name: text,
     // OpenAI writes JSON as a text, others the object itself
-    arguments: z.unknown().transform((value, context) => {
-      if (typeof value !== 'string') return value ?? {};
-      try {
-        return JSON.parse(value) as unknown;
-      } catch {
-        context.addIssue({ code: 'custom', message: 'it must be JSON' });
-        return z.NEVER;
-      }
-    }),
+    arguments: z.unknown().transform((value, context) => fromJson(value, context) ?? {}),
   }),
 });
 
@@ -85,7 +88,13 @@ const message = z
   });
 
 const messages = z.array(message, 'it must be a list of messages').min(1, 'it must not be empty');
-const tools = z.array(z.unknown(), 'it must be a list').nullish();
+/** Those of ShareGPT are a text, which is empty where there are none. */
+const tools = z
+  .preprocess(
+    (value, context) => (value === '' ? undefined : fromJson(value, context)),
+    z.array(z.unknown(), 'it must be a list').nullish(),
+  )
+  .optional();
 
 const messagesLine = z.object({ messages, tools });
 const completionLine = z.object({
@@ -99,6 +108,7 @@ const shareGptLine = z.object({
     .array(z.object({ from: text, value: text }), 'it must be a list of {"from", "value"}')
     .min(1, 'it must not be empty'),
   system: text.nullish(),
+  tools,
 });
 
 /**
@@ -136,8 +146,9 @@ function ofShape(value: unknown): Conversation {
     return { ...partsOf(all), tools: given ?? undefined };
   }
   if (keys.includes('conversations')) {
-    const { conversations, system } = check(shareGptLine, value);
-    return partsOf([...systemMessage(system), ...conversations.map(shareGptMessage)]);
+    const { conversations, system, tools: given } = check(shareGptLine, value);
+    const all = [...systemMessage(system), ...conversations.map(shareGptMessage)];
+    return { ...partsOf(all), tools: given ?? undefined };
   }
   const got = keys.length > 0 ? `it has ${keys.slice(0, 8).join(', ')}` : 'it is no object';
   throw new RequestError(`${got}; a line is one of ${CHAT_SHAPES}.`);

@@ -6,7 +6,7 @@ import { FileError } from '../../errors.js';
 import { memorySource } from '../../util/folder.js';
 import { generatorFor } from '../../util/random.js';
 import { corpusTexts } from './documents.js';
-import { parquetParts } from './parquet.js';
+import { parquetLines, parquetParts } from './parquet.js';
 
 const bytesOf = (name: string) =>
   new Uint8Array(
@@ -100,4 +100,21 @@ describe('told with the file', () => {
       }
     }
   });
+});
+
+test('rows with lists of records are lines of JSON, of all row groups', async () => {
+  const lines: unknown[] = [];
+  for await (const line of parquetLines(memorySource('chat.parquet', bytesOf('chat')))) {
+    lines.push(JSON.parse(line));
+  }
+  const expected = Array.from({ length: 25 }, (_, id) => ({
+    id,
+    messages: [
+      ...(id % 5 === 0 ? [{ role: 'system', content: 'S' }] : []),
+      { role: 'user', content: `What is ${id}?` },
+      { role: 'assistant', content: id === 7 ? null : `größer 😀 ${id}` },
+    ],
+    note: id % 2 === 0 ? 'n' : null,
+  }));
+  expect(lines).toEqual(expected);
 });

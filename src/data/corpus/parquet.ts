@@ -1,5 +1,5 @@
 /**
- * The texts of a column of a parquet file, and its row groups.
+ * The texts of a column of a parquet file, or its rows as lines of JSON, and its row groups.
  *
  * The packages that read parquet are loaded when there is such a file.
  */
@@ -51,8 +51,8 @@ export async function* parquetTexts(
     const [first, last] = [Math.max(start, row), Math.min(end, row + Number(group.num_rows))];
     row += Number(group.num_rows);
     if (first >= last) continue;
-    const values = await readColumn(source, metadata, column, first, last);
-    for (const [index, value] of values.entries()) {
+    const rows = await readRows(source, metadata, { start: first, end: last }, [column]);
+    for (const [index, { [column]: value }] of rows.entries()) {
       if (typeof value === 'string') yield value;
       else if (value !== null && value !== undefined) {
         throw new FileError(
@@ -64,13 +64,32 @@ export async function* parquetTexts(
   }
 }
 
-async function readColumn(
+/**
+ * All rows with all columns, each as a line of JSON; integers of 64 bits are numbers there.
+ *
+ * @throws FileError, while iterating, if the file is damaged.
+ */
+export async function* parquetLines(source: ByteSource): AsyncGenerator<string, void, undefined> {
+  const metadata = await metadataOf(source);
+  let start = 0;
+  for (const { num_rows: numRows } of metadata.row_groups) {
+    const end = start + Number(numRows);
+    for (const row of await readRows(source, metadata, { start, end })) {
+      yield JSON.stringify(row, (_, value: unknown) =>
+        typeof value === 'bigint' ? Number(value) : value,
+      );
+    }
+    start = end;
+  }
+}
+
+/** @param columns - default: all */
+async function readRows(
   source: ByteSource,
   metadata: FileMetaData,
-  column: string,
-  rowStart: number,
-  rowEnd: number,
-): Promise<unknown[]> {
+  { start: rowStart, end: rowEnd }: Stretch,
+  columns?: string[],
+): Promise<readonly Readonly<Record<string, unknown>>[]> {
   const { parquetRead } = await import('hyparquet');
   const { compressors } = await import('hyparquet-compressors');
   try {
@@ -78,7 +97,7 @@ async function readColumn(
     await parquetRead({
       file: bufferOf(source),
       metadata,
-      columns: [column],
+      ...(columns && { columns }),
       rowStart,
       rowEnd,
       rowFormat: 'object',
@@ -88,7 +107,7 @@ async function readColumn(
       },
       onComplete: (read) => (rows = read),
     });
-    return rows.map((row) => row[column]);
+    return rows;
   } catch (cause) {
     throw damaged(source, `rows ${rowStart + 1} to ${rowEnd} cannot be read`, cause);
   }
