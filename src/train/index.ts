@@ -32,19 +32,20 @@ export type {
   ParameterUpdate,
   Slot,
   UpdateMoment,
+  UpdateRule,
 } from './optimizers/index.js';
 export { CompiledUpdate, optimizerOf } from './optimizers/index.js';
 export type { TrainTogetherOptions } from './parallel/index.js';
 export { MEMBER_FILE, trainTogether } from './parallel/index.js';
 export type { PolicyMoment, PolicySource } from './policy-source.js';
-export type { Schedule } from './schedule.js';
+export type { Schedule, ScheduleFunction } from './schedule.js';
 export { checkSchedule, defaultSchedule, scheduleFraction } from './schedule.js';
 export type { Snapshot } from './snapshot.js';
 export { SNAPSHOT_FILE, readSnapshot, writeSnapshot } from './snapshot.js';
 export type { PassedSpike, Rollback } from './spikes.js';
 export { spikeThreshold } from './spikes.js';
 export type { RunSource } from './stage-batches.js';
-export type { Stage } from './stages.js';
+export type { RunParts, Stage } from './stages.js';
 export {
   accumulateAt,
   lanesOf,

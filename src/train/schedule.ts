@@ -20,6 +20,9 @@ export type Schedule =
       readonly finalFraction: number;
     };
 
+/** A schedule of one's own: what `scheduleFraction` gives for a train step of its stage. */
+export type ScheduleFunction = (trainStep: number, totalTrainSteps: number) => number;
+
 /**
  * Fraction of the peak learning rate: above 0 and at most 1, and 0 only where a decay ends in a
  * `finalFraction` of 0.
@@ -27,10 +30,11 @@ export type Schedule =
  * @param trainStep - from 0
  */
 export function scheduleFraction(
-  schedule: Schedule,
+  schedule: Schedule | ScheduleFunction,
   trainStep: number,
   totalTrainSteps: number,
 ): number {
+  if (typeof schedule === 'function') return schedule(trainStep, totalTrainSteps);
   const { warmupTrainSteps } = schedule;
   if (trainStep < warmupTrainSteps) return (trainStep + 1) / warmupTrainSteps;
   switch (schedule.kind) {
@@ -54,7 +58,11 @@ export function scheduleFraction(
 }
 
 /** @throws ConfigError if the parts of a schedule do not fit into the run */
-export function checkSchedule(schedule: Schedule, totalTrainSteps: number): void {
+export function checkSchedule(
+  schedule: Schedule | ScheduleFunction,
+  totalTrainSteps: number,
+): void {
+  if (typeof schedule === 'function') return;
   const needed =
     schedule.warmupTrainSteps + (schedule.kind === 'wsd' ? schedule.decayTrainSteps : 0);
   if (needed > totalTrainSteps) {

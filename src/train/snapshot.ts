@@ -14,7 +14,7 @@ import { optimizerOf } from './optimizers/index.js';
 import { ownSpecs } from './run-parameters.js';
 import type { Rollback } from './spikes.js';
 import { rollbackSchema } from './spikes.js';
-import type { Stage } from './stages.js';
+import type { RunParts, Stage } from './stages.js';
 import { stagesOf, trainedSpecs } from './stages.js';
 
 export const SNAPSHOT_FILE = 'snapshot.safetensors';
@@ -44,8 +44,11 @@ const exchangeSchema = z.strictObject({
   round: z.int(),
   /** Updates since the optimizer's slots were fresh. */
   optimizerSteps: z.int(),
-  /** Once the round is at its end: the object that holds what it came to, and what it was like. */
-  result: z.strictObject({ delta: z.string(), loss: z.number(), seconds: z.number() }).optional(),
+  /** Of the round so far, over all sittings: the sum of its losses, and how long it took. */
+  lossSum: z.number(),
+  seconds: z.number(),
+  /** Once the store has what the round came to: its object. */
+  delta: z.string().optional(),
 });
 export type ExchangeProgress = Readonly<z.output<typeof exchangeSchema>>;
 
@@ -60,8 +63,9 @@ export async function writeSnapshot(
   folder: Folder,
   config: TrainConfig,
   { trainSteps, weights, slots, rollbacks, recentLosses, source, exchange }: Snapshot,
+  parts: RunParts = {},
 ): Promise<void> {
-  const shapes = tensorShapes(stageAt(config, trainSteps), config);
+  const shapes = tensorShapes(stageAt(config, trainSteps, parts), config);
   const tensors = [
     ...[...weights].map(([name, data]) => ({ name: `${PARAM}${name}`, data })),
     ...[...slots].map(([name, data]) => ({ name, data })),
@@ -75,8 +79,8 @@ export async function writeSnapshot(
 }
 
 /** The stage that made a snapshot of so many train steps. */
-export function stageAt(config: TrainConfig, trainSteps: number): Stage {
-  const stages = stagesOf(config);
+export function stageAt(config: TrainConfig, trainSteps: number, parts: RunParts = {}): Stage {
+  const stages = stagesOf(config, parts);
   const isMaker = (stage: Stage) => trainSteps <= stage.firstTrainStep + stage.trainSteps;
   return stages.find(isMaker) ?? stages.at(-1)!;
 }
@@ -101,12 +105,14 @@ function tensorShapes(
 /**
  * The snapshot of a folder, undefined if it has none.
  *
+ * @param parts - those that it was made with
  * @throws ConfigError if it belongs to a run with another config
  * @throws CheckpointError if it is damaged
  */
 export async function readSnapshot(
   folder: Folder,
   config: TrainConfig,
+  parts: RunParts = {},
 ): Promise<Snapshot | undefined> {
   if (!(await folder.exists(SNAPSHOT_FILE))) return undefined;
   const source = await folder.open(SNAPSHOT_FILE);
@@ -114,7 +120,8 @@ export async function readSnapshot(
     const reader = await openSafetensors(source);
     checkConfig(folder, reader.metadata.get('config'), config);
     const trainSteps = trainStepsOf(folder, reader.metadata.get('trainSteps'));
-    checkTensors(folder, tensorShapes(stageAt(config, trainSteps), config), reader.entries);
+    const shapes = tensorShapes(stageAt(config, trainSteps, parts), config);
+    checkTensors(folder, shapes, reader.entries);
     const weights = new Map<string, Float32Array>();
     const slots = new Map<string, Float32Array>();
     for (const name of reader.entries.keys()) {

@@ -71,9 +71,9 @@ export async function openSource(source: RunSource, stage: Stage): Promise<Batch
   const opened = typeof source === 'function' ? await source(stage) : source;
   checkSize(opened, stage);
   const { objective } = stage;
-  return 'exits' in objective && objective.exits
-    ? withExitQuantiles(opened, objective.exits)
-    : opened;
+  // One of a run's own has its exits in the batches.
+  if ('loss' in objective || !('exits' in objective) || !objective.exits) return opened;
+  return withExitQuantiles(opened, objective.exits);
 }
 
 /**

@@ -10,7 +10,6 @@ import { TrainState } from './state.js';
  * Places what a stage begins with on a device. The caller disposes the state.
  *
  * @param size - of the micro-batches
- * @param options - an objective takes the place of the stage's
  */
 export function openState(
   device: Device,
@@ -18,7 +17,7 @@ export function openState(
   { weights, slots, trainSteps }: Pick<Snapshot, 'weights' | 'slots' | 'trainSteps'>,
   { rows, length }: Pick<BatchSource, 'rows' | 'length'>,
   options: Partial<
-    Pick<TrainStateOptions, 'base' | 'exchange' | 'file' | 'helpers' | 'objective' | 'tellsTokens'>
+    Pick<TrainStateOptions, 'base' | 'exchange' | 'file' | 'helpers' | 'tellsTokens'>
   > = {},
 ): Promise<TrainState> {
   return TrainState.create({

@@ -11,32 +11,38 @@ import { generatorFor } from '../util/random.js';
 import { withoutUndefined } from '../util/without-undefined.js';
 import type { StageSettings, TrainConfig } from './config.js';
 import { laneCount } from './lanes.js';
+import type { Objective, ObjectiveDefinition } from './objectives/index.js';
 import { checkObjective } from './objectives/index.js';
+import type { Optimizer, OptimizerSettings } from './optimizers/index.js';
 import { trainedParameters } from './run-parameters.js';
-import type { Schedule } from './schedule.js';
+import type { Schedule, ScheduleFunction } from './schedule.js';
 import { checkSchedule, defaultSchedule, scheduleFraction } from './schedule.js';
 
 /** What a stage and the settings of all stages have in common, as the stage says it. */
 type Shared = Pick<
   TrainConfig,
-  | 'objective'
-  | 'optimizer'
-  | 'learningRate'
-  | 'accumulate'
-  | 'recompute'
-  | 'trained'
-  | 'backpropLoops'
-  | 'mixture'
-  | 'lora'
+  'learningRate' | 'accumulate' | 'recompute' | 'trained' | 'backpropLoops' | 'mixture' | 'lora'
 >;
 
+/**
+ * Parts of a run as values of one's own, in place of those that the settings of its stages name. Settings do not
+ * hold them: who resumes a run gives the same again.
+ */
+export interface RunParts {
+  readonly objective?: ObjectiveDefinition | undefined;
+  readonly optimizer?: Optimizer | undefined;
+  readonly schedule?: ScheduleFunction | undefined;
+}
+
 export interface Stage extends Shared {
+  readonly objective: Objective;
+  readonly optimizer: OptimizerSettings | Optimizer;
   readonly index: number;
   readonly name: string;
   /** Train steps of the run before this stage. */
   readonly firstTrainStep: number;
   readonly trainSteps: number;
-  readonly schedule: Schedule;
+  readonly schedule: Schedule | ScheduleFunction;
   /** The model as this stage trains it. */
   readonly model: LoopLMConfig;
   /** Numbers of loops that its updates may have. */
@@ -53,12 +59,12 @@ export interface Stage extends Shared {
  *
  * @throws ConfigError for settings that contradict each other or do not fit the model
  */
-export function stagesOf(config: TrainConfig): readonly Stage[] {
+export function stagesOf(config: TrainConfig, parts: RunParts = {}): readonly Stage[] {
   const stages: Stage[] = [];
   const faults: ConfigError[] = [];
   for (const [index, own] of (config.stages ?? [ONE_STAGE]).entries()) {
     const before = stages.at(-1);
-    const stage = stageOf(config, own, index, before);
+    const stage = { ...stageOf(config, own, index, before), ...givenParts(parts) };
     const found = faultsOf(stage, before, config);
     faults.push(...(config.stages ? found.map((fault) => inStage(stage, fault)) : found));
     stages.push(stage);
@@ -68,6 +74,14 @@ export function stagesOf(config: TrainConfig): readonly Stage[] {
   if (!first) return stages;
   const messages = faults.map(({ message }) => message);
   throw new ConfigError(first.field, messages.join(' '), { cause: first, faults: messages });
+}
+
+function givenParts({ objective, optimizer, schedule }: RunParts): Partial<Stage> {
+  return {
+    ...(objective && { objective }),
+    ...(optimizer && { optimizer }),
+    ...(schedule && { schedule }),
+  };
 }
 
 function inStage({ index, name }: Stage, fault: ConfigError): ConfigError {
@@ -166,8 +180,7 @@ function checkKeeps(stage: Stage, before: Stage | undefined): void {
   const same = (value: (of: Stage) => unknown) =>
     before && JSON.stringify(value(stage)) === JSON.stringify(value(before));
   const isSame =
-    same(({ optimizer }) => optimizer.kind ?? 'adamw') &&
-    same(({ optimizer }) => optimizer.averageDecay === undefined) &&
+    same(kindOfOptimizer) &&
     same((of) => trainedNames(of)) &&
     same(({ model }) => model.numHiddenLayers);
   if (isSame) return;
@@ -176,6 +189,12 @@ function checkKeeps(stage: Stage, before: Stage | undefined): void {
     'optimizerState is "kept", and the stage before trains other parameters or with another kind of optimizer. Say "fresh", or leave it out.',
   );
 }
+
+/** Optimizers of one kind keep the same. */
+const kindOfOptimizer = ({ optimizer }: Stage) =>
+  'step' in optimizer
+    ? 'its own'
+    : [optimizer.kind ?? 'adamw', optimizer.averageDecay === undefined];
 
 const trainedNames = (stage: Stage) => trainedSpecs(stage).map(({ hfName }) => hfName);
 

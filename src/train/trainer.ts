@@ -17,7 +17,6 @@ import type { TrainConfig } from './config.js';
 import { handOver, resultOf } from './hand-over.js';
 import type { Evaluation, MetricRecord } from './metrics.js';
 import { MetricLog } from './metrics.js';
-import type { ObjectiveDefinition } from './objectives/index.js';
 import type { PolicySource } from './policy-source.js';
 import type { Snapshot } from './snapshot.js';
 import { readSnapshot, writeSnapshot } from './snapshot.js';
@@ -26,7 +25,7 @@ import { ownSpecs } from './run-parameters.js';
 import { SpikeWatch, diverged, faultOf, mayGoBack } from './spikes.js';
 import type { RunSource } from './stage-batches.js';
 import { openBatches } from './stage-batches.js';
-import type { Stage } from './stages.js';
+import type { RunParts, Stage } from './stages.js';
 import { learningRateAt, loopsAt, optimizerStepAt, stagesOf } from './stages.js';
 import { openState } from './stage-state.js';
 import type {
@@ -38,15 +37,13 @@ import type {
 } from './state.js';
 import { isGate } from './trainable.js';
 
-export interface TrainOptions {
+export interface TrainOptions extends RunParts {
   readonly config: TrainConfig;
   readonly device: Device;
   /** See `TrainState`. */
   readonly helpers?: readonly Device[];
   /** The batches of all stages, or those of each; or what draws them by the weights as they are. */
   readonly source: RunSource | PolicySource;
-  /** In place of those that the config names. */
-  readonly objective?: ObjectiveDefinition;
   /**
    * Starting weights; ignored when `folder` holds a snapshot. With `config.lora` those that the adapter is
    * beside, which stay as they are; of a converted model those of its exit gate, and the rest is `file`.
@@ -108,9 +105,9 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
   const { config, folder, signal } = options;
   checkCounts(config);
   if (config.lora && 'batchesFor' in options.source) failPolicy();
-  const stages = stagesOf(config);
+  const stages = stagesOf(config, options);
   const totalTrainSteps = endOf(stages.at(-1)!);
-  const snapshot = await readSnapshot(folder, config);
+  const snapshot = await readSnapshot(folder, config, options);
   const log = await MetricLog.open(folder, snapshot);
   const run: Run = { ...options, stages, totalTrainSteps, log };
   let at = snapshot ?? startOf(run);
@@ -164,11 +161,10 @@ async function trainStage(run: Run, stage: Stage, from: Snapshot): Promise<Snaps
   const source = await openBatches(run.source, stage, start.rollbacks);
   const { policy } = source;
   policy?.restore(start.source);
-  const { device, helpers, exchange, objective, weights: base, file } = run;
+  const { device, helpers, exchange, weights: base, file } = run;
   const state = await openState(device, stage, start, source, {
     ...(exchange && { exchange }),
     ...(helpers && { helpers }),
-    ...(objective && { objective }),
     ...(config.lora && (file ? { file } : { base })),
     tellsTokens: policy !== undefined,
   });
@@ -283,9 +279,9 @@ function update(
   );
 }
 
-async function saved({ log, folder, config }: Run, snapshot: Snapshot): Promise<Snapshot> {
-  await log.flush();
-  await writeSnapshot(folder, config, snapshot);
+async function saved(run: Run, snapshot: Snapshot): Promise<Snapshot> {
+  await run.log.flush();
+  await writeSnapshot(run.folder, run.config, snapshot, run);
   return snapshot;
 }
 
@@ -298,7 +294,7 @@ async function saved({ log, folder, config }: Run, snapshot: Snapshot): Promise<
 async function goBack(run: Run, before: Snapshot, { fault, ...spike }: Spike): Promise<Snapshot> {
   const { config, folder, log } = run;
   if (!mayGoBack(config, before)) throw diverged(fault!, spike.trainStep);
-  const good = (await readSnapshot(folder, config)) ?? startOf(run);
+  const good = (await readSnapshot(folder, config, run)) ?? startOf(run);
   const rollback: Rollback = { ...spike, backTo: good.trainSteps };
   log.goBack(rollback);
   run.onRollback?.(rollback);

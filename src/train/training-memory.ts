@@ -15,7 +15,7 @@ import {
 } from '../model/index.js';
 import { pieceRows } from './lanes.js';
 import type { ObjectiveOptions } from './objective-graph.js';
-import type { OptimizerSettings } from './optimizers/index.js';
+import type { Optimizer, OptimizerSettings } from './optimizers/index.js';
 import { optimizerOf } from './optimizers/index.js';
 import { chunkRows } from './readout-rows.js';
 import type { Trains } from './run-parameters.js';
@@ -61,7 +61,7 @@ export interface TrainingMemoryOptions extends Trains {
   readonly rows: number;
   readonly length: number;
   readonly recompute?: ObjectiveOptions['recompute'] | undefined;
-  readonly optimizer: OptimizerSettings;
+  readonly optimizer: OptimizerSettings | Optimizer;
   /** Devices that compute gradients side by side. Default 1. */
   readonly numLanes?: number;
   /** Of the weights that an adapter is beside, if they are of a converted model. */
@@ -75,11 +75,11 @@ export function trainingMemory(
 ): TrainingMemory {
   const { rows, length, recompute, optimizer, numLanes = 1, lora, format } = options;
   const trained = trainedParameters(config, options);
-  const { slots, elementwiseRule } = optimizerOf(optimizer);
+  const { slots, rule } = optimizerOf(optimizer);
   const slotCountOf = (specs: readonly ParameterSpec[]) =>
     specs.reduce((sum, spec) => sum + slots(spec).length * elementCount(spec.shape), 0);
   const applied = trained
-    .filter((spec) => elementwiseRule(spec) === undefined)
+    .filter((spec) => !rule(spec).isElementwise)
     .map((spec) => countOf([spec]) + slotCountOf([spec]));
   const piece = lora ? undefined : pieceRows({ rows, length }, numLanes, config);
   const lanes = piece === undefined ? 1 : numLanes;

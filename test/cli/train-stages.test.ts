@@ -101,6 +101,10 @@ test.each([
   [['--recipe', 'ouro', '--out', 'x'], /recipe ouro holds the stages of the paper.*--plan/],
   [['--recipe', 'ouro', '--plan', '--variant', 'twin'], /--variant is twin.*1\.4b, 2\.6b/],
   [['--recipe', 'bundled', '--out', 'x', '--variant', '2.6b'], /--variant is 2\.6b.*looped, twin/],
+  [
+    ['--recipe', 'bundled', '--out', 'x', '--join', 'nats://localhost/x'],
+    /lessons of the recipe bundled follow.*--like/,
+  ],
   [['--plan'], /It is not said what to train on/],
 ])('%j is refused', async (flags, says) => {
   const { exitCode, stderr } = await cli(['train', ...flags]);

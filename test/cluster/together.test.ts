@@ -8,6 +8,7 @@ import type { Device } from '../../src/runtime/index.js';
 import { createInlineDevice } from '../../src/runtime/index.js';
 import type { OuterSettings, TrainConfig, TrainResult } from '../../src/train/index.js';
 import { DEFAULT_OUTER, trainTogether } from '../../src/train/index.js';
+import type { RoundResult } from '../../src/train/parallel/rounds.js';
 import { RUN_CONFIG, STAGED_CONFIG, runStaged, runTiny, sourceOf } from '../train/tiny-run.js';
 
 type Files = Map<string, Uint8Array>;
@@ -49,6 +50,22 @@ async function work(store: SharedStore, options: WorkerOptions): Promise<TrainRe
     await device.dispose();
   }
 }
+
+/** A store, and what is handed in through it, in the order of rounds. */
+function watched(store: SharedStore) {
+  const handedIn = new Map<string, RoundResult>();
+  const write: SharedStore['write'] = async (key, text, revision) => {
+    const isWritten = await store.write(key, text, revision);
+    const { results = {} } = JSON.parse(text) as { readonly results?: Record<string, RoundResult> };
+    const [result] = Object.values(results);
+    if (isWritten && result) handedIn.set(key, result);
+    return isWritten;
+  };
+  return { store: { ...store, write }, handedIn };
+}
+
+/** A result but for how long it took. */
+const timeless = (result: RoundResult) => ({ ...result, seconds: undefined });
 
 const bytesOf = ({ weights }: TrainResult) =>
   Buffer.concat([...weights.values()].map((values) => Buffer.from(values.buffer)));
@@ -172,6 +189,78 @@ describe('a machine', () => {
     expect(trained).toEqual([]);
     expect(bytesOf(second).equals(bytesOf(first))).toBe(true);
   });
+
+  // The second round has train steps 4 to 6.
+  const sittings = [
+    ['stopped in the middle of a round', 5],
+    ['killed before the store has its delta', 6],
+    ['killed when the store has its delta', 6],
+    ['killed before it hands in', 6],
+    ['killed in the first train step of a round', 3],
+  ] as const;
+  const undisturbed = async (deltas: OuterSettings['deltas']) => {
+    const { store, handedIn } = watched(memoryStore());
+    const whole = await work(store, { config: { ...config, outer: { ...PLAIN, deltas } } });
+    return { whole, results: [...handedIn.values()].map(timeless) };
+  };
+  const known = new Map<string, ReturnType<typeof undisturbed>>();
+  const eachSitting = sittings.flatMap(([what, at]) =>
+    (['f32', 'int8'] as const).map((deltas) => [what, deltas, at] as const),
+  );
+  it.each(eachSitting)(
+    '%s does no train step again, and hands in what it would have (%s)',
+    async (what, deltas, at) => {
+      const settings = { ...config, outer: { ...PLAIN, deltas } };
+      if (!known.has(deltas)) known.set(deltas, undisturbed(deltas));
+      const { whole, results } = await known.get(deltas)!;
+
+      const { store, handedIn } = watched(memoryStore());
+      const controller = new AbortController();
+      const files: Files = new Map();
+      let left = files;
+      const kill = () => {
+        left = new Map(files); // nothing comes afterwards
+        throw new Error('killed');
+      };
+      let numDeltas = 0;
+      const putObject: SharedStore['putObject'] = async (name, bytes) => {
+        if (name.startsWith('delta')) numDeltas++;
+        if (numDeltas === 2 && what.includes('before the store')) kill();
+        await store.putObject(name, bytes);
+        if (numDeltas === 2 && what.includes('when the store')) kill();
+      };
+      const write: SharedStore['write'] = async (...record) => {
+        if (numDeltas === 2 && what.includes('hands in')) kill();
+        return store.write(...record);
+      };
+      const times: number[] = [];
+      const onTrainStep = (trainStep: number) => {
+        times[trainStep] = performance.now();
+        if (at === 3 && trainStep === 4) kill();
+        if (at === 5 && trainStep === at) controller.abort(new Error('stopped'));
+      };
+      const sitting = work(
+        { ...store, putObject, write },
+        { config: settings, files, onTrainStep, signal: controller.signal },
+      );
+      if (at === 5) await sitting;
+      else await expect(sitting).rejects.toThrow('killed');
+
+      const trained: number[] = [];
+      const again = await work(store, {
+        config: settings,
+        files: left,
+        onTrainStep: (trainStep) => trained.push(trainStep),
+      });
+      expect(trained[0]).toBe(at + 1);
+      expect(bytesOf(again).equals(bytesOf(whole))).toBe(true);
+      expect([...handedIn.values()].map(timeless)).toEqual(results);
+      const second = [...handedIn.values()][1]!;
+      expect('seconds' in second && second.seconds).toBeGreaterThan(
+        (times[at]! - times[4]!) / 1000,
+      );
+    },
+  );
 
   it('that lost its folder begins again at the round that it was in', async () => {
     const store = memoryStore();

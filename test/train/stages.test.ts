@@ -3,7 +3,6 @@ import { describe, expect, it } from 'vitest';
 import type { BatchSource } from '../../src/data/index.js';
 import { ConfigError } from '../../src/errors.js';
 import type { LoopLMConfig } from '../../src/model/index.js';
-import { memoryFolder } from '../../src/model/index.js';
 import type { Stage, StageSettings, TrainConfig, TrainOptions } from '../../src/train/index.js';
 import {
   METRICS_FILE,
@@ -21,10 +20,10 @@ import {
 import { randomWeights } from '../engine/random-model.js';
 import { referenceRun } from '../engine/reference-model.js';
 import { TINY } from './support.js';
+import type { Files } from './run-files.js';
+import { folderOf } from './run-files.js';
 import { RUN_CONFIG, SOURCE, STAGED_CONFIG, runStaged, runTiny } from './tiny-run.js';
 
-type Files = Map<string, Uint8Array>;
-const folderOf = (files: Files) => memoryFolder('run', files);
 const recordsOf = (files: Files) => parseMetrics(new TextDecoder().decode(files.get(METRICS_FILE)));
 
 const CONSTANT = { kind: 'constant', warmupTrainSteps: 0 } as const;
@@ -350,6 +349,50 @@ describe('a spike', () => {
     const steps = records.flatMap((record) => ('loss' in record ? [record.trainStep] : []));
     expect(steps).toEqual(Array.from({ length: last }, (_, index) => index + 1));
   });
+
+  it.each([
+    [5, 15],
+    [100, 6],
+  ])(
+    'in a later stage, with snapshots every %i train steps, sends it back to train step %i',
+    async (snapshotEvery, backTo) => {
+      const files: Files = new Map();
+      const stages: StageSettings[] = [
+        { trainSteps: 6, optimizerState: 'fresh' },
+        {
+          trainSteps: 24,
+          upcycle: { numHiddenLayers: 2, order: 'stacked' },
+          optimizerState: 'fresh',
+        },
+      ];
+      const source = faultyAt([17]);
+      const read: [number, number | undefined][] = [];
+      const result = await runTiny({
+        folder: folderOf(files),
+        config: { ...quick, snapshotEvery, stages },
+        source: {
+          ...source,
+          batchAt(trainStep, microBatch, index) {
+            if (trainStep >= 6) read.push([trainStep, index]);
+            return source.batchAt(trainStep, microBatch, index);
+          },
+        },
+      });
+      expect(result).toMatchObject({ finished: true, trainStepsDone: 30 });
+      expect(result.model.numHiddenLayers).toBe(2);
+      const records = recordsOf(files);
+      const rollbacks = records.flatMap((record) =>
+        'rollback' in record ? [record.rollback] : [],
+      );
+      expect(rollbacks[0]).toMatchObject({ trainStep: 18, backTo });
+      const skipped = rollbacks.reduce((sum, { trainStep, backTo: to }) => sum + trainStep - to, 0);
+      // sources go by either number, and read what was not read before
+      expect(read.every(([trainStep, index]) => index === trainStep - 6)).toBe(true);
+      expect(Math.max(...read.map(([trainStep]) => trainStep))).toBe(29 + skipped);
+      const steps = records.flatMap((record) => ('loss' in record ? [record.trainStep] : []));
+      expect(steps).toEqual(Array.from({ length: 30 }, (_, index) => index + 1));
+    },
+  );
 
   it('is gone back for so often and no more', async () => {
     const files: Files = new Map();

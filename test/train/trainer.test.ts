@@ -4,19 +4,18 @@
  */
 import { describe, expect, it } from 'vitest';
 import { CheckpointError, ConfigError } from '../../src/errors.js';
-import type { BatchSource } from '../../src/data/index.js';
 import type { Folder } from '../../src/model/index.js';
-import { initializeWeights, memoryFolder } from '../../src/model/index.js';
-import type { TrainConfig, TrainOptions } from '../../src/train/index.js';
+import { initializeWeights } from '../../src/model/index.js';
+import type { TrainConfig } from '../../src/train/index.js';
 import { METRICS_FILE, SNAPSHOT_FILE, parseMetrics, readSnapshot } from '../../src/train/index.js';
 import { encodeSafetensors, openSafetensors } from '../../src/util/safetensors.js';
 import type { SafetensorsTensor } from '../../src/util/safetensors.js';
-import { RUN_CONFIG, SOURCE, runTiny } from './tiny-run.js';
+import type { Files } from './run-files.js';
+import { folderOf, stoppedAfter } from './run-files.js';
+import { RUN_CONFIG, runTiny } from './tiny-run.js';
 
 const { trainSteps, evaluateEvery } = RUN_CONFIG;
 
-type Files = Map<string, Uint8Array>;
-const folderOf = (files: Files): Folder => memoryFolder('run', files);
 const trained = async (): Promise<Files> => {
   const files: Files = new Map();
   await runTiny({ folder: folderOf(files) });
@@ -26,19 +25,6 @@ const whole = trained();
 
 const textOf = (bytes: Uint8Array | undefined): string => new TextDecoder().decode(bytes);
 const recordsOf = (files: Files) => parseMetrics(textOf(files.get(METRICS_FILE)));
-
-/** Stops a run while its given train step is under way: when the batches of the next are drawn. */
-function stoppedAfter(last: number): Pick<TrainOptions, 'source' | 'signal'> {
-  const controller = new AbortController();
-  const source: BatchSource = {
-    ...SOURCE,
-    batchAt(trainStep, microBatch) {
-      if (trainStep === last) controller.abort();
-      return SOURCE.batchAt(trainStep, microBatch);
-    },
-  };
-  return { source, signal: controller.signal };
-}
 
 const isSame = (a: Float32Array, b: Float32Array): boolean =>
   a.length === b.length && a.every((value, index) => value === b[index]);

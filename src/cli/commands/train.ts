@@ -120,8 +120,13 @@ async function trainCommand(flags: Flags, io: CliIo): Promise<void> {
 }
 
 /** A run with settings of several machines: a file says them, and other runs have the defaults. */
-function withOuter(run: TrainingRun, { config: path }: Flags): TrainingRun {
+function withOuter(run: TrainingRun, { config: path, recipe, like }: Flags): TrainingRun {
   if (run.config.outer) return run;
+  if (recipe !== undefined && like === undefined) {
+    throw new RequestError(
+      `The lessons of the recipe ${recipe} follow what a run has measured of itself, and a machine that joins it has not. Add --like models/bundled, so that all are shown the lessons of one run, or leave out --join.`,
+    );
+  }
   if (path === undefined) return { ...run, config: { ...run.config, outer: DEFAULT_OUTER } };
   throw new ConfigError(
     'outer',

@@ -61,7 +61,7 @@ function plannedStage(
     numHiddenLayers: model.numHiddenLayers,
     ropeTheta: model.ropeTheta,
     learningRate,
-    schedule: schedule.kind,
+    schedule: typeof schedule === 'function' ? 'its own' : schedule.kind,
     trainSteps,
     tokens,
     length,

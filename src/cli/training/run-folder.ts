@@ -7,7 +7,7 @@ import { FileError } from '../../errors.js';
 import type { Folder } from '../../model/index.js';
 import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE } from '../../model/index.js';
 import { failRead, fileExists, nodeFolder, takeLock } from '../../platform/node/index.js';
-import type { TrainConfig } from '../../train/index.js';
+import type { RunParts, TrainConfig } from '../../train/index.js';
 import { MEMBER_FILE, METRICS_FILE, readSnapshot } from '../../train/index.js';
 
 /** The settings of the run, for people; the snapshot has its own copy. */
@@ -40,6 +40,7 @@ export interface RunFolder {
  * Takes the folder for a run, new or to go on with.
  *
  * @param extraFiles - names of the other files that the run will write.
+ * @param parts - that the run has in place of those of its config.
  * @throws FileError if another process trains there, or the folder holds what is not of a run;
  *   ConfigError if it holds a run with other settings, which are named.
  */
@@ -47,6 +48,7 @@ export async function takeRunFolder(
   path: string,
   config: TrainConfig,
   extraFiles: readonly string[],
+  parts: RunParts = {},
 ): Promise<RunFolder> {
   const lock = await takeLock(join(path, 'run.lock'), {
     task: `training in ${path}`,
@@ -61,15 +63,30 @@ export async function takeRunFolder(
     },
   };
   try {
-    const snapshot = await readSnapshot(disk, config);
-    if (!snapshot) await checkOurs(path, extraFiles);
-    await folder.write(CONFIG_FILE, `${JSON.stringify(config, null, 2)}\n`);
+    const snapshot = await readSnapshot(disk, config, parts);
+    if (!snapshot && !(await hasJoined(folder, config))) await checkOurs(path, extraFiles);
+    await folder.write(CONFIG_FILE, settingsText(config));
     const trainStepsDone = snapshot?.trainSteps ?? 0;
     return { folder, trainStepsDone, release: () => lock.release() };
   } catch (error) {
     await lock.release();
     throw error;
   }
+}
+
+const settingsText = (config: TrainConfig) => `${JSON.stringify(config, null, 2)}\n`;
+
+/**
+ * Whether a machine has joined a run of these settings from the folder. One that came when all was done has the model
+ * there, and no snapshot. Whether it is the run that is joined now is asked there.
+ */
+async function hasJoined(folder: Folder, config: TrainConfig): Promise<boolean> {
+  return (
+    config.outer !== undefined &&
+    (await folder.exists(MEMBER_FILE)) &&
+    (await folder.exists(CONFIG_FILE)) &&
+    (await folder.readText(CONFIG_FILE)) === settingsText(config)
+  );
 }
 
 /** Without a snapshot nothing of a finished model may be there, and files of a run only all together. */

@@ -101,7 +101,7 @@ export async function runTraining(
     );
   }
   const extraFiles = Object.keys(run.extraFiles);
-  const { folder, trainStepsDone, release } = await takeRunFolder(out, run.config, extraFiles);
+  const { folder, trainStepsDone, release } = await takeRunFolder(out, run.config, extraFiles, run);
   if (run.note !== undefined) tellNote(run.note, io);
   if (trainStepsDone > 0) io.stderr.write(`going on after train step ${trainStepsDone}\n`);
   const progress = openTrainingProgress(io);

@@ -36,7 +36,7 @@ export function adamW(options: AdamWOptions): Optimizer {
         decay: learningRate * weightDecay,
       };
     },
-    elementwiseRule: (spec) => (isDecayed(spec) ? 'decayed' : 'not decayed'),
+    rule: (spec) => ({ name: isDecayed(spec) ? 'decayed' : 'not decayed', isElementwise: true }),
     step(update) {
       const { grad, slot, scalar } = update;
       const m = add(mul(slot('m'), beta1), mul(grad, 1 - beta1));

@@ -9,7 +9,7 @@ import type { Optimizer } from './optimizer.js';
 export type { AdamWOptions } from './adamw.js';
 export { AVERAGE } from './averaging.js';
 export type { MuonOptions } from './muon.js';
-export type { Optimizer, ParameterUpdate, Slot, UpdateMoment } from './optimizer.js';
+export type { Optimizer, ParameterUpdate, Slot, UpdateMoment, UpdateRule } from './optimizer.js';
 export { CompiledUpdate } from './compiled-update.js';
 export { accumulateOutputs } from './update-program.js';
 

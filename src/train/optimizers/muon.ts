@@ -37,7 +37,8 @@ export function muon(options: MuonOptions): Optimizer {
     scalars: (moment) => ({ ...rest.scalars(moment), learningRate: moment.learningRate }),
     slots: (spec) =>
       isLayerMatrix(spec) ? [{ name: 'momentum', starts: 'at zero' }] : rest.slots(spec),
-    elementwiseRule: (spec) => (isLayerMatrix(spec) ? undefined : rest.elementwiseRule(spec)),
+    rule: (spec) =>
+      isLayerMatrix(spec) ? { name: 'orthogonal', isElementwise: false } : rest.rule(spec),
     step(update) {
       const { spec, grad, slot, scalar } = update;
       if (!isLayerMatrix(spec)) return rest.step(update);

@@ -25,7 +25,7 @@ export interface UpdateMoment {
  * same shape.
  */
 export interface ParameterUpdate {
-  /** The first one, where it is several. */
+  /** The first one of its rule, and of its shape where that matters. */
   readonly spec: ParameterSpec;
   readonly param: Tensor;
   /** Clipped. */
@@ -35,17 +35,23 @@ export interface ParameterUpdate {
   readonly scalar: (name: string) => Tensor;
 }
 
+/** How a parameter is updated. Parameters of one rule have the same slots and take the same step. */
+export interface UpdateRule {
+  readonly name: string;
+  /**
+   * Whether each element changes by itself, whatever its neighbours are: then all parameters of the rule are
+   * updated as one long vector. Else those of one shape share a program.
+   */
+  readonly isElementwise: boolean;
+}
+
 export interface Optimizer {
   /** Largest norm of all gradients together; `off` leaves them as they are. */
   readonly clipNorm: number | 'off';
   slots(spec: ParameterSpec): readonly Slot[];
   /** The scalar inputs of an update; always of the same names. */
   scalars(moment: UpdateMoment): Readonly<Record<string, number>>;
-  /**
-   * Names the rule by which each element changes by itself, whatever its neighbours are; undefined where they
-   * matter. Parameters of one rule have the same slots and are updated as one long vector.
-   */
-  elementwiseRule(spec: ParameterSpec): string | undefined;
+  rule(spec: ParameterSpec): UpdateRule;
   /** The new parameter and, by name, the new slots. */
   step(update: ParameterUpdate): {
     readonly param: Tensor;

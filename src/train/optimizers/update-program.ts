@@ -49,19 +49,20 @@ export interface ApplyProgram {
   readonly outputs: Readonly<Record<string, Tensor>>;
 }
 
-/** A program for each elementwise rule, and one for each shape of the other parameters. */
+/** A program for each elementwise rule, and one for each shape of the other rules. */
 export function applyPrograms(
   specs: readonly ParameterSpec[],
   optimizer: Optimizer,
 ): readonly ApplyProgram[] {
   const groups = new Map<string, ParameterSpec[]>();
   for (const spec of specs) {
-    const key = optimizer.elementwiseRule(spec) ?? spec.shape.join();
+    const { name, isElementwise } = optimizer.rule(spec);
+    const key = JSON.stringify(isElementwise ? [name] : [name, spec.shape]);
     groups.set(key, [...(groups.get(key) ?? []), spec]);
   }
   return [...groups.values()].map((group) => {
     const [spec] = group as [ParameterSpec];
-    const isElementwise = optimizer.elementwiseRule(spec) !== undefined;
+    const { isElementwise } = optimizer.rule(spec);
     const outputs = stepOutputs(optimizer, spec, isElementwise ? ['N'] : spec.shape);
     return { specs: group, isElementwise, outputs };
   });

@@ -58,6 +58,12 @@ export function innerStart(
   };
 }
 
+/** How far a machine is in a round, over all sittings. */
+interface Progress extends Pick<ExchangeProgress, 'lossSum' | 'seconds' | 'delta'> {
+  /** Train steps of the round. */
+  readonly done: number;
+}
+
 /** How often a machine asks, while it trains, whether its round is over. */
 const ASK_MS = 2000;
 
@@ -105,14 +111,16 @@ export class RoundTraining {
   ): Promise<'done' | 'given up' | 'stopped'> {
     const { config, replica, member, signal, now } = this.#joined;
     const { span } = replica;
+    const before = resumed?.exchange;
     const began = now();
-    const losses: number[] = [];
+    const seconds = () => (before?.seconds ?? 0) + (now() - began) / 1000;
     const isOver = this.#overAsker();
     let done = resumed ? resumed.trainSteps - round.trainSteps : 0;
-    let result = resumed?.exchange?.result;
+    let lossSum = before?.lossSum ?? 0;
+    const progress = (): Progress => ({ done, lossSum, seconds: seconds() });
     let batches = done < span.count ? await this.#draw(round, span, done) : [];
     while (done < span.count) {
-      if (signal?.aborted) return this.#stop(round, done);
+      if (signal?.aborted) return this.#stop(round, progress());
       const updating = this.#update(span, done, batches);
       const drawing = done + 1 < span.count ? this.#draw(round, span, done + 1) : [];
       const [metrics, drawn] = await Promise.all([updating, drawing]);
@@ -121,27 +129,24 @@ export class RoundTraining {
       const trainStep = round.trainSteps + done;
       const spike = this.#watch.judge(trainStep, metrics);
       if (spike && (spike.fault !== undefined || this.#mayGiveUp)) {
-        return this.#giveUp(round, spike, began);
+        return this.#giveUp(round, spike, seconds());
       }
       if (spike) {
         const { loss } = metrics;
         this.#joined.onSpike?.({ trainStep, loss, threshold: spike.threshold! });
       }
       this.#watch.accept(metrics.loss);
-      losses.push(metrics.loss);
+      lossSum += metrics.loss;
       const isLast = done === span.count;
       if (isLast || trainStep % config.logEvery === 0) await this.#log(trainStep, metrics);
       if (isOver()) return 'done';
-      if (isLast || trainStep % config.snapshotEvery !== 0) continue;
-      const fault = await this.#save(round, done);
-      if (fault) return this.#giveUp(round, fault, began);
+      if (!isLast && trainStep % config.snapshotEvery !== 0) continue;
+      const fault = await this.#save(round, progress());
+      if (fault) return this.#giveUp(round, fault, seconds());
     }
-    if (!result) {
-      const seconds = (now() - began) / 1000;
-      const ended = await this.#end(round, losses, seconds);
-      if (!('delta' in ended)) return this.#giveUp(round, ended, began);
-      result = ended;
-    }
+    const ended = progress();
+    const delta = before?.delta ?? (await this.#storeDelta(round, ended));
+    const result = { delta, loss: lossSum / done, seconds: ended.seconds };
     await member.handIn(result);
     await member.untilClosed(this.#patience(result.seconds));
     return signal?.aborted ? 'stopped' : 'done';
@@ -200,41 +205,32 @@ export class RoundTraining {
     };
   }
 
-  /** Makes a delta of what the round came to, stores it, and saves both; or says what is not finite. */
-  async #end(
-    round: Round,
-    losses: readonly number[],
-    seconds: number,
-  ): Promise<NonNullable<ExchangeProgress['result']> | Spike> {
+  /**
+   * Makes a delta of what the round came to and stores it.
+   *
+   * The round itself is saved before: the store may be away for long. A machine that is stopped meanwhile makes
+   * the same delta again, from the same residuals; those of the next round are saved when the store has it.
+   */
+  async #storeDelta(round: Round, ended: Progress): Promise<string> {
     const { replica, outer } = this.#joined;
     const specs = trainedSpecs(this.#stage);
-    const weights = await this.#state.weights();
-    const fault = faultOf(weights);
-    const end = replica.span.count;
-    if (fault !== undefined) return this.#watch.failed(round.trainSteps + end, fault);
     const { weights: start } = enterStage(this.#stage, replica.state);
-    const { deltas } = outer;
-    const { bytes, residuals } = encodeDelta(deltas, specs, start, weights, this.#residuals);
+    const end = await this.#state.weights();
+    const { bytes, residuals } = encodeDelta(outer.deltas, specs, start, end, this.#residuals);
     const delta = await replica.store(bytes);
     this.#residuals = residuals;
-    const loss = losses.reduce((sum, value) => sum + value, 0) / Math.max(1, losses.length);
-    const result = { delta, loss, seconds };
-    await this.#save(round, end, result);
-    return result;
+    await this.#save(round, { ...ended, delta });
+    return delta;
   }
 
-  async #stop(round: Round, done: number): Promise<'stopped'> {
+  async #stop(round: Round, progress: Progress): Promise<'stopped'> {
     // What has not begun is in no snapshot: the last one holds all that there is.
-    if (done > 0) await this.#save(round, done);
+    if (progress.done > 0) await this.#save(round, progress);
     return 'stopped';
   }
 
   /** Saves where this machine is; or says what is not finite. */
-  async #save(
-    { trainSteps }: Round,
-    done: number,
-    result?: ExchangeProgress['result'],
-  ): Promise<Spike | undefined> {
+  async #save({ trainSteps }: Round, { done, ...progress }: Progress): Promise<Spike | undefined> {
     const { folder, config, log, replica } = this.#joined;
     const [weights, slots] = [await this.#state.weights(), await this.#state.slots()];
     const fault = faultOf(weights);
@@ -248,7 +244,7 @@ export class RoundTraining {
       slots,
       rollbacks: this.#rollbacks,
       recentLosses: this.#watch.losses,
-      exchange: { round, optimizerSteps: this.#optimizerSteps, ...(result && { result }) },
+      exchange: { round, optimizerSteps: this.#optimizerSteps, ...progress },
     });
     return undefined;
   }
@@ -265,16 +261,16 @@ export class RoundTraining {
   async #giveUp(
     { trainSteps }: Round,
     { fault, ...spike }: Spike,
-    began: number,
+    seconds: number,
   ): Promise<'given up'> {
-    const { log, member, onRollback, now } = this.#joined;
+    const { log, member, onRollback } = this.#joined;
     if (!this.#mayGiveUp) throw diverged(fault!, spike.trainStep);
     const rollback: Rollback = { ...spike, backTo: trainSteps };
     this.#rollbacks = [...this.#rollbacks, rollback];
     log.goBack(rollback);
     onRollback?.(rollback);
     await member.handIn({ passed: fault ?? `a loss of ${spike.loss} is a spike` });
-    await member.untilClosed(this.#patience((now() - began) / 1000));
+    await member.untilClosed(this.#patience(seconds));
     return 'given up';
   }
 

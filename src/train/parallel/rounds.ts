@@ -29,7 +29,7 @@ const resultSchema = z.union([
 const roundSchema = z.strictObject({
   /** Train steps of each machine before the round. */
   trainSteps: z.int(),
-  /** Updates and micro-batches of the stage whose data were given out before. */
+  /** Updates of the run, and micro-batches of the stage, whose data were given out before. */
   updatesBefore: z.int(),
   microBatchesBefore: z.int(),
   /** In the order in which data are given out and deltas are added. */
@@ -87,7 +87,10 @@ export function spanAt(
 const microBatchesOf = ({ stage, first, count }: RoundSpan) =>
   microBatchesBefore(stage, first + count) - microBatchesBefore(stage, first);
 
-/** Where a member finds its data for an update: no two updates of a stage read the same. */
+/**
+ * Where a member finds its data for an update. No two updates of the run have the same train step, and no two
+ * micro-batches of a stage the same number: sources go by either.
+ */
 export function dataOf(
   { updatesBefore, microBatchesBefore: before, members }: Round,
   span: RoundSpan,
@@ -98,7 +101,7 @@ export function dataOf(
   const { stage, first, count } = span;
   const inSpan = microBatchesBefore(stage, first + inRound) - microBatchesBefore(stage, first);
   return {
-    trainStep: stage.firstTrainStep + updatesBefore + place * count + inRound,
+    trainStep: updatesBefore + place * count + inRound,
     first: before + place * microBatchesOf(span) + inSpan,
   };
 }
@@ -114,16 +117,13 @@ export function nextRound(
   const hasLearnt = closed.deltas.length > 0;
   const trainSteps = round.trainSteps + (hasLearnt ? span.count : 0);
   const isNewStage = hasLearnt && span.first + span.count === span.stage.trainSteps;
-  const given = isNewStage
-    ? { updatesBefore: 0, microBatchesBefore: 0 }
-    : {
-        updatesBefore: round.updatesBefore + members.length * span.count,
-        microBatchesBefore: round.microBatchesBefore + members.length * microBatchesOf(span),
-      };
   return {
     ...FIRST_ROUND,
-    ...given,
     trainSteps,
+    updatesBefore: round.updatesBefore + members.length * span.count,
+    microBatchesBefore: isNewStage
+      ? 0
+      : round.microBatchesBefore + members.length * microBatchesOf(span),
     members: [
       ...members.filter((id) => results[id] !== undefined && !leaving.includes(id)),
       ...joining,

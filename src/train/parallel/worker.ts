@@ -161,12 +161,13 @@ function checkAdapter({ lora }: TrainConfig): void {
 }
 
 function checkAverages(stages: readonly Stage[]): void {
-  const stage = stages.find(({ optimizer }) => optimizer.averageDecay !== undefined);
-  if (!stage) return;
-  throw new ConfigError(
-    'optimizer.averageDecay',
-    `averageDecay is ${stage.optimizer.averageDecay} in ${stage.name}; machines that train together take a mean already. Leave it out.`,
-  );
+  for (const { name, optimizer } of stages) {
+    if ('step' in optimizer || optimizer.averageDecay === undefined) continue;
+    throw new ConfigError(
+      'optimizer.averageDecay',
+      `averageDecay is ${optimizer.averageDecay} in ${name}; machines that train together take a mean already. Leave it out.`,
+    );
+  }
 }
 
 function describeRound(number: number, { members, closed, results }: ClosedRound, id: string) {

@@ -18,7 +18,8 @@ import { abortable } from '../../../util/abortable.js';
 import type { RunAddress } from './address.js';
 import type { Persist } from './nats-queue.js';
 import { openNatsQueue } from './nats-queue.js';
-import { StalledError, explain, isConflict, isPassing, messageOf } from './faults.js';
+import { explain, isConflict, isPassing, messageOf } from './faults.js';
+import { orStalled, readWhole } from './stall.js';
 
 interface StoreOptions {
   readonly onNote: (line: string) => void;
@@ -28,8 +29,6 @@ interface StoreOptions {
 const RETRY_MS = 500;
 /** What is waited for is told again after so long. */
 const NOTE_MS = 15_000;
-/** An object of which nothing more comes for so long is asked for again. */
-const STALL_MS = 20_000;
 /** After an abort there is this time to say goodbye. */
 const GRACE_MS = 3000;
 /** Bytes of an object in one message, as far as the server takes them. */
@@ -112,30 +111,8 @@ const chunkOf = ({ info }: NatsConnection) => Math.min(CHUNK_BYTES, info?.max_pa
 async function getObject(objects: ObjectStore, name: string): Promise<Uint8Array | undefined> {
   const found = await objects.get(name);
   if (!found) return undefined;
-  const bytes = new Uint8Array(found.info.size);
-  const reader = found.data.getReader();
-  found.error.catch(() => {}); // the reader gives it, too
-  let offset = 0;
-  for (;;) {
-    const { done, value } = await orStalled(reader.read());
-    if (done) return bytes;
-    if (offset + value.length > bytes.length) throw new StalledError(`${name} is too long`);
-    bytes.set(value, offset);
-    offset += value.length;
-  }
-}
-
-async function orStalled<T>(reading: Promise<T>): Promise<T> {
-  const timer = new AbortController();
-  const stall = wait(STALL_MS, undefined, { signal: timer.signal, ref: false }).then(() => {
-    throw new StalledError('nothing more comes');
-  });
-  try {
-    return await Promise.race([reading, stall]);
-  } finally {
-    stall.catch(() => {});
-    timer.abort();
-  }
+  found.error.catch(() => {}); // the stream gives it, too
+  return readWhole(name, found.data, found.info.size);
 }
 
 /** As the object store names its messages. */
