@@ -86,7 +86,8 @@ const trainStep: Section<z.infer<typeof trainStepSchema>> = {
   schema: trainStepSchema,
   intro: `The same LoopLM from the same weights on the same batch: forward through all four loops, stage I loss,
 backward, clipping, AdamW, on two cores; sizes are without embedding and head, batches rows x length. PyTorch
-f32 is eager, under the C library's allocator as it comes or one that keeps large blocks, whichever is faster.
+f32 is eager, under the C library's allocator as it comes or one that keeps large blocks, whichever is faster; in cells whose steps take
+seconds (50M, and vocabulary 49,152) only the latter. Rounds are at most as many as above, and three where they take long.
 The losses of every step are compared while measuring, within ${LOSS_TOLERANCE.f32} of the first in float32 and ${LOSS_TOLERANCE.bf16}
 in bfloat16; where they differ there are no figures. bfloat16 is left out on processors without units for it,
 where a step takes PyTorch minutes; what it gave on a Zen 4 is in [the log](log.md). "Of the products alone" is the rate of a whole step over the

@@ -6,7 +6,7 @@
  * Left out, so that all takes twenty to forty minutes: the large vocabulary at length 1,024, which lies
  * between its neighbours, and for 50M at 2,048; compiling but in two cells, which takes half a minute
  * each and shows what there is to see; in large cells the C library's allocator as it comes, which
- * is the slower one there.
+ * differs by a few hundredths from the other where both are measured.
  */
 import { benchmarkConfig } from '../lib/models.js';
 

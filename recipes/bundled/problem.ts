@@ -36,7 +36,7 @@ export interface Problem {
   readonly turns: readonly Turn[];
   /**
    * The problems that it poses, its beginnings included, each in a form that does not depend on the
-   * phrasing. Those of one step are the building blocks of others and not listed.
+   * phrasing. Single steps, which are the building blocks of others, are not listed; of sums a single one is.
    */
   readonly keys: readonly string[];
   /** It is to be written as plain text. */

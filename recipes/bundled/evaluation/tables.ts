@@ -94,7 +94,7 @@ function summary(evaluation: Evaluation, rivals: readonly Rival[]): string {
   });
   const { cheapest, equalDifficulties: equal } = gates[0]!;
   return [
-    `Accuracy on questions as somebody types them: every trained difficulty alike, phrasings mixed, nothing filtered. "Reply" is the whole sentence, greedy, at full depth; the depths are its one word that answers, the beginning of the sentence given. "Exit depth" is the mean under \`cdf:${model.exitThreshold}\`, with which the model ships, and "rank" its rank correlation with difficulty. The last row is the mean over tasks.`,
+    `Accuracy on questions as somebody types them: every trained difficulty alike, the trained phrasings mixed, nothing filtered. "Reply" is the whole sentence, greedy, at full depth; the depths are its one word that answers, the beginning of the sentence given. "Exit depth" is the mean under \`cdf:${model.exitThreshold}\`, with which the model ships, and "rank" its rank correlation with difficulty. The last row is the mean over tasks.`,
     table(
       [
         'task',
@@ -204,9 +204,9 @@ function unseenTable({ model, trained, unseen }: Evaluation, rivals: readonly Ri
     ofTask(unseen, task).filter((cell) => cell.kind === kind);
   return section(
     'Never trained, and in a conversation',
-    `At full depth: all questions, those in wordings that training never used, problems that it held out, and chains that begin with a country with which no trained chain begins; and questions that follow one of another problem in their chat.${rivals.length > 0 ? ' The compared models on the new wordings.' : ''}`,
+    `At full depth: the questions of the table above, those in wordings that training never used, problems that it held out, and chains that begin with a country with which no trained chain begins; and questions that follow one of another problem in their chat.${rivals.length > 0 ? ' The compared models on the new wordings.' : ''}`,
     table(
-      ['task', 'all', ...columns, ...rivals.map(({ variant }) => `${variant}, ${wording}`)],
+      ['task', 'as above', ...columns, ...rivals.map(({ variant }) => `${variant}, ${wording}`)],
       TASK_NAMES.map((task) => [
         task,
         shareWithInterval(ofTask(trained, task), model.numLoops),
@@ -222,7 +222,7 @@ function heldOutStarts({ model, unseen }: Evaluation, rivals: readonly Rival[]):
   const cells = unseen.filter(({ kind }) => kind === 'held-out-start');
   return section(
     'Facts in a chain, from a country that begins none in training',
-    'Each fact alone is trained, and each as a later part of a chain; what is new is to begin with this one.',
+    'Each fact alone is trained; what is new is to begin a chain with this country.',
     table(
       [
         'facts',
