@@ -15,8 +15,8 @@ import { POLICY_FAMILIES, mean } from 'looplm/eval';
 import type { EvaluationRecord, RunRecord } from 'looplm/train';
 import type { Comparison, Evaluation } from './figures.js';
 import { comparedCells } from './figures.js';
-import { trainedDifficulties } from '../curriculum.js';
-import { uniformName } from '../curriculum.js';
+import { VARIANTS } from '../configs.js';
+import { trainedDifficulties, uniformName } from '../curriculum.js';
 import { TASKS, TASK_NAMES } from '../tasks/index.js';
 
 /** Tasks that have several difficulties. */
@@ -63,21 +63,24 @@ export function bundledCharts(evaluation: Evaluation): Readonly<Record<string, s
   };
 }
 
-/** The models that were compared, as SVG texts by file name: each seed a line, since their mean may be like none of them. */
+/** The models that were compared, as SVG texts by file name: a line for each kind, the mean of its seeds. */
 export function comparedCharts({ models }: Comparison): Readonly<Record<string, string>> {
-  const names = models.map(({ variant, seed }) =>
-    models.filter((other) => other.variant === variant).length > 1
-      ? `${variant}, seed ${seed}`
-      : variant,
+  const kinds = VARIANTS.map((variant) =>
+    models.filter((model) => model.variant === variant),
+  ).filter((seeds) => seeds.length > 0);
+  const names = kinds.map((seeds) =>
+    seeds.length > 1 ? `${seeds[0]!.variant}, mean of ${seeds.length} seeds` : seeds[0]!.variant,
   );
   const byTask = TASKS.filter(({ name }) => GRADED.includes(name)).map((task) => ({
     name: task.name,
     points: trainedDifficulties(task).map((difficulty) => ({
       difficulty,
-      value: models.map((model) =>
+      value: kinds.map((seeds) =>
         mean(
-          comparedCells(model, { kind: 'uniform', task: task.name, difficulty }).map(
-            ({ accuracy }) => accuracy,
+          seeds.flatMap((model) =>
+            comparedCells(model, { kind: 'uniform', task: task.name, difficulty }).map(
+              ({ accuracy }) => accuracy,
+            ),
           ),
         ),
       ),
