@@ -71,7 +71,7 @@ export type { TrainableSet } from './trainable.js';
 export { trainableSpecs } from './trainable.js';
 export type { TrainingMemory } from './training-memory.js';
 export { stageMemory, trainingMemory } from './training-memory.js';
-export type { TrainOptions, TrainResult } from './trainer.js';
+export type { StageResult, TrainOptions, TrainResult } from './trainer.js';
 export { train } from './trainer.js';
 export type { CopyOrder } from './upcycle.js';
 export { upcycle } from './upcycle.js';

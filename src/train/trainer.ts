@@ -67,6 +67,11 @@ export interface TrainOptions extends RunParts {
   readonly onRollback?: (rollback: Rollback) => void;
   /** Called at a spike that is gone on from, since the run may not go back again. */
   readonly onSpike?: (spike: PassedSpike) => void;
+  /**
+   * Called with what each stage but the last one has come to, before the next begins; again, with the same, where a
+   * run was stopped in between.
+   */
+  readonly onStageEnd?: (stage: Stage, result: StageResult) => Promise<void>;
   /** See `TrainState`. */
   readonly exchange?: Exchange;
   /** Milliseconds of a steady clock. */
@@ -76,11 +81,15 @@ export interface TrainOptions extends RunParts {
   readonly signal?: AbortSignal;
 }
 
-export interface TrainResult {
+export interface StageResult {
   /** With `config.lora` those of the adapter, and of the exit gate. */
   readonly weights: ModelWeights;
-  /** The model as the last stage that ran trains it. */
+  /** The model as the stage trains it. */
   readonly model: LoopLMConfig;
+}
+
+/** What the last stage that ran has come to. */
+export interface TrainResult extends StageResult {
   /** Updates done so far; less than those of all stages when the run was stopped. */
   readonly trainStepsDone: number;
   readonly finished: boolean;
@@ -157,6 +166,10 @@ function stageAfter({ stages }: Run, { trainSteps }: Snapshot): Stage {
 async function trainStage(run: Run, stage: Stage, from: Snapshot): Promise<Snapshot> {
   const { config, log, signal, now } = run;
   const isBegun = from.trainSteps > stage.firstTrainStep || stage.index === 0;
+  if (!isBegun) {
+    const before = run.stages[stage.index - 1]!;
+    await run.onStageEnd?.(before, { weights: resultOf(from), model: before.model });
+  }
   const start = isBegun ? from : handOver(stage, from);
   const source = await openBatches(run.source, stage, start.rollbacks);
   const { policy } = source;

@@ -75,7 +75,7 @@ describe.each<[string, object, object?]>([
     const run = runOf(data, {
       ...more,
       accumulate: 2,
-      validation: { fraction: 0.1, evaluateEvery: 3 },
+      validation: { ...('chat' in data && { fraction: 0.1 }), evaluateEvery: 3 },
     });
     const out = name.replaceAll(' ', '-');
     const whole = await cliJson<{ finished: boolean; validation: { lossByDepth: number[] } }>([
@@ -189,6 +189,9 @@ describe('refused', () => {
     writeFileSync(at('text.txt'), 'Some text. '.repeat(100));
     expect(await refusal({ path: 'text.txt', order: 'epochs' })).toMatch(
       /data\.order is "epochs", and rows of data\.path are always drawn/,
+    );
+    expect(await refusal({ path: 'text.txt' }, { keepStages: true })).toMatch(
+      /keepStages is true, and there are no stages/,
     );
     expect(await refusal({ shards: 'one' }, { validation: { fraction: 0.2 } })).toMatch(
       /validation\.fraction is 0\.2, and of shards looplm tokenize has chosen/,

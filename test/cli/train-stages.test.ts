@@ -1,5 +1,5 @@
 /** Runs of several stages at the command line: planned, trained, and refused where stages contradict. */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { cli, cliJson, repositoryPath, temporaryFolder } from './support.js';
@@ -95,6 +95,27 @@ test('--plan shows the stages of the bundled model, and needs no folder for it',
     { trainSteps: 96, tokens: tokens(96), numLoops: [4] },
     { trainSteps: 26, tokens: tokens(26), numLoops: [4] },
   ]);
+});
+
+test('keepStages keeps of each stage what a run comes to that ends with it, though it was stopped', async () => {
+  const train = (settings: object, out: string, interrupts?: 'at progress') =>
+    cli(['train', '--config', fileOf(settings), '--threads', '1', '--out', at(out)], {
+      ...(interrupts && { interrupts }),
+    });
+  const run = { ...RUN, model: { ...RUN.model, max_position_embeddings: 32 } };
+  const kept = { ...run, keepStages: true };
+  expect((await train(kept, 'kept', 'at progress')).exitCode).toBe(130);
+  expect((await train(kept, 'kept')).exitCode).toBe(0);
+  const stages = ['1-wide', '2-long'];
+  expect(readdirSync(at('kept', 'stages'))).toEqual(stages);
+  for (const [index, name] of stages.entries()) {
+    const ending = { ...run, stages: RUN.stages.slice(0, index + 1) };
+    expect((await train(ending, name)).exitCode).toBe(0);
+    for (const file of ['model.safetensors', 'config.json', 'tokenizer.json']) {
+      const own = readFileSync(at('kept', 'stages', name, file));
+      expect(own.equals(readFileSync(at(name, file))), `${name}/${file}`).toBe(true);
+    }
+  }
 });
 
 test.each([

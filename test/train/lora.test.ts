@@ -362,7 +362,7 @@ describe('refused by name', () => {
     [
       'other loops at the end',
       { stages: [{ loops: 7 }] },
-      /ends with loops 7, and an adapter.*with 4/,
+      /ends with loops 7, and an adapter.*with 3/,
     ],
     ['other positions at the end', { stages: [{ ropeTheta: 5 }] }, /ends with ropeTheta 5, and an/],
     ['an unknown matrix', { lora: { target_modules: ['wq'] } }, /"wq".*Use q_proj, k_proj/],

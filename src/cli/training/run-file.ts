@@ -98,6 +98,7 @@ async function assembleRun(
     ...(note !== undefined && { note }),
     extraFiles: { ...texts.files, ...(await generationFiles(from)) },
     dtype: file.dtype,
+    keepsStages: file.keepStages,
   };
 }
 

@@ -5,19 +5,22 @@
  * end a model in the layout that every command loads, or an adapter.
  */
 import { availableParallelism, hostname } from 'node:os';
+import { join } from 'node:path';
 import type { PolicyRecord } from '../../charts/index.js';
 import type { TrainingDocument } from '../../data/index.js';
 import type { EngineOptions } from '../../engine/index.js';
 import { assert, ConfigError } from '../../errors.js';
 import type { Folder, ModelWeights, WeightDtype, WeightFile } from '../../model/index.js';
 import { loraModules, saveAdapter, saveCheckpoint } from '../../model/index.js';
-import { connectRun, createNodeDevice } from '../../platform/node/index.js';
+import { connectRun, createNodeDevice, nodeFolder } from '../../platform/node/index.js';
 import type { Device, DeviceOptions } from '../../runtime/index.js';
 import type {
   Evaluation,
   MetricRecord,
   ObjectiveDefinition,
   RunRecord,
+  Stage,
+  StageResult,
   TrainConfig,
   TrainOptions,
   TrainResult,
@@ -65,6 +68,8 @@ export interface TrainingRun {
   readonly extraFiles: Readonly<Record<string, string>>;
   /** Storage type of the trained model. Default f32. */
   readonly dtype?: WeightDtype;
+  /** Whether what each stage comes to is kept beside the run. */
+  readonly keepsStages?: boolean;
 }
 
 export type EvaluatedModel = Pick<EngineOptions, 'device' | 'config' | 'weights'>;
@@ -90,11 +95,11 @@ export interface RunTrainingOptions extends DeviceOptions {
 export async function runTraining(
   run: TrainingRun,
   out: string,
-  { join, ...deviceOptions }: RunTrainingOptions,
+  { join: address, ...deviceOptions }: RunTrainingOptions,
   io: CliIo,
   signal: AbortSignal,
 ): Promise<TrainingOutcome> {
-  if (run.config.outer && join === undefined) {
+  if (run.config.outer && address === undefined) {
     throw new ConfigError(
       'outer',
       'outer says how machines exchange what they learn, and this one trains alone. Join a run with --join nats://HOST/RUN, or leave outer out.',
@@ -106,7 +111,8 @@ export async function runTraining(
   if (trainStepsDone > 0) io.stderr.write(`going on after train step ${trainStepsDone}\n`);
   const progress = openTrainingProgress(io);
   try {
-    const together = join === undefined ? undefined : await meet(join, progress.note, io, signal);
+    const together =
+      address === undefined ? undefined : await meet(address, progress.note, io, signal);
     try {
       const devices = await openDevices(run, deviceOptions);
       try {
@@ -179,6 +185,10 @@ async function trainIn(
       lastRecord = record;
       progress.show(record, totalTrainSteps);
     },
+    ...(run.keepsStages && {
+      onStageEnd: ({ index, name }: Stage, stage: StageResult) =>
+        saveResult(nodeFolder(join(folder.path, 'stages', stageFolder(index, name))), run, stage),
+    }),
     onRollback: (rollback) => progress.note(describeRollback(rollback)),
     onSpike: (spike) => progress.note(describePassedSpike(spike)),
     ...(run.evaluate && {
@@ -208,11 +218,15 @@ async function trainIn(
   return { ...result, lastRecord, validation: lastValidation(records) };
 }
 
+/** Of a stage that is kept: its number and its name, as far as that can stand in one. */
+const stageFolder = (index: number, name: string) =>
+  `${index + 1}-${name.replaceAll(/[^\w.-]+/gu, '-')}`;
+
 /** The model that was trained, or its adapter in the files of PEFT. */
 async function saveResult(
   folder: Folder,
   { config, extraFiles, dtype = 'f32', from = '' }: TrainingRun,
-  { model, weights }: TrainResult,
+  { model, weights }: StageResult,
 ): Promise<void> {
   const { lora } = config;
   if (!lora) return saveCheckpoint(folder, model, weights, { dtype, extraFiles });

@@ -72,6 +72,8 @@ export const runFileSchema = section({
   validation: validation.prefault({}),
   ...trainingFields,
   dtype: word(['f32', 'bf16', 'f16']).default('f32'),
+  /** Whether what each stage comes to is kept as a model of its own. */
+  keepStages: z.boolean(rule('true or false')).default(false),
 });
 
 /** A run's file with its defaults. */

@@ -329,7 +329,7 @@ function checkEpochs(
 /** Keys that are written and would change nothing. */
 function checkUnused(
   faults: Faults,
-  { data, validation }: RunFile,
+  { data, validation, keepStages, stages, outer }: RunFile,
   written: Readonly<Record<string, unknown>>,
 ): void {
   if (data.path !== undefined && asObject(written['data'])['order'] !== undefined) {
@@ -337,6 +337,11 @@ function checkUnused(
       'data.order',
       `data.order is "${data.order}", and rows of data.path are always drawn. Leave it out, or make shards with looplm tokenize.`,
     );
+  }
+  if (keepStages && (stages === undefined || outer !== undefined)) {
+    const why =
+      outer === undefined ? 'there are no stages' : 'machines that train together keep none';
+    faults.add('keepStages', `keepStages is true, and ${why}. Leave it out.`);
   }
   const fraction = asObject(written['validation'])['fraction'];
   if (data.shards !== undefined && fraction !== undefined && validation.fraction !== 0) {

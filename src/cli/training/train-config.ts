@@ -10,7 +10,15 @@ export function trainConfigOf(
   model: LoopLMConfig,
   data: TrainConfig['data'],
 ): TrainConfig {
-  const { from, data: batch, validation, tokenizer: _, dtype: __, ...training } = file;
+  const {
+    from,
+    data: batch,
+    validation,
+    tokenizer: _,
+    dtype: __,
+    keepStages: ___,
+    ...training
+  } = file;
   return {
     ...training,
     model,
