@@ -100,7 +100,9 @@ const generate: Section<z.infer<typeof generateSchema>> = {
   schema: generateSchema,
   intro: `The speed-up over full depth under the same KV policy; the ideal is R / mean depth, reached if nothing
 but loops took time. The shares are the operations and the bytes of weights that a token's depth asks for,
-of the roofs of the same round; weights that stay in a cache can pass 100 % of the memory's rate.`,
+of the roofs of the same round; weights that stay in a cache can pass 100 % of the memory's rate. Whole answers of the
+bundled model count question and reply, drawn from all its tasks; loops that were left out run for several tokens at once where they are
+made up for, so that their share of the ideal can pass 100 %.`,
   tables: generateText,
 };
 

@@ -29,6 +29,8 @@ const THREADS = 2;
 const ROUNDS = 7;
 const NEW_TOKENS = 32;
 const PROMPT_TOKENS = 64;
+/** Tokens of a reply at most; it ends at the end of the turn. */
+const LONGEST_REPLY = 24;
 const QUESTIONS_PER_DIFFICULTY = 2;
 const SEED = 1;
 const SAMPLING = parseSamplingOptions({});
@@ -103,7 +105,8 @@ function answers(
       for (const promptIds of prompts) {
         const request = {
           promptIds,
-          maxNewTokens: 1,
+          maxNewTokens: LONGEST_REPLY,
+          stopIds: config.eosTokenIds,
           exitPolicy,
           sampling: SAMPLING,
           cachePrefix: false,
@@ -144,11 +147,9 @@ async function bundledModel(device: Device): Promise<readonly Decoding[]> {
   const tokenizer = Tokenizer.fromJson(JSON.parse(await folder.readText('tokenizer.json')));
   const engine = await Engine.create({ device, config, weights });
   const scribe = new Scribe((text) => tokenizer.encode(text));
-  const prompts = questionSets(scribe, QUESTIONS_PER_DIFFICULTY, ['uniform'])
-    .filter(({ task }) => task === 'cups' || task === 'sums')
-    .flatMap(({ questions }) =>
-      questions.map(({ ids, promptLength }) => ids.slice(0, promptLength)),
-    );
+  const prompts = questionSets(scribe, QUESTIONS_PER_DIFFICULTY, ['uniform']).flatMap(
+    ({ questions }) => questions.map(({ ids, promptLength }) => ids.slice(0, promptLength)),
+  );
   return [
     ...[4, 3, 2, 1].map((depth) => [`depth ${depth}`, fixedDepth(depth)] as const),
     [`Q-exit, q = ${config.exitThreshold}`, cdfThreshold(config.exitThreshold)] as const,
