@@ -5,7 +5,7 @@ import { expect, test } from 'vitest';
 import { syntheticTokenizerFiles } from '../../src/tokenizer/index.js';
 import { setUpHub } from '../hub/hub-client.js';
 import { DATASET } from '../hub/hub-server.js';
-import { cli, cliJson } from './support.js';
+import { TINY, cli, cliJson } from './support.js';
 
 const hub = setUpHub();
 const at = (...names: string[]) => join(hub.folder, ...names);
@@ -86,3 +86,12 @@ test('a run learns from conversations in parquet on the hub, as from the same in
   expect(none.exitCode).toBe(2);
   expect(none.stderr).toMatch(/none\.jsonl fits no file of org\/texts/);
 });
+
+test.each(['hf://datasets', 'hf://datasets/one', 'hf://models/a/b/c'])(
+  'finetune tells what is wrong with %s',
+  async (data) => {
+    const { exitCode, stderr } = await cli(['finetune', TINY, '--data', data]);
+    expect(exitCode).toBe(2);
+    expect(stderr).toMatch(/is no address of data on the hub; it has the form hf:\/\/datasets/);
+  },
+);

@@ -150,7 +150,9 @@ async function finetune(model: string, flags: Flags, io: CliIo): Promise<void> {
 
 /** Names a run's folder: that of a file without its end, or of a data set on the hub. */
 function dataName(data: string): string {
-  return isHubAddress(data) ? basename(data.split('/')[4]!.replace(/@.*/u, '')) : parse(data).name;
+  if (!isHubAddress(data)) return parse(data).name;
+  const [, , , , name = ''] = data.split('/'); // hf://datasets/OWNER/NAME; another form is refused later
+  return name.replace(/@.*/u, '');
 }
 
 /** The settings of an adapter; none without. */
