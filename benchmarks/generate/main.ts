@@ -17,6 +17,7 @@ import { Tokenizer } from 'looplm/tokenizer';
 import { uniformInt } from 'pure-rand/distribution/uniformInt';
 import { Scribe } from '../../recipes/bundled/documents.js';
 import { questionSets } from '../../recipes/bundled/evaluation/question-sets.js';
+import { MAX_NEW_TOKENS } from '../../recipes/bundled/evaluation/replies.js';
 import type { Variant } from '../lib/harness.js';
 import { benchmarkConfig } from '../lib/models.js';
 import { readRounds } from '../lib/flags.js';
@@ -29,8 +30,6 @@ const THREADS = 2;
 const ROUNDS = 7;
 const NEW_TOKENS = 32;
 const PROMPT_TOKENS = 64;
-/** Tokens of a reply at most; it ends at the end of the turn. */
-const LONGEST_REPLY = 24;
 const QUESTIONS_PER_DIFFICULTY = 2;
 const SEED = 1;
 const SAMPLING = parseSamplingOptions({});
@@ -105,7 +104,7 @@ function answers(
       for (const promptIds of prompts) {
         const request = {
           promptIds,
-          maxNewTokens: LONGEST_REPLY,
+          maxNewTokens: MAX_NEW_TOKENS,
           stopIds: config.eosTokenIds,
           exitPolicy,
           sampling: SAMPLING,

@@ -76,13 +76,8 @@ export function stagesOf(config: TrainConfig, parts: RunParts = {}): readonly St
   throw new ConfigError(first.field, messages.join(' '), { cause: first, faults: messages });
 }
 
-function givenParts({ objective, optimizer, schedule }: RunParts): Partial<Stage> {
-  return {
-    ...(objective && { objective }),
-    ...(optimizer && { optimizer }),
-    ...(schedule && { schedule }),
-  };
-}
+const givenParts = ({ objective, optimizer, schedule }: RunParts) =>
+  withoutUndefined({ objective, optimizer, schedule });
 
 function inStage({ index, name }: Stage, fault: ConfigError): ConfigError {
   const at = `stages.${index}`;

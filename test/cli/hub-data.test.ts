@@ -3,6 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { syntheticTokenizerFiles } from '../../src/tokenizer/index.js';
+import { CHAT_ROWS } from '../fixtures/chat-rows.js';
 import { setUpHub } from '../hub/hub-client.js';
 import { DATASET } from '../hub/hub-server.js';
 import { TINY, cli, cliJson } from './support.js';
@@ -50,17 +51,7 @@ test('tokenize and train-tokenizer read a pattern on the hub, and offline what t
 
 test('a run learns from conversations in parquet on the hub, as from the same in lines of JSON here', async () => {
   const parquet = new URL('../fixtures/parquet/chat.parquet', import.meta.url);
-  const chat = Array.from({ length: 25 }, (_, id) =>
-    JSON.stringify({
-      id,
-      messages: [
-        ...(id % 5 === 0 ? [{ role: 'system', content: 'S' }] : []),
-        { role: 'user', content: `What is ${id}?` },
-        { role: 'assistant', content: id === 7 ? null : `größer 😀 ${id}` },
-      ],
-      note: id % 2 === 0 ? 'n' : null,
-    }),
-  );
+  const chat = CHAT_ROWS.map((row) => JSON.stringify(row));
   // Of two files, the first ends without a line's end.
   writeFileSync(at('here.jsonl'), [...chat, ...chat.slice(0, 2)].join('\n'));
   hub.hub.dataset.set('chat/a.parquet', readFileSync(parquet));

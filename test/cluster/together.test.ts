@@ -9,9 +9,9 @@ import { createInlineDevice } from '../../src/runtime/index.js';
 import type { OuterSettings, TrainConfig, TrainResult } from '../../src/train/index.js';
 import { DEFAULT_OUTER, trainTogether } from '../../src/train/index.js';
 import type { RoundResult } from '../../src/train/parallel/rounds.js';
+import type { Files } from '../train/run-files.js';
 import { RUN_CONFIG, STAGED_CONFIG, runStaged, runTiny, sourceOf } from '../train/tiny-run.js';
 
-type Files = Map<string, Uint8Array>;
 const OUTER: OuterSettings = { ...DEFAULT_OUTER, everyTrainSteps: 3, silence: 1 };
 /** The outer optimizer does nothing: each round ends where its machine has ended. */
 const PLAIN: OuterSettings = { ...OUTER, learningRate: 1, momentum: 0 };

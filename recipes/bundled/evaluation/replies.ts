@@ -18,7 +18,8 @@ export type ReplyFigures = Omit<Evaluation['replies'][number], 'gate'>;
 
 /** Sequences that run together. */
 const BATCH_SIZE = 32;
-const MAX_NEW_TOKENS = 24;
+/** Tokens of a reply at most; it ends at the end of the turn. */
+export const MAX_NEW_TOKENS = 24;
 
 /** A reply, and what it was to say. */
 interface Reply {

@@ -10,7 +10,7 @@ import { CapacityError, ConfigError } from '../../errors.js';
 import { showBytes } from '../../model/index.js';
 import { availableMemory, nodeFolder, readTextFile } from '../../platform/node/index.js';
 import { GENERATION_CONFIG_FILE } from '../../text/index.js';
-import type { Stage, TrainConfig } from '../../train/index.js';
+import type { Stage } from '../../train/index.js';
 import { lanesOf, stageMemory, stagesOf } from '../../train/index.js';
 import { readChatData } from './chat-data.js';
 import type { Pull } from './data-file.js';
@@ -23,7 +23,7 @@ import type { CheckedSettings } from './settings.js';
 import { checkSettings } from './settings.js';
 import { shardData } from './shard-data.js';
 import { startWeights } from './start-weights.js';
-import { trainConfigOf } from './train-config.js';
+import { openConfigOf, trainConfigOf } from './train-config.js';
 
 /** How reading shows its progress, and what stops it. */
 export interface ReadRunOptions extends Pick<RunDataOptions, 'onProgress' | 'signal'> {
@@ -66,12 +66,13 @@ async function assembleRun(
   const checked = await checkSettings(json, what, at, options.pull);
   const { model: parsed, texts } = checked;
   const model = parsed.config;
-  const stages = stagesOf(trainConfigOf(provisional(checked.file), model, {}));
+  const stages = stagesOf(openConfigOf(checked.file, model));
   const numLanes = lanesOf(stages, options.numThreads ?? availableParallelism());
   for (const stage of stages) checkMemory(stage, { format: parsed.format, numLanes });
   checkShares(checked.file);
   const data = await openData(checked, options);
   const file = withEpochs(checked.file, data);
+  stagesOf(trainConfigOf(file, model, {})); // with the train steps that are known only now
   const from = file.from === undefined ? undefined : at(file.from);
   const {
     weights,
@@ -83,13 +84,11 @@ async function assembleRun(
     ...data.description,
     ...(texts.sha256 !== undefined && { tokenizer: texts.sha256 }),
   };
-  const config: TrainConfig = {
-    ...trainConfigOf(file, model, description),
-    ...(sha256 !== undefined && { fromSha256: sha256 }),
-  };
-  stagesOf(config); // with the train steps that are known only now
   return {
-    config,
+    config: {
+      ...trainConfigOf(file, model, description),
+      ...(sha256 !== undefined && { fromSha256: sha256 }),
+    },
     source: data.sourceOf,
     validation: data.validation,
     weights,
@@ -110,11 +109,6 @@ function checkShares({ outer, data }: RunFile): void {
     'data.shards',
     `finalWeight of ${changing.name} is ${changing.finalWeight}, and with outer, for several machines, weights cannot change within a stage. Give stages with a mixture each.`,
   );
-}
-
-/** The file with as many train steps as any schedule asks for, where they follow from data that are not read yet. */
-function provisional(file: RunFile): RunFile {
-  return file.data.epochs === undefined ? file : { ...file, trainSteps: Number.MAX_SAFE_INTEGER };
 }
 
 /** The file with the train steps that its epochs come to. */

@@ -20,7 +20,7 @@ import { readDataFile } from './data-file.js';
 import { parseModelSection } from './model-section.js';
 import type { RunFile, ShardSetting } from './schema.js';
 import { DATA_FORMATS, formatOf, runFileSchema, shardSettings } from './schema.js';
-import { trainConfigOf } from './train-config.js';
+import { openConfigOf } from './train-config.js';
 
 /** Settings that nothing is wrong with. */
 export interface CheckedSettings {
@@ -261,9 +261,7 @@ function checkFile(
   checkMixture(faults, file);
   checkEpochs(faults, file, written);
   checkUnused(faults, file, written);
-  // How many train steps epochs come to is not known before the data are read.
-  const isOpen = file.data.epochs !== undefined;
-  if (model && !isOpen) faults.try('stages', () => stagesOf(trainConfigOf(file, model, {})));
+  if (model) faults.try('stages', () => stagesOf(openConfigOf(file, model)));
 }
 
 /** Weights of sources: only shards are several, and each weight is of one of them. */

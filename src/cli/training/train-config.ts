@@ -29,3 +29,13 @@ export function trainConfigOf(
     data,
   };
 }
+
+/**
+ * The same before the data are read: where train steps follow from them, as many as any schedule asks for.
+ */
+export function openConfigOf(file: RunFile, model: LoopLMConfig): TrainConfig {
+  const config = trainConfigOf(file, model, {});
+  return file.data.epochs === undefined
+    ? config
+    : { ...config, trainSteps: Number.MAX_SAFE_INTEGER };
+}

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { uniformInt } from 'pure-rand/distribution/uniformInt';
 import { describe, expect, test } from 'vitest';
+import { CHAT_ROWS } from '../../../test/fixtures/chat-rows.js';
 import { FileError } from '../../errors.js';
 import { memorySource } from '../../util/folder.js';
 import { generatorFor } from '../../util/random.js';
@@ -107,14 +108,5 @@ test('rows with lists of records are lines of JSON, of all row groups', async ()
   for await (const line of parquetLines(memorySource('chat.parquet', bytesOf('chat')))) {
     lines.push(JSON.parse(line));
   }
-  const expected = Array.from({ length: 25 }, (_, id) => ({
-    id,
-    messages: [
-      ...(id % 5 === 0 ? [{ role: 'system', content: 'S' }] : []),
-      { role: 'user', content: `What is ${id}?` },
-      { role: 'assistant', content: id === 7 ? null : `größer 😀 ${id}` },
-    ],
-    note: id % 2 === 0 ? 'n' : null,
-  }));
-  expect(lines).toEqual(expected);
+  expect(lines).toEqual(CHAT_ROWS);
 });
